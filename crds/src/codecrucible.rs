@@ -1,0 +1,309 @@
+//! `CodeCrucible`: one code-synthesis service.
+
+use crate::duration::Duration;
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// One code-synthesis service with an OpenAI-compatible API.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "codecrucible.dev",
+    version = "v1alpha1",
+    kind = "CodeCrucible",
+    plural = "codecrucibles",
+    namespaced,
+    shortname = "crucible",
+    category = "codecrucible",
+    status = "CodeCrucibleStatus",
+    derive = "PartialEq",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy.published"),
+    printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Image", type_ = "string", json_path = ".status.image", priority = 1),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')").message("metadata.name must be a DNS label of at most 40 characters that begins with a letter")
+)]
+#[cfg_attr(test, kube(cel))]
+#[serde(rename_all = "camelCase")]
+pub struct CodeCrucibleSpec {
+    /// The workload's image.
+    pub image: Image,
+    /// How many replicas serve.
+    #[serde(default = "default_replicas")]
+    #[schemars(range(min = 0, max = 100))]
+    pub replicas: i32,
+    /// Compute resources of one replica.
+    #[serde(default = "default_resources")]
+    pub resources: ResourceRequirements,
+    /// Names of `ModelBackend`s in this namespace, in order of preference.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253)))]
+    #[x_kube(validation = Rule::new("self.all(name, self.exists_one(other, other == name))").message("a backend may be named only once"))]
+    pub backends: Vec<String>,
+    /// How several voices answer together.
+    #[serde(default)]
+    pub synthesis: Synthesis,
+    /// Who may call, and for how long.
+    #[serde(default)]
+    pub auth: Auth,
+    /// What the replicas log.
+    #[serde(default)]
+    pub observability: Observability,
+    /// Holding the operator back.
+    #[serde(default)]
+    pub maintenance: Maintenance,
+}
+
+/// The workload's image.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.tag) != has(self.digest)").message("exactly one of tag and digest is required"))]
+pub struct Image {
+    /// Registry and repository, without tag and digest.
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$"))]
+    pub repository: String,
+    /// Tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"))]
+    pub tag: Option<String>,
+    /// Digest, `sha256:` and 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    pub digest: Option<String>,
+    /// When the kubelet asks the registry.
+    #[serde(default)]
+    pub pull_policy: PullPolicy,
+    /// Names of Secrets with registry credentials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
+    pub pull_secrets: Vec<String>,
+}
+
+impl Image {
+    /// The reference as a pod names it.
+    pub fn reference(&self) -> String {
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => format!("{}@{digest}", self.repository),
+            (None, Some(tag)) => format!("{}:{tag}", self.repository),
+            (None, None) => self.repository.clone(),
+        }
+    }
+}
+
+/// When the kubelet asks the registry.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
+#[allow(missing_docs, reason = "Kubernetes' own names")]
+pub enum PullPolicy {
+    Always,
+    #[default]
+    IfNotPresent,
+    Never,
+}
+
+impl PullPolicy {
+    /// Kubernetes' name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+/// How several voices answer together.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Synthesis {
+    /// Voices that are added to the nine built-in ones, or replace the one of the same name.
+    #[schemars(length(max = 32))]
+    pub voices: Vec<Voice>,
+    /// Voices of a request that names none; at most five.
+    #[schemars(length(min = 1, max = 5), inner(length(min = 1, max = 63)))]
+    pub default_voices: Vec<String>,
+    /// Mode of a request that names none.
+    pub default_mode: SynthesisMode,
+    /// Tokens that one voice may write.
+    #[schemars(range(min = 1, max = 32768))]
+    pub max_tokens_per_voice: i32,
+}
+
+impl Default for Synthesis {
+    fn default() -> Self {
+        Self {
+            voices: Vec::new(),
+            default_voices: ["developer", "maintainer", "security"].map(str::to_owned).to_vec(),
+            default_mode: SynthesisMode::Competitive,
+            max_tokens_per_voice: 1024,
+        }
+    }
+}
+
+/// One way of answering.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Voice {
+    /// Name; that of a built-in voice replaces it.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Sampling temperature in hundredths (90 is 0.9).
+    #[schemars(range(min = 0, max = 200))]
+    pub temperature_percent: i32,
+    /// System prompt.
+    #[schemars(length(min = 1, max = 16384))]
+    pub prompt: String,
+}
+
+/// How the voices' answers become one.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+pub enum SynthesisMode {
+    /// The candidate with the best evidence wins.
+    Competitive,
+}
+
+/// Who may call, and for how long.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Auth {
+    /// Life of an access token, `60s` to `1d`.
+    pub access_token_lifetime: Duration,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self { access_token_lifetime: Duration::literal("15m") }
+    }
+}
+
+/// What the replicas log.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Observability {
+    /// The least severe level that is written; changes without a restart.
+    pub log_level: LogLevel,
+}
+
+/// Severity of log lines.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Holding the operator back.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Maintenance {
+    /// The operator observes and reports, but writes nothing except `status`.
+    pub paused: bool,
+}
+
+/// What the operator saw.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CodeCrucibleStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Conditions.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Replicas that exist.
+    pub replicas: i32,
+    /// Replicas that are ready.
+    pub ready_replicas: i32,
+    /// Where clients inside the cluster reach the service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The image of the deployment's pod template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyStatus>,
+}
+
+/// The policy that was handed to the replicas. It says what was published, not what they applied.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// Revision in the ConfigMap.
+    pub published: String,
+    /// SHA-256 of the policy's canonical form.
+    pub hash: String,
+}
+
+fn default_replicas() -> i32 {
+    3
+}
+
+fn default_resources() -> ResourceRequirements {
+    let quantities = |cpu: &str, memory: &str| {
+        Some([("cpu", cpu), ("memory", memory)].map(|(name, value)| (name.to_owned(), Quantity(value.to_owned()))).into())
+    };
+    ResourceRequirements { requests: quantities("500m", "1Gi"), limits: quantities("1", "2Gi"), claims: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::CustomResourceExt;
+    use serde_json::{Value, json};
+
+    fn problems(name: &str, spec: Value) -> String {
+        let resource = CodeCrucible::new(name, serde_json::from_value(spec).unwrap());
+        resource.validate_cel().map_or_else(|errors| errors.to_string(), |()| String::new())
+    }
+
+    fn spec() -> Value {
+        json!({"image": {"repository": "codecrucible.dev/workload", "tag": "1"}, "backends": ["local"]})
+    }
+
+    #[test]
+    fn the_smallest_resource_is_valid() {
+        assert_eq!(problems("demo", spec()), "");
+    }
+
+    #[test]
+    fn an_image_has_either_a_tag_or_a_digest() {
+        let mut both = spec();
+        both["image"]["digest"] = json!(format!("sha256:{}", "0".repeat(64)));
+        assert!(problems("demo", both).contains("exactly one of tag and digest"));
+        let mut neither = spec();
+        neither["image"].as_object_mut().unwrap().remove("tag");
+        assert!(problems("demo", neither).contains("exactly one of tag and digest"));
+    }
+
+    #[test]
+    fn a_backend_is_named_once() {
+        let mut twice = spec();
+        twice["backends"] = json!(["a", "b", "a"]);
+        assert!(problems("demo", twice).contains("only once"));
+    }
+
+    #[test]
+    fn names_that_no_service_can_have_are_refused() {
+        for name in ["1demo", "demo.x", &"x".repeat(41)] {
+            assert!(problems(name, spec()).contains("metadata.name"), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_schema_bounds_replicas_and_defaults_resources() {
+        let crd = serde_json::to_value(CodeCrucible::crd()).unwrap();
+        let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        assert_eq!(spec["replicas"]["minimum"], 0.0);
+        assert_eq!(spec["replicas"]["default"], 3);
+        assert_eq!(spec["resources"]["default"]["limits"]["memory"], "2Gi");
+        assert_eq!(spec["auth"]["default"]["accessTokenLifetime"], "15m");
+    }
+}

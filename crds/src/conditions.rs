@@ -1,0 +1,41 @@
+//! Types of conditions and their reasons: the operator's vocabulary in `status`, Events and metrics.
+
+/// The resource is valid, by itself and together with what it refers to.
+pub const ACCEPTED: &str = "Accepted";
+/// Enough replicas serve requests.
+pub const AVAILABLE: &str = "Available";
+/// A change is on its way to the replicas.
+pub const PROGRESSING: &str = "Progressing";
+/// Summary: accepted, applied and available.
+pub const READY: &str = "Ready";
+/// kstatus: work is going on; pipelines wait.
+pub const RECONCILING: &str = "Reconciling";
+/// kstatus: work cannot go on without a change; pipelines fail.
+pub const STALLED: &str = "Stalled";
+
+/// Valid.
+pub const REASON_VALID: &str = "Valid";
+/// A value breaks a rule; the message begins with the field's path.
+pub const REASON_INVALID: &str = "Invalid";
+/// Something that the resource refers to does not exist.
+pub const REASON_REFERENCE_NOT_FOUND: &str = "ReferenceNotFound";
+/// An object of a child's name belongs to somebody else; it is left alone.
+pub const REASON_NOT_OWNED: &str = "NotOwned";
+/// A write to the API server failed; it is tried again.
+pub const REASON_APPLY_FAILED: &str = "ApplyFailed";
+/// Enough replicas are ready.
+pub const REASON_MINIMUM_REPLICAS_AVAILABLE: &str = "MinimumReplicasAvailable";
+/// Too few replicas are ready.
+pub const REASON_REPLICAS_UNAVAILABLE: &str = "ReplicasUnavailable";
+/// No replica is asked for.
+pub const REASON_SCALED_TO_ZERO: &str = "ScaledToZero";
+/// The deployment is rolling.
+pub const REASON_ROLLING_OUT: &str = "RollingOut";
+/// The deployment made no progress within its deadline.
+pub const REASON_PROGRESS_DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
+/// Nothing is left to do.
+pub const REASON_STABLE: &str = "Stable";
+/// `spec.maintenance.paused` is set; nothing is written.
+pub const REASON_PAUSED: &str = "Paused";
+/// Nothing has been seen yet.
+pub const REASON_PENDING: &str = "Pending";

@@ -1,0 +1,19 @@
+//! The custom resources of group `codecrucible.dev`.
+//!
+//! The schema and its CEL rules state everything that one object can state about itself; what needs other
+//! objects is checked by the operator. Nothing here talks to a server.
+
+mod codecrucible;
+pub mod conditions;
+mod duration;
+mod model_backend;
+pub mod names;
+
+pub use codecrucible::{
+    Auth, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance, Observability, PolicyStatus,
+    PullPolicy, Synthesis, SynthesisMode, Voice,
+};
+pub use duration::{Duration, DurationError};
+pub use model_backend::{
+    BackendType, EmbeddedModel, Model, ModelBackend, ModelBackendSpec, SecretKeyReference, Timeouts,
+};

@@ -1,0 +1,156 @@
+//! `ModelBackend`: one place where models answer.
+
+use crate::duration::Duration;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// One place where models answer: a server that speaks OpenAI's protocol, or a model file that the
+/// replicas load themselves.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "codecrucible.dev",
+    version = "v1alpha1",
+    kind = "ModelBackend",
+    namespaced,
+    shortname = "mb",
+    category = "codecrucible",
+    derive = "PartialEq",
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".spec.url"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[cfg_attr(test, kube(cel))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(self.type == 'OpenAI') == has(self.url)").message("url is required for type OpenAI and not allowed for other types"))]
+#[x_kube(validation = Rule::new("(self.type == 'Embedded') == has(self.embedded)").message("embedded is required for type Embedded and not allowed for other types"))]
+#[x_kube(validation = Rule::new("!has(self.credentialsSecretRef) || self.type == 'OpenAI'").message("credentialsSecretRef is only allowed for type OpenAI"))]
+pub struct ModelBackendSpec {
+    /// How the models are reached.
+    #[serde(rename = "type")]
+    pub type_: BackendType,
+    /// Base URL of an OpenAI-compatible server, such as `http://vllm.models.svc:8000/v1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@][^\s?#@]*$"))]
+    pub url: Option<String>,
+    /// The key of a Secret whose value is sent as a bearer token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretKeyReference>,
+    /// Models that clients may name.
+    #[schemars(length(min = 1, max = 256))]
+    pub models: Vec<Model>,
+    /// How long each phase of a request may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// The model file, for type `Embedded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedded: Option<EmbeddedModel>,
+}
+
+/// How the models are reached.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+pub enum BackendType {
+    /// A server with OpenAI's HTTP API: OpenAI, vLLM, Ollama, llama.cpp and many more.
+    OpenAI,
+    /// A model file in the replica's own process.
+    Embedded,
+}
+
+/// One key of a Secret in the same namespace.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+pub struct SecretKeyReference {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// A model that clients may name.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+pub struct Model {
+    /// The name that the backend knows.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The name that clients use instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub alias: Option<String>,
+}
+
+/// How long each phase of a request may take, at most one hour each.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Timeouts {
+    /// Until the connection stands.
+    pub connect: Duration,
+    /// From the request to the first byte of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of an answer.
+    pub idle: Duration,
+    /// The whole request.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::literal("5s"),
+            first_byte: Duration::literal("60s"),
+            idle: Duration::literal("60s"),
+            total: Duration::literal("10m"),
+        }
+    }
+}
+
+/// A GGUF model file on a volume.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmbeddedModel {
+    /// A claim in the same namespace; it is mounted read-only.
+    #[schemars(length(min = 1, max = 253))]
+    pub persistent_volume_claim: String,
+    /// The file, relative to the volume's root.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"))]
+    pub path: String,
+    /// SHA-256 of the file, lower-case hexadecimal; any other file is refused.
+    #[schemars(length(min = 64, max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub sha256: String,
+    /// Threads for inference; by default the CPU limit less one, and at least one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub threads: Option<i32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn problems(spec: Value) -> String {
+        let backend = ModelBackend::new("b", serde_json::from_value(spec).unwrap());
+        backend.validate_cel().map_or_else(|errors| errors.to_string(), |()| String::new())
+    }
+
+    fn embedded() -> Value {
+        json!({"persistentVolumeClaim": "models", "path": "m.gguf", "sha256": "0".repeat(64)})
+    }
+
+    #[test]
+    fn one_of_url_and_embedded_goes_with_each_type() {
+        let models = json!([{"name": "m"}]);
+        assert_eq!(problems(json!({"type": "OpenAI", "url": "http://x/v1", "models": models})), "");
+        assert_eq!(problems(json!({"type": "Embedded", "embedded": embedded(), "models": models})), "");
+        assert!(problems(json!({"type": "OpenAI", "models": models})).contains("url is required"));
+        assert!(problems(json!({"type": "Embedded", "models": models})).contains("embedded is required"));
+        let both = json!({"type": "OpenAI", "url": "http://x", "embedded": embedded(), "models": models});
+        assert!(problems(both).contains("embedded is required for type Embedded and not allowed"));
+    }
+
+    #[test]
+    fn an_embedded_model_has_no_credentials() {
+        let reference = json!({"name": "s", "key": "k"});
+        let spec = json!({"type": "Embedded", "embedded": embedded(), "models": [{"name": "m"}], "credentialsSecretRef": reference});
+        assert!(problems(spec).contains("credentialsSecretRef is only allowed"));
+    }
+}

@@ -1,0 +1,50 @@
+//! Names, labels and annotations, each in one place: two parts that must agree read the same constant.
+
+/// The API group.
+pub const GROUP: &str = "codecrucible.dev";
+/// The field manager of everything that the operator applies.
+pub const FIELD_MANAGER: &str = "codecrucible-operator";
+
+/// Label: which tool manages the object. The operator's watches select on it.
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`LABEL_MANAGED_BY`].
+pub const MANAGED_BY: &str = "codecrucible-operator";
+/// Label: the application.
+pub const LABEL_NAME: &str = "app.kubernetes.io/name";
+/// Value of [`LABEL_NAME`].
+pub const APPLICATION: &str = "codecrucible";
+/// Label: the `CodeCrucible` that the object belongs to.
+pub const LABEL_INSTANCE: &str = "app.kubernetes.io/instance";
+
+/// Annotation: hash of what the operator last applied; differs when the desired object changed.
+pub const ANNOTATION_APPLIED_HASH: &str = "codecrucible.dev/applied-hash";
+/// Annotation on pods: touched so that the kubelet refreshes mounted objects at once.
+pub const ANNOTATION_CONFIGURATION: &str = "codecrucible.dev/configuration";
+
+/// Longest name of a `CodeCrucible`, bytes: its Service's name and pods' labels must stay within 63.
+pub const MAX_RESOURCE_NAME_BYTES: usize = 40;
+
+/// Name of the Deployment, Service, ServiceAccount, NetworkPolicy and PodDisruptionBudget.
+pub fn workload(resource: &str) -> String {
+    resource.to_owned()
+}
+
+/// Name of the ConfigMap with the policy bundle.
+pub fn policy_config_map(resource: &str) -> String {
+    format!("{resource}-policy")
+}
+
+/// Name of the Secret with the signing keys.
+pub fn signing_keys_secret(resource: &str) -> String {
+    format!("{resource}-signing-keys")
+}
+
+/// Name of the Secret with the client's credentials, which applications mount.
+pub fn client_secret(resource: &str) -> String {
+    format!("{resource}-client")
+}
+
+/// Name of the Secret with the credentials for remote backends.
+pub fn backend_credentials_secret(resource: &str) -> String {
+    format!("{resource}-backend-credentials")
+}

@@ -1,0 +1,20 @@
+//! Where things lie in the configuration directory, in a pod and outside Kubernetes alike.
+//!
+//! Each folder is one mounted object, because the kubelet swaps a mounted object as a whole.
+
+/// Folder of the policy bundle: one file, [`BUNDLE_FILE`].
+pub const POLICY_FOLDER: &str = "policy";
+/// The bundle's file in [`POLICY_FOLDER`].
+pub const BUNDLE_FILE: &str = "bundle.json";
+/// Folder of the signing keys: PKCS#8 PEM files ending in `.pem`; the name that sorts last signs.
+pub const SIGNING_KEYS_FOLDER: &str = "signing-keys";
+/// The first signing key's file in [`SIGNING_KEYS_FOLDER`].
+pub const FIRST_SIGNING_KEY_FILE: &str = "000001.pem";
+/// Folder of the service's own client: [`CLIENT_ID_FILE`] and [`CLIENT_SECRET_FILE`].
+pub const CLIENT_FOLDER: &str = "client";
+/// The client's identifier in [`CLIENT_FOLDER`].
+pub const CLIENT_ID_FILE: &str = "client-id";
+/// The client's secret in [`CLIENT_FOLDER`].
+pub const CLIENT_SECRET_FILE: &str = "client-secret";
+/// Folder of the credentials for remote backends: one file for each backend, named after it.
+pub const BACKEND_CREDENTIALS_FOLDER: &str = "backend-credentials";

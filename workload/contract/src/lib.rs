@@ -1,0 +1,18 @@
+//! What the operator writes and the workload reads.
+//!
+//! The operator validates a bundle with the code that the workload uses to read it, so the two cannot
+//! disagree about what is valid. Nothing here does IO or knows Kubernetes or HTTP.
+
+mod bundle;
+mod canonical;
+pub mod layout;
+mod policy;
+mod validate;
+pub mod voices;
+
+pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
+pub use policy::{
+    Backend, BackendKind, Embedded, Identity, LogLevel, Mode, Model, Observability, Policy, Remote, Synthesis,
+    Timeouts, Voice,
+};
+pub use validate::Invalid;

@@ -1,0 +1,178 @@
+//! The policy: everything that a replica can change without a restart.
+//!
+//! Secrets never travel here; a backend only says that it has a credential, which lies in a file of the
+//! backend's name. Unknown fields are refused: a replica that ignored one would claim to honour it.
+
+use serde::{Deserialize, Serialize};
+
+/// The whole policy of one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Policy {
+    /// Who issues tokens, and for whom.
+    pub identity: Identity,
+    /// What the replica logs.
+    pub observability: Observability,
+    /// Where models answer, in order of preference.
+    pub backends: Vec<Backend>,
+    /// How several voices answer together.
+    pub synthesis: Synthesis,
+}
+
+/// Claims that every access token carries (RFC 9068).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Identity {
+    /// `iss`.
+    pub issuer: String,
+    /// `aud`.
+    pub audience: String,
+    /// Life of an access token, seconds.
+    pub access_token_seconds: u32,
+}
+
+/// What the replica logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Observability {
+    /// The least severe level that is written.
+    pub log_level: LogLevel,
+}
+
+/// Severity of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    /// The level as a `tracing` filter directive.
+    pub fn as_directive(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// One place where models answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Backend {
+    /// Unique name; also the file name of its credential.
+    pub name: String,
+    /// How it is reached.
+    pub kind: BackendKind,
+    /// Models that clients may name.
+    pub models: Vec<Model>,
+    /// How long each phase of a request may take.
+    pub timeouts: Timeouts,
+}
+
+/// How a backend is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BackendKind {
+    /// Over HTTP, in OpenAI's protocol.
+    Remote(Remote),
+    /// In the replica's own process.
+    Embedded(Embedded),
+}
+
+/// A backend that speaks OpenAI's protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Remote {
+    /// Base URL, up to and without `/chat/completions`.
+    pub url: String,
+    /// Whether a credential file of the backend's name exists, sent as a bearer token.
+    pub has_credential: bool,
+}
+
+/// A model file that the replica loads itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Embedded {
+    /// The GGUF file, absolute, as the replica sees it.
+    pub path: String,
+    /// SHA-256 of the file, lower-case hexadecimal; any other file is refused.
+    pub sha256: String,
+    /// Threads for inference; absent: derived from the CPU limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u16>,
+}
+
+/// A model that clients may name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Model {
+    /// The name that the backend knows.
+    pub name: String,
+    /// The name that clients use instead, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+}
+
+impl Model {
+    /// The name that clients use.
+    pub fn public_name(&self) -> &str {
+        self.alias.as_deref().unwrap_or(&self.name)
+    }
+}
+
+/// How long each phase of a request may take, milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Timeouts {
+    /// Until the connection stands.
+    pub connect_ms: u64,
+    /// From the request to the first byte of the answer.
+    pub first_byte_ms: u64,
+    /// Between two pieces of an answer.
+    pub idle_ms: u64,
+    /// The whole request.
+    pub total_ms: u64,
+}
+
+/// How several voices answer together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Synthesis {
+    /// Every voice that a request may name.
+    pub voices: Vec<Voice>,
+    /// The voices of a request that names none.
+    pub default_voices: Vec<String>,
+    /// The mode of a request that names none.
+    pub default_mode: Mode,
+    /// Tokens that one voice may write.
+    pub max_tokens_per_voice: u32,
+}
+
+/// One way of answering: a temperament and its instructions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Voice {
+    /// Unique name.
+    pub name: String,
+    /// Sampling temperature in hundredths (90 is 0.9).
+    pub temperature_percent: u16,
+    /// System prompt.
+    pub prompt: String,
+}
+
+/// How the voices' answers become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// The candidate with the best evidence wins.
+    Competitive,
+}
