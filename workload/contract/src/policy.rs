@@ -51,19 +51,6 @@ pub enum LogLevel {
     Trace,
 }
 
-impl LogLevel {
-    /// The level as a `tracing` filter directive.
-    pub fn as_directive(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}
-
 /// One place where models answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -1,0 +1,151 @@
+//! Models in this process. Loading takes seconds, so it happens on a thread of its own while the service
+//! goes on; a model that is loaded stays when the policy changes around it.
+
+use super::completion::{CompletionRequest, Finish, FinishReason, Piece, Role};
+use super::{BackendError, Completion, Readiness};
+use codecrucible_contract::Embedded;
+use codecrucible_engine::{self as engine, Engine, EngineConfig, EngineError, Event, Generation, SubmitError};
+use futures::StreamExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+/// Generations that wait for the one worker of a model.
+const QUEUE_CAPACITY: usize = 16;
+
+/// The models of this process. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Engines {
+    loaded: Arc<Mutex<Vec<(Embedded, Weak<Slot>)>>>,
+}
+
+/// Filled once by the loading thread.
+type Slot = OnceLock<Result<Engine, String>>;
+
+/// One model, perhaps still loading.
+pub struct EmbeddedBackend {
+    slot: Arc<Slot>,
+}
+
+impl Engines {
+    /// The model that a policy describes. Starts loading it unless another snapshot already did.
+    pub fn backend(&self, embedded: &Embedded) -> EmbeddedBackend {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.retain(|(_, slot)| slot.strong_count() > 0);
+        let known = loaded.iter().find(|(known, _)| known == embedded).and_then(|(_, slot)| slot.upgrade());
+        // A file that failed is tried again: it may have arrived since.
+        if let Some(slot) = known.filter(|slot| !matches!(slot.get(), Some(Err(_)))) {
+            return EmbeddedBackend { slot };
+        }
+        let slot = Arc::new(Slot::new());
+        loaded.push((embedded.clone(), Arc::downgrade(&slot)));
+        start_loading(embedded.clone(), slot.clone());
+        EmbeddedBackend { slot }
+    }
+}
+
+fn start_loading(embedded: Embedded, slot: Arc<Slot>) {
+    let load = {
+        let slot = slot.clone();
+        move || {
+            let config = EngineConfig {
+                path: PathBuf::from(&embedded.path),
+                sha256: embedded.sha256,
+                threads: embedded.threads.map(usize::from),
+                queue_capacity: QUEUE_CAPACITY,
+            };
+            let outcome = Engine::load(&config).map_err(|error| error.to_string());
+            match &outcome {
+                Ok(_) => tracing::info!(path = embedded.path, "model loaded"),
+                Err(reason) => tracing::error!(path = embedded.path, reason, "model not loaded"),
+            }
+            let _ = slot.set(outcome);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("model-load".into()).spawn(load) {
+        let _ = slot.set(Err(error.to_string()));
+    }
+}
+
+impl EmbeddedBackend {
+    /// Whether the model is loaded.
+    pub fn readiness(&self) -> Readiness {
+        match self.slot.get() {
+            None => Readiness::Loading,
+            Some(Ok(_)) => Readiness::Ready,
+            Some(Err(reason)) => Readiness::Failed(reason.clone()),
+        }
+    }
+
+    /// Queues a generation and gives its pieces.
+    pub fn complete(&self, request: CompletionRequest) -> Result<Completion, BackendError> {
+        let engine = match self.slot.get() {
+            None => return Err(BackendError::Loading),
+            Some(Err(_)) => return Err(BackendError::Unavailable),
+            Some(Ok(engine)) => engine,
+        };
+        let generation = generation(request);
+        let tokens = engine.count_prompt_tokens(&generation.messages).map_err(engine_error)?;
+        let limit = engine.context_tokens();
+        if tokens >= limit {
+            return Err(engine_error(EngineError::PromptTooLong { tokens, limit }));
+        }
+        let events = engine.submit(generation).map_err(|error| match error {
+            SubmitError::QueueFull => BackendError::Busy,
+            SubmitError::Stopped => BackendError::Unavailable,
+        })?;
+        Ok(pieces(events))
+    }
+}
+
+fn generation(request: CompletionRequest) -> Generation {
+    let CompletionRequest { model: _, turns, max_tokens, temperature, top_p, seed, stop } = request;
+    let messages = turns
+        .into_iter()
+        .map(|turn| engine::Turn {
+            role: match turn.role {
+                Role::System => engine::Role::System,
+                Role::User => engine::Role::User,
+                Role::Assistant => engine::Role::Assistant,
+            },
+            content: turn.content,
+        })
+        .collect();
+    let seed = seed.unwrap_or_else(|| {
+        let mut bytes = [0; 8];
+        // Without randomness every answer is the same, which is worse than an error only in variety.
+        let _ = aws_lc_rs::rand::fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    });
+    Generation { messages, max_tokens, temperature, top_p, seed, stop }
+}
+
+fn pieces(events: tokio::sync::mpsc::Receiver<Event>) -> Completion {
+    futures::stream::unfold(Some(events), |events| async move {
+        let mut events = events?;
+        Some(match events.recv().await {
+            Some(Event::Text(text)) => (Ok(Piece::Text(text)), Some(events)),
+            Some(Event::Finished(finish)) => (Ok(Piece::Finished(translate(&finish))), None),
+            Some(Event::Failed(error)) => (Err(engine_error(error)), None),
+            None => (Err(BackendError::Failed), None),
+        })
+    })
+    .boxed()
+}
+
+fn translate(finish: &engine::Finish) -> Finish {
+    let reason = match finish.reason {
+        engine::FinishReason::Stop => FinishReason::Stop,
+        engine::FinishReason::Length => FinishReason::Length,
+    };
+    Finish { reason, prompt_tokens: finish.prompt_tokens, completion_tokens: finish.completion_tokens }
+}
+
+fn engine_error(error: EngineError) -> BackendError {
+    match error {
+        EngineError::PromptTooLong { .. } => BackendError::TooLong(error.to_string()),
+        other => {
+            tracing::error!(error = %other, "the embedded engine failed");
+            BackendError::Failed
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Stands in for the embedded engine in builds without it: such backends fail, and say so.
+
+use super::completion::CompletionRequest;
+use super::{BackendError, Completion, Readiness};
+use codecrucible_contract::Embedded;
+
+/// No engines.
+#[derive(Clone, Default)]
+pub struct Engines;
+
+/// A backend that this build cannot serve.
+pub struct EmbeddedBackend;
+
+impl Engines {
+    /// A backend that fails.
+    pub fn backend(&self, _: &Embedded) -> EmbeddedBackend {
+        EmbeddedBackend
+    }
+}
+
+impl EmbeddedBackend {
+    /// Always failed.
+    pub fn readiness(&self) -> Readiness {
+        Readiness::Failed("this build has no embedded engine".into())
+    }
+
+    /// Always unavailable.
+    pub fn complete(&self, _: CompletionRequest) -> Result<Completion, BackendError> {
+        Err(BackendError::Unavailable)
+    }
+}

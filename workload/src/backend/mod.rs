@@ -1,0 +1,85 @@
+//! Where models answer.
+//!
+//! A backend answers in two ways: [`remote::RemoteBackend::forward`] hands bytes through unread, for the
+//! gateway; [`Backend::complete`] gives pieces of text, for synthesis, from remote and embedded models alike.
+
+mod completion;
+#[cfg_attr(not(feature = "embedded-engine"), path = "embedded_absent.rs")]
+mod embedded;
+mod error;
+mod remote;
+mod remote_client;
+mod sse;
+
+pub use completion::{Completion, CompletionRequest, Finish, FinishReason, Piece, Role, Turn};
+pub use embedded::{EmbeddedBackend, Engines};
+pub use error::BackendError;
+pub use remote::{Answer, RemoteBackend};
+pub use sse::EventReader;
+
+use codecrucible_contract::{self as contract, BackendKind, Timeouts};
+use std::sync::Arc;
+
+/// One place where models answer.
+pub struct Backend {
+    name: String,
+    timeouts: Timeouts,
+    kind: Kind,
+}
+
+/// How a backend answers.
+pub enum Kind {
+    /// Over HTTP.
+    Remote(RemoteBackend),
+    /// In this process.
+    Embedded(EmbeddedBackend),
+}
+
+impl Backend {
+    /// Builds the backend that a policy describes. Embedded models start loading, unless they are loaded.
+    pub fn new(backend: &contract::Backend, credential: Option<&str>, engines: &Engines) -> Result<Self, BackendError> {
+        let kind = match &backend.kind {
+            BackendKind::Remote(remote) => Kind::Remote(RemoteBackend::new(&remote.url, credential, backend.timeouts)?),
+            BackendKind::Embedded(embedded) => Kind::Embedded(engines.backend(embedded)),
+        };
+        Ok(Self { name: backend.name.clone(), timeouts: backend.timeouts, kind })
+    }
+
+    /// The name in the policy.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it answers.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// Whether a request is worth sending: a remote one is asked, an embedded one must be loaded.
+    pub fn readiness(&self) -> Readiness {
+        match &self.kind {
+            Kind::Remote(_) => Readiness::Ready,
+            Kind::Embedded(embedded) => embedded.readiness(),
+        }
+    }
+
+    /// Asks a model and reads its answer piece by piece, within the backend's timeouts.
+    pub async fn complete(self: &Arc<Self>, request: CompletionRequest) -> Result<Completion, BackendError> {
+        let answer = match &self.kind {
+            Kind::Remote(remote) => remote.complete(request).await?,
+            Kind::Embedded(embedded) => embedded.complete(request)?,
+        };
+        Ok(completion::within(answer, self.timeouts))
+    }
+}
+
+/// Whether a backend can answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It can, as far as is known.
+    Ready,
+    /// It will.
+    Loading,
+    /// It cannot, for this reason.
+    Failed(String),
+}

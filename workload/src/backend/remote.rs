@@ -1,0 +1,259 @@
+//! A backend that speaks OpenAI's protocol over HTTP.
+
+use super::completion::{CompletionRequest, Finish, FinishReason, Piece};
+use super::remote_client::{HttpClient, http_client};
+use super::{BackendError, EventReader};
+use bytes::Bytes;
+use codecrucible_contract::Timeouts;
+use futures::stream::BoxStream;
+use futures::StreamExt as _;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Largest whole answer, bytes.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// Statuses that tell the client something about its own request; others are our trouble, not its.
+const PASSED_ON: [u16; 6] = [400, 404, 413, 415, 422, 429];
+
+/// A server's address, credential and connections.
+pub struct RemoteBackend {
+    chat: Uri,
+    authorization: Option<HeaderValue>,
+    timeouts: Timeouts,
+    client: HttpClient,
+}
+
+/// An answer in OpenAI's protocol, unread.
+pub enum Answer {
+    /// A whole JSON document.
+    Whole {
+        /// Status to pass on.
+        status: StatusCode,
+        /// How long the client should wait, as the backend said.
+        retry_after: Option<HeaderValue>,
+        /// The document.
+        body: Bytes,
+    },
+    /// Server-sent events.
+    Stream(Incoming),
+}
+
+impl RemoteBackend {
+    /// A backend at a base URL. Nothing is connected yet.
+    pub fn new(url: &str, credential: Option<&str>, timeouts: Timeouts) -> Result<Self, BackendError> {
+        let chat = format!("{}/chat/completions", url.trim_end_matches('/'));
+        let authorization = credential.map(|credential| {
+            let mut value = HeaderValue::try_from(format!("Bearer {credential}"))?;
+            value.set_sensitive(true);
+            Ok::<_, http::header::InvalidHeaderValue>(value)
+        });
+        Ok(Self {
+            chat: chat.parse().map_err(|_| BackendError::Unavailable)?,
+            authorization: authorization.transpose().map_err(|_| BackendError::Credential)?,
+            timeouts,
+            client: http_client(timeouts),
+        })
+    }
+
+    /// How long each phase may take.
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// Sends a request body as it is and gives the answer as it comes.
+    pub async fn forward(&self, body: Bytes) -> Result<Answer, BackendError> {
+        let patience = Duration::from_millis(self.timeouts.first_byte_ms.min(self.timeouts.total_ms));
+        let answer = tokio::time::timeout(patience, self.client.request(self.request(body)))
+            .await
+            .map_err(|_elapsed| BackendError::TimedOut)?
+            .map_err(|error| request_error(&error))?;
+        let (parts, body) = answer.into_parts();
+        match media_type(parts.headers.get(CONTENT_TYPE)) {
+            Some(MediaType::Events) if parts.status.is_success() => return Ok(Answer::Stream(body)),
+            Some(MediaType::Json) => {}
+            _ => return Err(refused_or(parts.status, BackendError::Protocol)),
+        }
+        if !parts.status.is_success() && !PASSED_ON.contains(&parts.status.as_u16()) {
+            return Err(refused_or(parts.status, BackendError::Protocol));
+        }
+        let retry_after = parts.headers.get(RETRY_AFTER).cloned();
+        Ok(Answer::Whole { status: parts.status, retry_after, body: self.whole(body).await? })
+    }
+
+    async fn whole(&self, body: Incoming) -> Result<Bytes, BackendError> {
+        let whole = Limited::new(body, MAX_ANSWER_BYTES).collect();
+        let patience = Duration::from_millis(self.timeouts.total_ms);
+        let collected = tokio::time::timeout(patience, whole).await.map_err(|_elapsed| BackendError::TimedOut)?;
+        Ok(collected.map_err(|_| BackendError::Cut)?.to_bytes())
+    }
+
+    fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.chat.clone();
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        request
+    }
+
+    /// Asks for a streamed answer and reads its pieces.
+    pub(super) async fn complete(
+        &self,
+        request: CompletionRequest,
+    ) -> Result<BoxStream<'static, Result<Piece, BackendError>>, BackendError> {
+        let body = serde_json::to_vec(&request_document(&request)).map_err(|_| BackendError::Failed)?;
+        match self.forward(body.into()).await? {
+            Answer::Stream(body) => Ok(pieces(body)),
+            Answer::Whole { status, body, .. } if status.is_success() => {
+                let answer: Chunk = serde_json::from_slice(&body).map_err(|_| BackendError::Protocol)?;
+                Ok(futures::stream::iter(answer.pieces_of_whole()?).map(Ok).boxed())
+            }
+            Answer::Whole { status, .. } => Err(BackendError::Refused { status: status.as_u16() }),
+        }
+    }
+}
+
+fn request_document(request: &CompletionRequest) -> serde_json::Value {
+    let CompletionRequest { model, turns, max_tokens, temperature, top_p, seed, stop } = request;
+    let mut document = json!({
+        "model": model, "messages": turns, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p,
+        "stream": true, "stream_options": {"include_usage": true},
+    });
+    if let Some(seed) = seed {
+        document["seed"] = json!(seed);
+    }
+    if !stop.is_empty() {
+        document["stop"] = json!(stop);
+    }
+    document
+}
+
+fn pieces(body: Incoming) -> BoxStream<'static, Result<Piece, BackendError>> {
+    let answer = StreamedAnswer { body, reader: EventReader::default(), events: VecDeque::new(), finish: Finish::default() };
+    futures::stream::unfold(Some(answer), |answer| async move {
+        let mut answer = answer?;
+        match answer.next_piece().await {
+            Ok(piece @ Piece::Text(_)) => Some((Ok(piece), Some(answer))),
+            end => Some((end, None)),
+        }
+    })
+    .boxed()
+}
+
+/// A streamed answer that is being read.
+struct StreamedAnswer {
+    body: Incoming,
+    reader: EventReader,
+    events: VecDeque<String>,
+    finish: Finish,
+}
+
+impl StreamedAnswer {
+    async fn next_piece(&mut self) -> Result<Piece, BackendError> {
+        loop {
+            let event = self.next_event().await?;
+            if event == "[DONE]" {
+                return Ok(Piece::Finished(self.finish));
+            }
+            if let Some(text) = read_chunk(&event, &mut self.finish)? {
+                return Ok(Piece::Text(text));
+            }
+        }
+    }
+
+    async fn next_event(&mut self) -> Result<String, BackendError> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(event);
+            }
+            let frame = self.body.frame().await.ok_or(BackendError::Cut)?.map_err(|_| BackendError::Cut)?;
+            if let Ok(bytes) = frame.into_data() {
+                self.events.extend(self.reader.read(&bytes)?);
+            }
+        }
+    }
+}
+
+fn read_chunk(event: &str, finish: &mut Finish) -> Result<Option<String>, BackendError> {
+    let chunk: Chunk = serde_json::from_str(event).map_err(|_| BackendError::Protocol)?;
+    if let Some(usage) = chunk.usage {
+        (finish.prompt_tokens, finish.completion_tokens) = (usage.prompt_tokens, usage.completion_tokens);
+    }
+    let Some(choice) = chunk.choices.into_iter().next() else { return Ok(None) };
+    if choice.finish_reason.as_deref() == Some("length") {
+        finish.reason = FinishReason::Length;
+    }
+    Ok(choice.delta.content.filter(|text| !text.is_empty()))
+}
+
+/// The parts of OpenAI's chat answers, whole and streamed, that synthesis needs.
+#[derive(Deserialize)]
+struct Chunk {
+    choices: Vec<Choice>,
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default, alias = "message")]
+    delta: Message,
+    finish_reason: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Message {
+    content: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Usage {
+    prompt_tokens: usize,
+    completion_tokens: usize,
+}
+
+impl Chunk {
+    fn pieces_of_whole(self) -> Result<[Piece; 2], BackendError> {
+        let choice = self.choices.into_iter().next().ok_or(BackendError::Protocol)?;
+        let reason = if choice.finish_reason.as_deref() == Some("length") { FinishReason::Length } else { FinishReason::Stop };
+        let (prompt_tokens, completion_tokens) =
+            self.usage.map_or((0, 0), |usage| (usage.prompt_tokens, usage.completion_tokens));
+        let text = choice.delta.content.unwrap_or_default();
+        Ok([Piece::Text(text), Piece::Finished(Finish { reason, prompt_tokens, completion_tokens })])
+    }
+}
+
+enum MediaType {
+    Json,
+    Events,
+}
+
+fn media_type(value: Option<&HeaderValue>) -> Option<MediaType> {
+    let essence = value?.to_str().ok()?.split(';').next()?.trim();
+    match essence {
+        _ if essence.eq_ignore_ascii_case("application/json") => Some(MediaType::Json),
+        _ if essence.eq_ignore_ascii_case("text/event-stream") => Some(MediaType::Events),
+        _ => None,
+    }
+}
+
+fn refused_or(status: StatusCode, otherwise: BackendError) -> BackendError {
+    match status.as_u16() {
+        401 | 403 => BackendError::Credential,
+        status if status >= 400 => BackendError::Refused { status },
+        _ => otherwise,
+    }
+}
+
+fn request_error(error: &hyper_util::client::legacy::Error) -> BackendError {
+    if error.is_connect() { BackendError::Unreachable } else { BackendError::Cut }
+}

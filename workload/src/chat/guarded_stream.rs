@@ -1,0 +1,202 @@
+//! A streamed answer on its way to the client.
+//!
+//! Frames pass untouched. An answer that stalls, breaks or ends without its end mark gets one last event
+//! in OpenAI's error shape, and no `[DONE]`: nothing is spliced, and the client can tell.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use codecrucible_contract::Timeouts;
+use http_body::{Body, Frame};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// What every complete stream ends with, blank lines aside.
+const END_MARK: &[u8] = b"[DONE]";
+/// How much of the end is remembered to find the mark, bytes.
+const TAIL_BYTES: usize = 16;
+
+/// Why a stream did not end well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing came for too long, or the whole took too long.
+    TimedOut,
+    /// It ended before its end mark.
+    Cut,
+}
+
+/// The guard around one stream.
+pub struct GuardedStream<B> {
+    inner: B,
+    idle: Duration,
+    end: Instant,
+    last_frame: Instant,
+    timer: Pin<Box<Sleep>>,
+    tail: Tail,
+    last_words: fn(Trouble) -> Bytes,
+    finished: bool,
+}
+
+impl<B> GuardedStream<B> {
+    /// Guards a stream; `last_words` is the event that a client gets in trouble.
+    pub fn new(inner: B, timeouts: Timeouts, last_words: fn(Trouble) -> Bytes) -> Self {
+        let now = Instant::now();
+        let idle = Duration::from_millis(timeouts.idle_ms);
+        let end = now + Duration::from_millis(timeouts.total_ms);
+        let timer = Box::pin(tokio::time::sleep_until(end.min(now + idle)));
+        Self { inner, idle, end, last_frame: now, timer, tail: Tail::default(), last_words, finished: false }
+    }
+
+    fn finish(&mut self, trouble: Trouble) -> Option<Result<Frame<Bytes>, std::convert::Infallible>> {
+        self.finished = true;
+        let event = (self.last_words)(trouble);
+        let mut bytes = BytesMut::with_capacity(event.len() + 2);
+        if !self.tail.is_between_events() {
+            // Ends what was cut, so that the event is not read as a part of it.
+            bytes.put_slice(b"\n\n");
+        }
+        bytes.put_slice(&event);
+        Some(Ok(Frame::data(bytes.freeze())))
+    }
+
+    /// The timer is set anew only when it fires: frames are many, stalls are few.
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(context));
+            let deadline = self.end.min(self.last_frame + self.idle);
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(deadline);
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for GuardedStream<B> {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        if this.finished {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut this.inner).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    this.tail.push(data);
+                }
+                this.last_frame = Instant::now();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) if this.tail.has_end_mark() => Poll::Ready(None),
+            // What comes after the end mark does not matter any more.
+            Poll::Ready(Some(Err(_))) if this.tail.has_end_mark() => Poll::Ready(None),
+            Poll::Ready(_) => Poll::Ready(this.finish(Trouble::Cut)),
+            Poll::Pending => {
+                ready!(this.poll_patience(context));
+                Poll::Ready(this.finish(Trouble::TimedOut))
+            }
+        }
+    }
+}
+
+/// The last bytes that passed.
+#[derive(Default)]
+struct Tail {
+    bytes: [u8; TAIL_BYTES],
+    length: usize,
+}
+
+impl Tail {
+    fn push(&mut self, data: &[u8]) {
+        if data.len() >= TAIL_BYTES {
+            self.bytes.copy_from_slice(&data[data.len() - TAIL_BYTES..]);
+            self.length = TAIL_BYTES;
+            return;
+        }
+        let kept = self.length.min(TAIL_BYTES - data.len());
+        self.bytes.copy_within(self.length - kept..self.length, 0);
+        self.bytes[kept..kept + data.len()].copy_from_slice(data);
+        self.length = kept + data.len();
+    }
+
+    fn has_end_mark(&self) -> bool {
+        self.bytes[..self.length].trim_ascii_end().ends_with(END_MARK)
+    }
+
+    fn is_between_events(&self) -> bool {
+        let tail = &self.bytes[..self.length];
+        tail.is_empty() || tail.ends_with(b"\n\n") || tail.ends_with(b"\r\n\r\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::{StreamExt as _, stream};
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    const TIMEOUTS: Timeouts = Timeouts { connect_ms: 1, first_byte_ms: 1, idle_ms: 1_000, total_ms: 10_000 };
+
+    fn last_words(trouble: Trouble) -> Bytes {
+        Bytes::from(format!("data: {trouble:?}\n\n"))
+    }
+
+    type Frames = Vec<Result<Frame<Bytes>, &'static str>>;
+
+    async fn passed(frames: Frames) -> String {
+        let body = GuardedStream::new(StreamBody::new(stream::iter(frames)), TIMEOUTS, last_words);
+        String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    fn data(text: &'static str) -> Result<Frame<Bytes>, &'static str> {
+        Ok(Frame::data(Bytes::from_static(text.as_bytes())))
+    }
+
+    #[tokio::test]
+    async fn a_whole_stream_passes_unchanged() {
+        for frames in [vec![data("data: 1\n\ndata: [DONE]\n\n")], vec![data("data: 1\n\nda"), data("ta: [DO"), data("NE]\n"), data("\n")]] {
+            assert_eq!(passed(frames).await, "data: 1\n\ndata: [DONE]\n\n");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_gets_last_words_of_its_own() {
+        assert_eq!(passed(vec![data("data: 1\n\n"), Err("reset")]).await, "data: 1\n\ndata: Cut\n\n");
+        assert_eq!(passed(vec![data("data: {\"a"), Err("reset")]).await, "data: {\"a\n\ndata: Cut\n\n");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_just_ends_is_not_taken_for_whole() {
+        assert_eq!(passed(vec![data("data: 1\n\n")]).await, "data: 1\n\ndata: Cut\n\n");
+        assert_eq!(passed(vec![]).await, "data: Cut\n\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stalled_stream_ends_after_the_idle_timeout() {
+        let frames = stream::iter([data("data: 1\n\n")]).chain(stream::pending());
+        let body = GuardedStream::new(StreamBody::new(frames), TIMEOUTS, last_words);
+        let start = Instant::now();
+        let text = body.collect().await.unwrap().to_bytes();
+        assert_eq!(text, "data: 1\n\ndata: TimedOut\n\n");
+        assert_eq!(start.elapsed().as_millis(), 1_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickling_stream_ends_after_the_total_timeout() {
+        let frames = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            Some((data("data: 1\n\n"), ()))
+        });
+        let body = GuardedStream::new(StreamBody::new(Box::pin(frames)), TIMEOUTS, last_words);
+        let start = Instant::now();
+        let text = body.collect().await.unwrap().to_bytes();
+        assert!(text.ends_with(b"data: TimedOut\n\n"));
+        assert_eq!(start.elapsed().as_millis(), 10_000);
+    }
+
+}

@@ -1,0 +1,184 @@
+//! Reads from a chat request's bytes only what routing and validation need, and leaves them as they are.
+
+use super::nesting::{MAX_DEPTH, is_too_deep};
+use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Most messages of one request.
+const MAX_MESSAGES: usize = 4096;
+
+/// A request whose shape is known to be right.
+#[derive(Debug)]
+pub struct ChatRequest {
+    /// The model that is asked for.
+    pub model: String,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    body: Bytes,
+    model_value: Range<usize>,
+}
+
+/// What is wrong with a request; `parameter` is the field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestError {
+    /// The field, where there is one.
+    pub parameter: Option<String>,
+    /// What is wrong, for the client.
+    pub message: String,
+}
+
+impl RequestError {
+    /// An error at a field.
+    pub fn at(parameter: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { parameter: Some(parameter.into()), message: message.into() }
+    }
+
+    /// An error of the whole body.
+    pub fn body(message: impl Into<String>) -> Self {
+        Self { parameter: None, message: message.into() }
+    }
+}
+
+#[derive(Deserialize)]
+struct Peeked<'a> {
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stream: Option<&'a RawValue>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+}
+
+impl ChatRequest {
+    /// Checks a body. Fields that are not ours to know pass unseen.
+    pub fn parse(body: Bytes) -> Result<Self, RequestError> {
+        let text = checked_text(&body)?;
+        let peeked: Peeked<'_> = serde_json::from_str(text).map_err(|error| syntax(&error))?;
+        let model_json = peeked.model.ok_or_else(|| RequestError::at("model", "model is required"))?.get();
+        let model: String = serde_json::from_str(model_json).map_err(|_| RequestError::at("model", "model must be a string"))?;
+        let stream = match peeked.stream.map(RawValue::get) {
+            None | Some("null" | "false") => false,
+            Some("true") => true,
+            Some(_) => return Err(RequestError::at("stream", "stream must be a boolean")),
+        };
+        check_messages(peeked.messages)?;
+        let start = model_json.as_ptr() as usize - text.as_ptr() as usize;
+        let model_value = start..start + model_json.len();
+        Ok(Self { model, stream, body, model_value })
+    }
+
+    /// The body for a backend that knows the model by `name`: the same bytes unless the name differs.
+    pub fn body_for(&self, name: &str) -> Bytes {
+        if name == self.model {
+            return self.body.clone();
+        }
+        let name = serde_json::Value::from(name).to_string();
+        let mut body = BytesMut::with_capacity(self.body.len() + name.len());
+        body.extend_from_slice(&self.body[..self.model_value.start]);
+        body.extend_from_slice(name.as_bytes());
+        body.extend_from_slice(&self.body[self.model_value.end..]);
+        body.freeze()
+    }
+
+    /// The body as it came.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
+/// The body as text, bounded in depth.
+pub(super) fn checked_text(body: &[u8]) -> Result<&str, RequestError> {
+    let text = std::str::from_utf8(body).map_err(|_| RequestError::body("the body is not valid UTF-8"))?;
+    if is_too_deep(body) {
+        return Err(RequestError::body(format!("the body nests deeper than {MAX_DEPTH} levels")));
+    }
+    Ok(text)
+}
+
+pub(super) fn syntax(error: &serde_json::Error) -> RequestError {
+    RequestError::body(format!("the body is not a valid JSON request: {error}"))
+}
+
+fn check_messages(messages: Option<&RawValue>) -> Result<(), RequestError> {
+    let messages = messages.ok_or_else(|| RequestError::at("messages", "messages is required"))?;
+    let messages: Vec<Message<'_>> = serde_json::from_str(messages.get())
+        .map_err(|_| RequestError::at("messages", "messages must be an array of objects with a role and content"))?;
+    if messages.is_empty() || messages.len() > MAX_MESSAGES {
+        return Err(RequestError::at("messages", format!("messages must have 1 to {MAX_MESSAGES} entries")));
+    }
+    for (index, message) in messages.iter().enumerate() {
+        if message.role.is_none() {
+            let parameter = format!("messages[{index}].role");
+            return Err(RequestError::at(parameter.clone(), format!("{parameter} is required")));
+        }
+        let is_content = message.content.is_none_or(|content| content.get().starts_with(['"', '[', 'n']));
+        if !is_content {
+            let parameter = format!("messages[{index}].content");
+            return Err(RequestError::at(parameter.clone(), format!("{parameter} must be a string or an array")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> Result<ChatRequest, RequestError> {
+        ChatRequest::parse(Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    fn parameter_of(body: &str) -> String {
+        parse(body).unwrap_err().parameter.unwrap_or_default()
+    }
+
+    #[test]
+    fn a_body_goes_on_byte_for_byte() {
+        let body = " {\"messages\" : [{\"role\":\"user\",\"content\":\"\\u0041\"}],\n\"x\":1.50,\"model\":\"m\"} ";
+        assert_eq!(parse(body).unwrap().body_for("m"), body);
+    }
+
+    #[test]
+    fn only_the_models_name_is_replaced() {
+        let body = r#"{"model": "a\u006cias" ,"messages":[{"role":"user","content":"model"}]}"#;
+        let request = parse(body).unwrap();
+        assert_eq!(request.model, "alias");
+        let expected = r#"{"model": "org/\"m\"" ,"messages":[{"role":"user","content":"model"}]}"#;
+        assert_eq!(request.body_for("org/\"m\""), expected);
+    }
+
+    #[test]
+    fn wrong_fields_are_named() {
+        let message = r#"[{"role":"user","content":"x"}]"#;
+        assert_eq!(parameter_of(&format!(r#"{{"messages":{message}}}"#)), "model");
+        assert_eq!(parameter_of(&format!(r#"{{"model":7,"messages":{message}}}"#)), "model");
+        assert_eq!(parameter_of(&format!(r#"{{"model":"m","stream":"yes","messages":{message}}}"#)), "stream");
+        assert_eq!(parameter_of(r#"{"model":"m"}"#), "messages");
+        assert_eq!(parameter_of(r#"{"model":"m","messages":[]}"#), "messages");
+        assert_eq!(parameter_of(r#"{"model":"m","messages":"hello"}"#), "messages");
+        assert_eq!(parameter_of(r#"{"model":"m","messages":[{"content":"x"}]}"#), "messages[0].role");
+        assert_eq!(parameter_of(r#"{"model":"m","messages":[{"role":"user","content":7}]}"#), "messages[0].content");
+    }
+
+    #[test]
+    fn broken_bodies_are_refused_as_a_whole() {
+        for body in ["", "{", "[]", "null", "{\"model\":\"m\",}", "{\"model\":\"a\",\"model\":\"b\",\"messages\":[]}"] {
+            assert_eq!(parse(body).unwrap_err().parameter, None, "{body}");
+        }
+        let error = ChatRequest::parse(Bytes::from_static(b"{\"model\":\"\xff\"}")).unwrap_err();
+        assert!(error.message.contains("UTF-8"));
+        let deep = format!("{{\"model\":\"m\",\"messages\":{}1{}}}", "[".repeat(100), "]".repeat(100));
+        assert!(parse(&deep).unwrap_err().message.contains("64 levels"));
+    }
+}

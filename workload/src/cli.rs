@@ -1,0 +1,60 @@
+//! The command line.
+
+use crate::configuration::Folders;
+use crate::{configuration, serve, telemetry};
+use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The code-synthesis service.
+#[derive(Debug, Parser)]
+#[command(name = "workload", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve from a configuration directory.
+    Serve(ServeArguments),
+    /// Make the signing key and the client's credentials that a configuration directory lacks.
+    Init {
+        /// The configuration directory.
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+/// What `workload serve` needs.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeArguments {
+    /// The configuration directory.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Address of the public API.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Address of probes and metrics.
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    pub admin_listen: SocketAddr,
+    /// Seconds between the signal to stop and the end of accepting, in which load balancers forget us.
+    #[arg(long, default_value_t = 0)]
+    pub drain_seconds: u64,
+}
+
+impl Cli {
+    /// Runs the command to its end.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Init { config } => configuration::initialize(&Folders::new(&config)),
+            Command::Serve(arguments) => {
+                let logging = telemetry::install_logging();
+                tokio::runtime::Builder::new_multi_thread()
+                    .enable_all()
+                    .build()?
+                    .block_on(serve::run(arguments, logging))
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The configuration directory: what the operator mounts, or what a person lays out by hand.
+
+mod initialize;
+mod read;
+mod watch;
+
+pub use initialize::initialize;
+pub use read::{Configuration, ReadError};
+pub use watch::watch;
+
+use codecrucible_contract::layout;
+use std::path::{Path, PathBuf};
+
+/// Where each part of the configuration lies.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// The policy bundle.
+    pub policy: PathBuf,
+    /// The signing keys.
+    pub signing_keys: PathBuf,
+    /// The client's credentials.
+    pub client: PathBuf,
+    /// The credentials for remote backends.
+    pub backend_credentials: PathBuf,
+}
+
+impl Folders {
+    /// The folders below one directory.
+    pub fn new(root: &Path) -> Self {
+        Self {
+            policy: root.join(layout::POLICY_FOLDER),
+            signing_keys: root.join(layout::SIGNING_KEYS_FOLDER),
+            client: root.join(layout::CLIENT_FOLDER),
+            backend_credentials: root.join(layout::BACKEND_CREDENTIALS_FOLDER),
+        }
+    }
+
+    fn all(&self) -> [&Path; 4] {
+        [&self.policy, &self.signing_keys, &self.client, &self.backend_credentials]
+    }
+}

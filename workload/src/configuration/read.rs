@@ -1,0 +1,118 @@
+//! One reading of the whole configuration directory.
+
+use super::Folders;
+use codecrucible_contract::{BackendKind, Bundle, BundleError, MAX_BUNDLE_BYTES, layout};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// Largest key or credential, bytes.
+const MAX_SECRET_BYTES: usize = 64 * 1024;
+/// Most signing keys.
+const MAX_SIGNING_KEYS: usize = 16;
+
+/// Everything that was read. Deliberately without `Debug`: it holds secrets.
+pub struct Configuration {
+    /// The validated bundle.
+    pub bundle: Bundle,
+    /// PKCS#8 PEM files by name; the last one signs.
+    pub signing_keys: BTreeMap<String, Vec<u8>>,
+    /// The client's identifier.
+    pub client_id: String,
+    /// The client's secret.
+    pub client_secret: String,
+    /// Bearer tokens by backend.
+    pub backend_credentials: BTreeMap<String, String>,
+}
+
+/// Why the directory cannot be used. Messages name files, never their content.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A file is absent or unreadable.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The bundle is refused.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
+
+impl Configuration {
+    /// Reads everything; nothing is kept from a reading that fails.
+    pub fn read(folders: &Folders) -> Result<Self, ReadError> {
+        let bundle = Bundle::parse(&read_file(&folders.policy.join(layout::BUNDLE_FILE), MAX_BUNDLE_BYTES)?)?;
+        let backend_credentials = backend_credentials(&bundle, &folders.backend_credentials)?;
+        Ok(Self {
+            bundle,
+            signing_keys: signing_keys(&folders.signing_keys)?,
+            client_id: read_text(&folders.client.join(layout::CLIENT_ID_FILE))?,
+            client_secret: read_text(&folders.client.join(layout::CLIENT_SECRET_FILE))?,
+            backend_credentials,
+        })
+    }
+
+    /// A hash of everything that was read.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let Self { bundle, signing_keys, client_id, client_secret, backend_credentials } = self;
+        let mut hash = Sha256::new();
+        let mut add = |part: &[u8]| {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        };
+        add(bundle.revision().to_string().as_bytes());
+        add(bundle.hash().as_bytes());
+        signing_keys.iter().for_each(|(name, pem)| [name.as_bytes(), pem].into_iter().for_each(&mut add));
+        add(client_id.as_bytes());
+        add(client_secret.as_bytes());
+        backend_credentials.iter().for_each(|(name, value)| [name, value].into_iter().for_each(|text| add(text.as_bytes())));
+        hash.finalize().into()
+    }
+}
+
+fn signing_keys(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
+    let problem = |reason: String| ReadError::File { path: folder.to_owned(), reason };
+    let mut keys = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).map_err(|error| problem(error.to_string()))? {
+        let path = entry.map_err(|error| problem(error.to_string()))?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".pem")) else {
+            continue;
+        };
+        keys.insert(name.to_owned(), read_file(&path, MAX_SECRET_BYTES)?);
+    }
+    match keys.len() {
+        0 => Err(problem("holds no signing key (*.pem)".into())),
+        count if count > MAX_SIGNING_KEYS => Err(problem(format!("holds {count} keys, more than {MAX_SIGNING_KEYS}"))),
+        _ => Ok(keys),
+    }
+}
+
+fn backend_credentials(bundle: &Bundle, folder: &Path) -> Result<BTreeMap<String, String>, ReadError> {
+    let needs_credential = |kind: &BackendKind| matches!(kind, BackendKind::Remote(remote) if remote.has_credential);
+    let backends = bundle.policy().backends.iter().filter(|backend| needs_credential(&backend.kind));
+    backends.map(|backend| Ok((backend.name.clone(), read_text(&folder.join(&backend.name))?))).collect()
+}
+
+fn read_text(path: &Path) -> Result<String, ReadError> {
+    let problem = |reason: &str| ReadError::File { path: path.to_owned(), reason: reason.to_owned() };
+    let text = String::from_utf8(read_file(path, MAX_SECRET_BYTES)?).map_err(|_| problem("is not UTF-8"))?;
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(problem("is empty"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads at most one byte more than the limit, so that a hostile file costs no memory. The bundle's
+/// parser reports its own limit, so the extra byte is handed on.
+fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
+    let problem = |error: std::io::Error| ReadError::File { path: path.to_owned(), reason: error.to_string() };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(problem)?.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(problem)?;
+    Ok(bytes)
+}

@@ -1,0 +1,29 @@
+//! Probes and metrics.
+
+use super::Service;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+
+/// Alive: the process answers. Depends on nothing else, so that a backend's trouble never restarts us.
+pub(super) async fn live() -> &'static str {
+    "ok\n"
+}
+
+/// Ready: not stopping, and some backend can answer. A configuration is always applied by now: the
+/// listeners are bound only after the first one was.
+pub(super) async fn ready(State(service): State<Service>) -> (StatusCode, String) {
+    if service.is_draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".into());
+    }
+    match service.snapshot.load().readiness() {
+        Ok(()) => (StatusCode::OK, "ok\n".into()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("no backend can answer: {reason}\n")),
+    }
+}
+
+/// Prometheus' text format.
+pub(super) async fn metrics(State(service): State<Service>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], service.metrics.render())
+}

@@ -1,0 +1,124 @@
+//! Errors in OpenAI's shape, with the statuses that official SDKs turn into their exceptions.
+
+use crate::backend::BackendError;
+use crate::chat::{RequestError, Trouble};
+use crate::identity::TokenError;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+/// What a client should wait while a model is busy or being loaded, seconds.
+const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// An error for a client.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    kind: &'static str,
+    code: Option<&'static str>,
+    parameter: Option<String>,
+    message: String,
+    retry: bool,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, kind: &'static str, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind, code: Some(code), parameter: None, message: message.into(), retry: false }
+    }
+
+    pub(super) fn model_not_found(model: &str) -> Self {
+        let shown: String = model.chars().take(64).collect();
+        let message = format!("The model `{shown}` does not exist.");
+        let error = Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found", message);
+        Self { parameter: Some("model".into()), ..error }
+    }
+
+    pub(super) fn body_too_large(limit_bytes: usize) -> Self {
+        let message = format!("The body is larger than the limit of {limit_bytes} bytes.");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "body_too_large", message)
+    }
+
+    pub(super) fn busy() -> Self {
+        let message = "Too many requests are running; try again later.";
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "busy", message);
+        Self { retry: true, ..error }
+    }
+
+    pub(super) fn document(&self) -> Value {
+        json!({"error": {"message": self.message, "type": self.kind, "param": self.parameter, "code": self.code}})
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.document().to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+        }
+        if self.retry {
+            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        let RequestError { parameter, message } = error;
+        let error = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", "invalid_request", message);
+        Self { parameter, ..error }
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        let code = match error {
+            TokenError::Expired => "token_expired",
+            _ => "invalid_api_key",
+        };
+        Self::new(StatusCode::UNAUTHORIZED, "authentication_error", code, error.to_string())
+    }
+}
+
+impl From<BackendError> for ApiError {
+    fn from(error: BackendError) -> Self {
+        let (status, code, retry) = match &error {
+            BackendError::Unreachable => (StatusCode::BAD_GATEWAY, "backend_unreachable", false),
+            BackendError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "backend_timeout", false),
+            BackendError::Cut => (StatusCode::BAD_GATEWAY, "backend_cut", false),
+            BackendError::Protocol => (StatusCode::BAD_GATEWAY, "backend_protocol", false),
+            BackendError::Credential => (StatusCode::BAD_GATEWAY, "backend_credential", false),
+            BackendError::Refused { .. } => (StatusCode::BAD_GATEWAY, "backend_refused", false),
+            BackendError::Failed => (StatusCode::BAD_GATEWAY, "backend_failed", false),
+            BackendError::Busy => (StatusCode::TOO_MANY_REQUESTS, "backend_busy", true),
+            BackendError::Loading => (StatusCode::SERVICE_UNAVAILABLE, "model_loading", true),
+            BackendError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "model_unavailable", false),
+            BackendError::TooLong(_) => (StatusCode::BAD_REQUEST, "context_length_exceeded", false),
+        };
+        let kind = match status {
+            StatusCode::BAD_REQUEST => "invalid_request_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            _ => "api_error",
+        };
+        let message = error.to_string();
+        Self { status, kind, code: Some(code), parameter: None, message, retry }
+    }
+}
+
+/// The last event of a stream that could not be completed.
+pub(super) fn last_words(trouble: Trouble) -> Bytes {
+    let error = match trouble {
+        Trouble::TimedOut => BackendError::TimedOut,
+        Trouble::Cut => BackendError::Cut,
+    };
+    error_event(error)
+}
+
+/// An error as a server-sent event.
+pub(super) fn error_event(error: BackendError) -> Bytes {
+    format!("data: {}\n\n", ApiError::from(error).document()).into()
+}

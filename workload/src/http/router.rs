@@ -1,0 +1,56 @@
+//! Which path leads where.
+
+use super::error::ApiError;
+use super::{Service, admin, authentication, chat, models, oauth, synthesis};
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::StatusCode;
+
+/// The public API.
+pub fn public_router(service: Service) -> Router {
+    let authenticated = Router::new()
+        .route("/v1/chat/completions", post(chat::complete))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*model}", get(models::show))
+        .route("/v1/synthesis", post(synthesis::synthesize))
+        .route_layer(from_fn_with_state(service.clone(), authentication::require_token));
+    Router::new()
+        .merge(authenticated)
+        .route("/oauth/token", post(oauth::token))
+        .route("/.well-known/jwks.json", get(oauth::published_keys))
+        .route_layer(from_fn_with_state(service.clone(), count))
+        .merge(probes())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(service)
+}
+
+/// Probes and metrics, for the cluster's own eyes.
+pub fn admin_router(service: Service) -> Router {
+    Router::new().merge(probes()).route("/metrics", get(admin::metrics)).with_state(service)
+}
+
+fn probes() -> Router<Service> {
+    Router::new().route("/livez", get(admin::live)).route("/readyz", get(admin::ready))
+}
+
+async fn count(State(service): State<Service>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    service.metrics.requests.with_label_values(&[route, response.status().as_str()]).inc();
+    tracing::debug!(route, status = response.status().as_u16(), "request");
+    response
+}
+
+async fn not_found() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "invalid_request_error", "route_not_found", "There is no such route.")
+}
+
+async fn method_not_allowed() -> ApiError {
+    let message = "The route does not take this method.";
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed", message)
+}

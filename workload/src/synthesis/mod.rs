@@ -1,0 +1,14 @@
+//! Several voices answer one task in parallel; evidence decides between them.
+
+mod candidate;
+mod code;
+mod evidence;
+mod request;
+mod run;
+mod syntax;
+
+pub use candidate::{Candidate, Outcome, Synthesis};
+pub use evidence::{Part, Score};
+pub use request::{Plan, SynthesisRequest};
+pub use run::{Progress, run};
+pub use syntax::Language;

@@ -1,0 +1,97 @@
+//! Prometheus metrics, named `codecrucible_<noun>_<unit>[_total]`. Every label has few values.
+
+use prometheus::core::Collector;
+use prometheus::{Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+/// The metrics of one process.
+pub struct Metrics {
+    registry: Registry,
+    /// Requests by route and status.
+    pub requests: IntCounterVec,
+    /// Answers by backend and outcome.
+    pub backend_answers: IntCounterVec,
+    /// Candidates of synthesis by voice and outcome.
+    pub candidates: IntCounterVec,
+    /// Tokens issued.
+    pub tokens_issued: IntCounter,
+    /// Revision of the applied bundle; its value is always one.
+    bundle_info: IntGaugeVec,
+    /// Bundles or configurations that were refused.
+    pub configurations_refused: IntCounter,
+    /// Whether the newest configuration was refused, so that an older one serves.
+    pub configuration_stale: IntGauge,
+    /// Open connections.
+    pub connections: IntGauge,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            registered(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        Ok(Self {
+            requests: counters("codecrucible_requests_total", "Requests by route and status.", &["route", "status"])?,
+            backend_answers: counters(
+                "codecrucible_backend_answers_total",
+                "Answers of backends by outcome.",
+                &["backend", "outcome"],
+            )?,
+            candidates: counters(
+                "codecrucible_synthesis_candidates_total",
+                "Candidates of synthesis by voice and outcome.",
+                &["voice", "outcome"],
+            )?,
+            tokens_issued: registered(
+                &registry,
+                IntCounter::new("codecrucible_access_tokens_issued_total", "Access tokens issued.")?,
+            )?,
+            bundle_info: registered(
+                &registry,
+                IntGaugeVec::new(Opts::new("codecrucible_bundle_info", "The applied policy bundle."), &["revision"])?,
+            )?,
+            configurations_refused: registered(
+                &registry,
+                IntCounter::new("codecrucible_configurations_refused_total", "Configurations that were refused.")?,
+            )?,
+            configuration_stale: registered(
+                &registry,
+                IntGauge::new("codecrucible_configuration_stale", "1 while the newest configuration is refused.")?,
+            )?,
+            connections: registered(
+                &registry,
+                IntGauge::new("codecrucible_connections", "Open connections to the public API.")?,
+            )?,
+            registry,
+        })
+    }
+
+    /// Notes the revision that now serves.
+    pub fn applied(&self, revision: &str) {
+        self.bundle_info.reset();
+        self.bundle_info.with_label_values(&[revision]).set(1);
+        self.configuration_stale.set(0);
+    }
+
+    /// Notes that a configuration was refused while an older one serves on.
+    pub fn refused(&self) {
+        self.configurations_refused.inc();
+        self.configuration_stale.set(1);
+    }
+
+    /// The text exposition format, version 0.0.4.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics do not encode");
+        }
+        text
+    }
+}
+
+fn registered<T: Collector + Clone + 'static>(registry: &Registry, metric: T) -> prometheus::Result<T> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}

@@ -1,0 +1,7 @@
+//! What the service says about itself: log lines and metrics.
+
+mod logging;
+mod metrics;
+
+pub use logging::{LogControl, install as install_logging};
+pub use metrics::Metrics;
