@@ -1,0 +1,64 @@
+//! The command line, and what runs for as long as the process lives.
+
+use crate::leader::Identity;
+use crate::telemetry::{self, Metrics};
+use crate::{controller, leader};
+use clap::Parser;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The CodeCrucible operator.
+#[derive(Debug, Parser)]
+#[command(name = "operator", version)]
+pub struct Cli {
+    /// Address of probes and metrics.
+    #[arg(long, default_value = "127.0.0.1:8081")]
+    listen: SocketAddr,
+    /// Namespace of the Lease that elects the leader.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    lease_namespace: String,
+    /// Name in the Lease; must be unique among the operator's processes.
+    #[arg(long, env = "POD_NAME", default_value_t = default_identity())]
+    identity: String,
+    /// Reconciles that run at once.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
+    concurrency: u16,
+}
+
+fn default_identity() -> String {
+    format!("operator-{}", std::process::id())
+}
+
+impl Cli {
+    /// Runs until a signal, the loss of leadership or an error ends it.
+    pub fn run(self) -> anyhow::Result<()> {
+        telemetry::install_logging();
+        // Fails only if another provider was installed, which is then used.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.run_until_stopped())
+    }
+
+    async fn run_until_stopped(self) -> anyhow::Result<()> {
+        let client = kube::Client::try_default().await?;
+        let metrics = Arc::new(Metrics::new()?);
+        let identity = Identity { namespace: self.lease_namespace, holder: self.identity };
+        let leading = async {
+            let lease = leader::acquire(&client, &identity).await?;
+            metrics.leader.set(1);
+            tracing::info!(holder = identity.holder, "leading");
+            // Whichever ends first ends the other: nothing is written without the lease.
+            tokio::select! {
+                lost = lease.keep() => Err(anyhow::anyhow!("the lease was lost: {lost}")),
+                ended = controller::run(client.clone(), metrics.clone(), self.concurrency) => ended,
+            }
+        };
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            ended = leading => ended,
+            served = telemetry::serve(self.listen, metrics.clone()) => served,
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What wakes a reconcile, and what happens when one fails.
+//!
+//! The only objects kept in memory are the `CodeCrucible`s themselves. Everything else is watched by its
+//! metadata and not stored; a reconcile reads what it needs.
+
+use crate::backoff::wait_after;
+use crate::reconcile::{Context, ReconcileError, reconcile};
+use crate::telemetry::Metrics;
+use codecrucible_crds::{CodeCrucible, ModelBackend, names};
+use futures::{Stream, StreamExt as _, future};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::runtime::controller::{Action, Config as ControllerConfig, Controller};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::{self, metadata_watcher};
+use kube::runtime::WatchStreamExt as _;
+use kube::api::PartialObjectMeta;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Everything is looked at again after this long, should a notification have been lost, seconds.
+const RESYNC_SECONDS: u64 = 600;
+
+/// What every reconcile shares.
+struct Shared {
+    context: Context,
+    metrics: Arc<Metrics>,
+    failures: Mutex<HashMap<ObjectRef<CodeCrucible>, u32>>,
+}
+
+/// Runs the controller for as long as its watches live.
+pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16) -> anyhow::Result<()> {
+    let shared = Arc::new(Shared {
+        context: Context::new(client.clone(), metrics.clone()),
+        metrics,
+        failures: Mutex::default(),
+    });
+    let controller = Controller::new(Api::<CodeCrucible>::all(client.clone()), watcher::Config::default())
+        .with_config(ControllerConfig::default().concurrency(concurrency));
+    let resources = controller.store();
+    controller
+        .owns_stream(children::<ServiceAccount>(&client))
+        .owns_stream(children::<ConfigMap>(&client))
+        .owns_stream(children::<Service>(&client))
+        .owns_stream(children::<NetworkPolicy>(&client))
+        .owns_stream(children::<PodDisruptionBudget>(&client))
+        .owns_stream(children::<Deployment>(&client))
+        .watches_stream(all_metadata::<Secret>(&client), same_namespace(resources.clone()))
+        .watches_stream(all_metadata::<ModelBackend>(&client), same_namespace(resources))
+        .run(reconcile_one, retry_later, shared)
+        .for_each(|_| future::ready(()))
+        .await;
+    anyhow::bail!("the watches ended")
+}
+
+/// Metadata of the objects that the operator made.
+fn children<K>(client: &Client) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let label = format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY);
+    metadata_watcher(Api::<K>::all(client.clone()), watcher::Config::default().labels(&label)).default_backoff().touched_objects()
+}
+
+/// Metadata of all objects of a kind: those that people make carry no label of ours.
+fn all_metadata<K>(client: &Client) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    metadata_watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff().touched_objects()
+}
+
+/// The resources that an object of their namespace may concern: which of them refer to it is for the
+/// reconcile to find out, which costs reads only.
+fn same_namespace<K>(
+    resources: Store<CodeCrucible>,
+) -> impl Fn(PartialObjectMeta<K>) -> Vec<ObjectRef<CodeCrucible>> + Send + Sync + 'static {
+    move |object| {
+        let concerned = resources.state().into_iter().filter(|resource| resource.namespace() == object.metadata.namespace);
+        concerned.map(|resource| ObjectRef::from_obj(&*resource)).collect()
+    }
+}
+
+async fn reconcile_one(resource: Arc<CodeCrucible>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+    let timer = shared.metrics.reconcile_seconds.start_timer();
+    let outcome = reconcile(&shared.context, &resource).await;
+    timer.observe_duration();
+    let label = outcome.as_ref().err().map_or("success", ReconcileError::reason);
+    shared.metrics.reconciles.with_label_values(&[label]).inc();
+    outcome?;
+    shared.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&ObjectRef::from_obj(&*resource));
+    Ok(Action::requeue(Duration::from_secs(RESYNC_SECONDS)))
+}
+
+fn retry_later(resource: Arc<CodeCrucible>, error: &ReconcileError, shared: Arc<Shared>) -> Action {
+    let mut failures = shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = failures.entry(ObjectRef::from_obj(&*resource)).or_default();
+    *count = count.saturating_add(1);
+    let mut jitter = [0_u8];
+    // Without randomness the wait is merely the same for all.
+    let _ = aws_lc_rs::rand::fill(&mut jitter);
+    let wait = wait_after(*count, jitter[0]);
+    let (name, namespace) = (resource.name_any(), resource.namespace().unwrap_or_default());
+    tracing::warn!(name, namespace, %error, failures = *count, wait_ms = wait.as_millis(), "reconcile failed");
+    Action::requeue(wait)
+}

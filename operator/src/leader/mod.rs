@@ -1,0 +1,106 @@
+//! One leader at a time, by a Lease.
+//!
+//! The lease is written with the version that was read, so two processes can never both win. A leader that
+//! cannot renew stops before anybody else may take over: [`RENEW_DEADLINE`] is shorter than the lease.
+
+mod decision;
+
+use decision::{Decision, LEASE_SECONDS, decide};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// The Lease's name.
+const LEASE_NAME: &str = "codecrucible-operator";
+/// Pause between two renewals, and between two attempts to acquire.
+const RETRY: Duration = Duration::from_secs(2);
+/// A leader that could not renew for this long stops.
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// Longest single request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who asks for the lease, and where it lies.
+pub(crate) struct Identity {
+    pub(crate) namespace: String,
+    pub(crate) holder: String,
+}
+
+/// A lease that is held.
+pub(crate) struct HeldLease {
+    api: Api<Lease>,
+    holder: String,
+    renewed: Instant,
+}
+
+/// Waits until this process leads. Errors of the API server are waited out, except a refusal, which no
+/// waiting mends.
+pub(crate) async fn acquire(client: &Client, identity: &Identity) -> anyhow::Result<HeldLease> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), &identity.namespace);
+    loop {
+        let asked = Instant::now();
+        match timeout(REQUEST_TIMEOUT, take(&api, &identity.holder)).await {
+            Ok(Ok(true)) => return Ok(HeldLease { api, holder: identity.holder.clone(), renewed: asked }),
+            Ok(Ok(false)) => {}
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => anyhow::bail!("the lease is refused: {status}"),
+            Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be asked for"),
+            Err(_elapsed) => tracing::warn!("the API server does not answer"),
+        }
+        sleep(RETRY).await;
+    }
+}
+
+impl HeldLease {
+    /// Renews for as long as that works; returns why it does not any more.
+    pub(crate) async fn keep(mut self) -> String {
+        loop {
+            sleep(RETRY).await;
+            let asked = Instant::now();
+            let left = RENEW_DEADLINE.saturating_sub(self.renewed.elapsed());
+            match timeout(left, take(&self.api, &self.holder)).await {
+                Ok(Ok(true)) => self.renewed = asked,
+                Ok(Ok(false)) => return "another process holds it".into(),
+                Ok(Err(error)) => tracing::warn!(%error, "the lease was not renewed"),
+                Err(_elapsed) => return format!("not renewed for {} s", RENEW_DEADLINE.as_secs()),
+            }
+            if self.renewed.elapsed() >= RENEW_DEADLINE {
+                return format!("not renewed for {} s", RENEW_DEADLINE.as_secs());
+            }
+        }
+    }
+}
+
+/// Takes or renews the lease if it is free or ours. `false` when another process holds it or was faster.
+async fn take(api: &Api<Lease>, holder: &str) -> kube::Result<bool> {
+    let now = Timestamp::now();
+    let found = api.get_opt(LEASE_NAME).await?;
+    let spec = match decide(found.as_ref().and_then(|lease| lease.spec.as_ref()), holder, now) {
+        Decision::Leave => return Ok(false),
+        Decision::Take { acquired, transitions } => LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_duration_seconds: Some(LEASE_SECONDS),
+            acquire_time: Some(MicroTime(acquired)),
+            renew_time: Some(MicroTime(now)),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        },
+    };
+    let written = match found {
+        None => {
+            let metadata = ObjectMeta { name: Some(LEASE_NAME.to_owned()), ..ObjectMeta::default() };
+            api.create(&PostParams::default(), &Lease { metadata, spec: Some(spec) }).await
+        }
+        // Carries the resourceVersion that was read: a lease that changed since is not overwritten.
+        Some(lease) => {
+            api.replace(LEASE_NAME, &PostParams::default(), &Lease { spec: Some(spec), ..lease }).await
+        }
+    };
+    match written {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Err(error) => Err(error),
+    }
+}

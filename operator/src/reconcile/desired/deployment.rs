@@ -1,0 +1,132 @@
+//! The pods, hardened to Pod Security `restricted`, and how many of them may be away at once.
+
+use super::metadata::{labels, selector};
+use super::network::ADMIN_PORT;
+use crate::reconcile::child::Child;
+use crate::reconcile::validate::{MODELS_FOLDER, PUBLIC_PORT};
+use codecrucible_contract::layout;
+use codecrucible_crds::CodeCrucible;
+use serde_json::{Value, json};
+
+/// User and group of the workload.
+const USER: i64 = 65532;
+/// Where the configuration is mounted.
+const CONFIGURATION_FOLDER: &str = "/etc/codecrucible";
+/// Time in which load balancers learn that a pod ends, seconds.
+const DRAIN_SECONDS: u32 = 5;
+/// Drain, then requests in flight (20 s in the workload), then reserve, seconds.
+const TERMINATION_GRACE_SECONDS: u32 = 40;
+/// A rollout without progress for so long has failed, seconds.
+const PROGRESS_DEADLINE_SECONDS: u32 = 600;
+
+pub(super) fn disruption_budget(resource: &CodeCrucible) -> Value {
+    json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(resource)}}})
+}
+
+pub(super) fn deployment(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
+    json!({"spec": {
+        "replicas": resource.spec.replicas,
+        "selector": {"matchLabels": selector(resource)},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "progressDeadlineSeconds": PROGRESS_DEADLINE_SECONDS,
+        "template": {"metadata": {"labels": labels(resource)}, "spec": pod(resource, model_claims)},
+    }})
+}
+
+fn pod(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
+    let mut pod = json!({
+        "serviceAccountName": Child::ServiceAccount.name(resource),
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [{
+            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": selector(resource)},
+        }],
+        "containers": [container(resource, model_claims)],
+        "volumes": volumes(resource, model_claims),
+    });
+    let pull_secrets = &resource.spec.image.pull_secrets;
+    if !pull_secrets.is_empty() {
+        pod["imagePullSecrets"] = pull_secrets.iter().map(|name| json!({"name": name})).collect();
+    }
+    pod
+}
+
+fn container(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
+    let image = &resource.spec.image;
+    json!({
+        "name": "workload",
+        "image": image.reference(),
+        "imagePullPolicy": image.pull_policy.as_str(),
+        "args": [
+            "serve", "--config", CONFIGURATION_FOLDER,
+            "--listen", format!("0.0.0.0:{PUBLIC_PORT}"), "--admin-listen", format!("0.0.0.0:{ADMIN_PORT}"),
+            "--drain-seconds", DRAIN_SECONDS.to_string(),
+        ],
+        "ports": [
+            {"name": "http", "containerPort": PUBLIC_PORT, "protocol": "TCP"},
+            {"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"},
+        ],
+        "livenessProbe": probe("/livez", 10, 3),
+        "readinessProbe": probe("/readyz", 2, 2),
+        "resources": resource.spec.resources,
+        "securityContext": {
+            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts(model_claims),
+    })
+}
+
+fn probe(path: &str, period_seconds: u32, failure_threshold: u32) -> Value {
+    json!({
+        "httpGet": {"path": path, "port": "admin", "scheme": "HTTP"},
+        "periodSeconds": period_seconds, "timeoutSeconds": 2, "failureThreshold": failure_threshold,
+    })
+}
+
+/// Volumes by name, each mounted below the configuration's folder under the same name.
+fn volumes(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
+    let secret = |folder: &str, child: Child| {
+        json!({"name": folder, "secret": {"secretName": child.name(resource), "defaultMode": 0o440}})
+    };
+    let mut client = secret(layout::CLIENT_FOLDER, Child::Client);
+    client["secret"]["items"] = [layout::CLIENT_ID_FILE, layout::CLIENT_SECRET_FILE]
+        .map(|key| json!({"key": key, "path": key}))
+        .into_iter()
+        .collect();
+    let mut volumes = vec![
+        json!({"name": layout::POLICY_FOLDER, "configMap": {"name": Child::Policy.name(resource), "defaultMode": 0o444}}),
+        secret(layout::SIGNING_KEYS_FOLDER, Child::SigningKeys),
+        client,
+        secret(layout::BACKEND_CREDENTIALS_FOLDER, Child::BackendCredentials),
+    ];
+    volumes.extend(model_claims.iter().enumerate().map(|(index, (_, claim))| {
+        json!({"name": model_volume(index), "persistentVolumeClaim": {"claimName": claim, "readOnly": true}})
+    }));
+    volumes.into()
+}
+
+fn mounts(model_claims: &[(String, String)]) -> Value {
+    let configuration = [
+        layout::POLICY_FOLDER,
+        layout::SIGNING_KEYS_FOLDER,
+        layout::CLIENT_FOLDER,
+        layout::BACKEND_CREDENTIALS_FOLDER,
+    ]
+    .map(|folder| json!({"name": folder, "mountPath": format!("{CONFIGURATION_FOLDER}/{folder}"), "readOnly": true}));
+    let models = model_claims.iter().enumerate().map(|(index, (backend, _))| {
+        json!({"name": model_volume(index), "mountPath": format!("{MODELS_FOLDER}/{backend}"), "readOnly": true})
+    });
+    configuration.into_iter().chain(models).collect()
+}
+
+/// Backends' names may be longer than a volume's name may be.
+fn model_volume(index: usize) -> String {
+    format!("model-{index}")
+}

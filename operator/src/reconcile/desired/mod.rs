@@ -1,0 +1,184 @@
+//! Step three: what should exist. Pure: the clock and everything random come in as [`Facts`].
+
+mod deployment;
+mod facts;
+mod metadata;
+mod network;
+mod secrets;
+
+pub(crate) use facts::Facts;
+pub use facts::FactsError;
+
+use super::child::Child;
+use super::observe::Observed;
+use super::validate::Validated;
+use codecrucible_contract::layout;
+use codecrucible_crds::{CodeCrucible, PolicyStatus, names};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+/// An object that is ready to be applied.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) child: Child,
+    pub(crate) name: String,
+    /// The whole object, with the hash of itself as an annotation.
+    pub(crate) object: Value,
+}
+
+/// Everything that should exist.
+#[derive(Debug)]
+pub(crate) struct DesiredSet {
+    /// In the order of their making.
+    pub(crate) children: Vec<Prepared>,
+    /// The policy that they publish.
+    pub(crate) policy: PolicyStatus,
+    /// Where clients reach the service.
+    pub(crate) endpoint: String,
+    /// Names everything that the pods mount; pods are touched when it changes.
+    pub(crate) configuration: String,
+}
+
+impl DesiredSet {
+    /// What `status` says of a set that is not applied: where clients would reach it.
+    pub(crate) fn revision(self) -> (Option<PolicyStatus>, String) {
+        (None, self.endpoint)
+    }
+}
+
+/// What should exist for a resource.
+pub(crate) fn desired(
+    resource: &CodeCrucible,
+    validated: &Validated,
+    observed: &Observed,
+    facts: Facts,
+) -> DesiredSet {
+    let Validated { bundle, model_claims, endpoint } = validated;
+    let secrets = secrets::Secrets::new(resource, observed, facts, endpoint);
+    let configuration = secrets.configuration(bundle);
+    let content = |child: Child| match child {
+        Child::ServiceAccount => json!({"automountServiceAccountToken": false}),
+        Child::SigningKeys => secrets.signing_keys(),
+        Child::Client => secrets.client(),
+        Child::BackendCredentials => secrets.backend_credentials(),
+        Child::Policy => json!({"data": {layout::BUNDLE_FILE: bundle.to_json()}}),
+        Child::Service => network::service(resource),
+        Child::NetworkPolicy => network::network_policy(resource, bundle.policy()),
+        Child::DisruptionBudget => deployment::disruption_budget(resource),
+        Child::Deployment => deployment::deployment(resource, model_claims),
+    };
+    DesiredSet {
+        children: Child::ALL.into_iter().map(|child| prepare(resource, child, content(child))).collect(),
+        policy: PolicyStatus { published: bundle.revision().to_string(), hash: bundle.hash().to_owned() },
+        endpoint: endpoint.clone(),
+        configuration,
+    }
+}
+
+/// Completes an object with its identity, its owner and the hash of itself.
+fn prepare(resource: &CodeCrucible, child: Child, content: Value) -> Prepared {
+    let name = child.name(resource);
+    let api = child.api_resource();
+    let mut object = json!({
+        "apiVersion": api.api_version, "kind": api.kind,
+        "metadata": metadata::metadata(resource, &name),
+    });
+    merge(&mut object, content);
+    let hash: String = Sha256::digest(object.to_string()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    merge(&mut object, json!({"metadata": {"annotations": {names::ANNOTATION_APPLIED_HASH: hash}}}));
+    Prepared { child, name, object }
+}
+
+/// Adds `more` to an object, key by key.
+fn merge(object: &mut Value, more: Value) {
+    match (object, more) {
+        (Value::Object(object), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(object.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (object, more) => *object = more,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::validate::{tests as fixtures, validate};
+    use super::*;
+    use kube::api::DynamicObject;
+
+    fn set(resource: &CodeCrucible, observed: &Observed) -> DesiredSet {
+        desired(resource, &validate(resource, observed).unwrap(), observed, Facts::fixed())
+    }
+
+    fn object(set: &DesiredSet, child: Child) -> &Value {
+        &set.children.iter().find(|prepared| prepared.child == child).unwrap().object
+    }
+
+    fn applied(set: DesiredSet, observed: &mut Observed) {
+        for prepared in set.children {
+            let live: DynamicObject = serde_json::from_value(prepared.object).unwrap();
+            observed.children.insert(prepared.child, live);
+        }
+    }
+
+    #[test]
+    fn the_same_input_gives_the_same_objects() {
+        let (resource, observed) = (fixtures::resource(json!({})), fixtures::observed());
+        let objects = |set: DesiredSet| set.children.into_iter().map(|prepared| prepared.object).collect::<Vec<_>>();
+        assert_eq!(objects(set(&resource, &observed)), objects(set(&resource, &observed)));
+    }
+
+    #[test]
+    fn secrets_are_made_once_and_then_kept() {
+        let (resource, mut observed) = (fixtures::resource(json!({})), fixtures::observed());
+        applied(set(&resource, &observed), &mut observed);
+        let before = object(&set(&resource, &observed), Child::SigningKeys).clone();
+        let other = Facts { signing_key_pem: Some("other".into()), client_secret: Some("other".into()) };
+        let validated = validate(&resource, &observed).unwrap();
+        let after = desired(&resource, &validated, &observed, other);
+        assert_eq!(object(&after, Child::SigningKeys), &before);
+    }
+
+    #[test]
+    fn a_new_voice_changes_the_policy_and_nothing_else() {
+        let (resource, mut observed) = (fixtures::resource(json!({})), fixtures::observed());
+        let first = set(&resource, &observed);
+        let deployment = object(&first, Child::Deployment).clone();
+        applied(first, &mut observed);
+        let voice = json!({"name": "poet", "temperaturePercent": 90, "prompt": "Rhyme."});
+        let changed = fixtures::resource(json!({"synthesis": {"voices": [voice]}}));
+        let second = set(&changed, &observed);
+        assert_eq!(object(&second, Child::Deployment), &deployment);
+        assert!(second.policy.published.starts_with("2-"), "{}", second.policy.published);
+    }
+
+    #[test]
+    fn the_counter_survives_the_loss_of_the_config_map() {
+        let mut resource = fixtures::resource(json!({}));
+        let policy = PolicyStatus { published: "7-0123456789ab".into(), hash: "x".into() };
+        resource.status = Some(codecrucible_crds::CodeCrucibleStatus { policy: Some(policy), ..Default::default() });
+        assert!(set(&resource, &fixtures::observed()).policy.published.starts_with("8-"));
+    }
+
+    #[test]
+    fn every_child_is_owned_labelled_and_hashed() {
+        let set = set(&fixtures::resource(json!({})), &fixtures::observed());
+        assert_eq!(set.children.len(), Child::ALL.len());
+        for prepared in &set.children {
+            let metadata = &prepared.object["metadata"];
+            assert_eq!(metadata["ownerReferences"][0]["uid"], "1-2-3");
+            assert_eq!(metadata["labels"][names::LABEL_INSTANCE], "demo");
+            assert_eq!(metadata["annotations"][names::ANNOTATION_APPLIED_HASH].as_str().unwrap().len(), 32);
+        }
+    }
+
+    #[test]
+    fn no_secret_is_in_the_policy_or_the_deployment() {
+        let set = set(&fixtures::resource(json!({})), &fixtures::observed());
+        for child in [Child::Policy, Child::Deployment] {
+            let text = object(&set, child).to_string();
+            assert!(!text.contains("fixed-secret") && !text.contains("PRIVATE KEY"), "{child:?}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Whether an object that exists still is what was applied.
+//!
+//! The live object holds more than was applied: defaults, status, what others added. Only what was applied
+//! is compared, so that a steady state needs no write to find out.
+
+use serde_json::Value;
+
+/// Whether `live` holds everything that `desired` says.
+pub(crate) fn contains(live: &Value, desired: &Value) -> bool {
+    match (live, desired) {
+        (Value::Object(live), Value::Object(desired)) => {
+            desired.iter().all(|(key, value)| live.get(key).is_some_and(|live| contains(live, value)))
+        }
+        (Value::Array(live), Value::Array(desired)) => contains_list(live, desired),
+        (Value::String(live), Value::String(desired)) => live == desired || is_same_quantity(live, desired),
+        (live, desired) => live == desired,
+    }
+}
+
+/// Lists of named things are sets by name, to which others may add; other lists are compared as a whole.
+fn contains_list(live: &[Value], desired: &[Value]) -> bool {
+    let name = |value: &Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
+    if !desired.is_empty() && desired.iter().all(|value| name(value).is_some()) {
+        return desired.iter().all(|wanted| {
+            live.iter().find(|live| name(live) == name(wanted)).is_some_and(|live| contains(live, wanted))
+        });
+    }
+    live.len() == desired.len() && live.iter().zip(desired).all(|(live, desired)| contains(live, desired))
+}
+
+/// The API server rewrites quantities: `1000m` is stored as `1`.
+fn is_same_quantity(one: &str, other: &str) -> bool {
+    matches!((milli(one), milli(other)), (Some(one), Some(other)) if one == other)
+}
+
+/// A quantity in thousandths.
+fn milli(quantity: &str) -> Option<i128> {
+    let digits = quantity.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(quantity.len());
+    let (number, unit) = quantity.split_at(digits);
+    let thousandths: i128 = match unit {
+        "m" => 1,
+        "" => 1_000,
+        "k" => 1_000_000,
+        "M" => 1_000_000_000,
+        "G" => 1_000_000_000_000,
+        "T" => 1_000_000_000_000_000,
+        "Ki" => 1_000 << 10,
+        "Mi" => 1_000 << 20,
+        "Gi" => 1_000 << 30,
+        "Ti" => 1_000 << 40,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    digits.checked_mul(thousandths).map(|value| value / scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_others_added_is_no_drift() {
+        let live = json!({"spec": {"replicas": 3, "paused": false}, "status": {}, "list": [{"name": "b"}, {"name": "a", "x": 1}]});
+        assert!(contains(&live, &json!({"spec": {"replicas": 3}, "list": [{"name": "a"}]})));
+    }
+
+    #[test]
+    fn what_was_changed_or_removed_is_drift() {
+        let desired = json!({"spec": {"replicas": 3, "ports": [1, 2]}, "list": [{"name": "a", "x": 1}]});
+        assert!(contains(&desired, &desired));
+        for (pointer, value) in [
+            ("/spec/replicas", json!(4)),
+            ("/spec/ports", json!([1])),
+            ("/spec/ports", json!([1, 2, 3])),
+            ("/list/0/x", json!(2)),
+            ("/list", json!([])),
+            ("/spec", json!(null)),
+        ] {
+            let mut live = desired.clone();
+            *live.pointer_mut(pointer).unwrap() = value;
+            assert!(!contains(&live, &desired), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn quantities_are_compared_by_value() {
+        for (one, other) in [("1", "1000m"), ("0.5", "500m"), ("1Gi", "1024Mi"), ("2G", "2000M"), ("1.5Gi", "1536Mi")] {
+            assert!(is_same_quantity(one, other), "{one} {other}");
+        }
+        assert!(!is_same_quantity("1Gi", "1G"));
+        assert!(!is_same_quantity("abc", "abd"));
+    }
+}

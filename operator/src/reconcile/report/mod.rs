@@ -1,0 +1,57 @@
+//! Step five: what was seen, written into `status`, and an Event for each change of state.
+
+mod announce;
+mod conditions;
+mod deployment;
+mod status;
+
+use super::Context;
+use super::apply::Outcome;
+use super::observe::Observed;
+use announce::announcements;
+use codecrucible_crds::{CodeCrucible, names};
+use jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Api, Resource as _, ResourceExt as _};
+use serde_json::json;
+
+/// The status could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ReportError(#[source] Box<kube::Error>);
+
+/// Writes the status if it differs, and then tells of what changed.
+pub(crate) async fn report(
+    context: &Context,
+    resource: &CodeCrucible,
+    observed: &Observed,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Result<(), ReportError> {
+    let status = status::status(resource, observed, outcome, now);
+    if resource.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let (name, namespace) = (resource.name_any(), resource.namespace().unwrap_or_default());
+    let api: Api<CodeCrucible> = Api::namespaced(context.client.clone(), &namespace);
+    let patch = json!({"apiVersion": CodeCrucible::api_version(&()), "kind": CodeCrucible::kind(&()), "status": status});
+    let parameters = PatchParams::apply(names::FIELD_MANAGER).force();
+    context.metrics.writes.with_label_values(&["CodeCrucible/status"]).inc();
+    match api.patch_status(&name, &parameters, &Patch::Apply(&patch)).await {
+        // Deleted in the meantime: there is nothing left to report on.
+        Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Ok(()),
+        Err(error) => return Err(ReportError(Box::new(error))),
+        Ok(_) => {}
+    }
+    let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let recorder = Recorder::new(context.client.clone(), Reporter::from(names::FIELD_MANAGER));
+    for event in announcements(before, &status.conditions) {
+        // The status is what counts; an Event that is lost is lost.
+        if let Err(error) = recorder.publish(&event, &resource.object_ref(&())).await {
+            tracing::warn!(name, namespace, %error, "an event was not recorded");
+        }
+        context.metrics.writes.with_label_values(&["Event"]).inc();
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! Probes and metrics over HTTP.
+
+use super::Metrics;
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Serves until the socket fails. A process that waits for the lease is alive and ready: it is what takes
+/// over when the leader ends.
+pub(crate) async fn serve(address: SocketAddr, metrics: Arc<Metrics>) -> anyhow::Result<()> {
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(|| async { "ok\n" }))
+        .route("/metrics", get(render))
+        .with_state(metrics);
+    let socket = tokio::net::TcpListener::bind(address).await?;
+    axum::serve(socket, router).await?;
+    anyhow::bail!("the listener for probes and metrics ended")
+}
+
+async fn render(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render())
+}
