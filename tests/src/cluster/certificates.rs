@@ -1,0 +1,72 @@
+//! The cluster's certificates: one authority, a leaf for each component, and the key of service accounts.
+
+use super::Place;
+use super::network::NODE_ADDRESS;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+use std::fs;
+
+/// Names under which the API server is reached.
+const API_SERVER_NAMES: [&str; 8] = [
+    "localhost",
+    "127.0.0.1",
+    NODE_ADDRESS,
+    "10.96.0.1",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+];
+
+/// File name, common name, organisation, subject alternative names.
+const LEAVES: [(&str, &str, &str, &[&str]); 8] = [
+    ("apiserver", "kube-apiserver", "", &API_SERVER_NAMES),
+    ("apiserver-kubelet", "kube-apiserver-kubelet", "system:masters", &[]),
+    ("admin", "admin", "system:masters", &[]),
+    ("controller-manager", "system:kube-controller-manager", "", &[]),
+    ("scheduler", "system:kube-scheduler", "", &[]),
+    ("kube-proxy", "system:kube-proxy", "", &[]),
+    ("kubelet", "system:node:node", "system:nodes", &[NODE_ADDRESS, "node"]),
+    ("coredns", "system:coredns", "", &[]),
+];
+
+/// Writes everything.
+pub(super) fn create(place: &Place) -> anyhow::Result<()> {
+    fs::create_dir_all(place.file("pki"))?;
+    let write = |name: String, pem: String| fs::write(place.file("pki").join(name), pem);
+    let (authority, authority_pem) = authority()?;
+    write("ca.crt".into(), authority_pem)?;
+    write("ca.key".into(), authority.key().serialize_pem())?;
+    for (file, common_name, organisation, names) in LEAVES {
+        let key = KeyPair::generate()?;
+        let certificate = leaf(common_name, organisation, names)?.signed_by(&key, &authority)?;
+        write(format!("{file}.crt"), certificate.pem())?;
+        write(format!("{file}.key"), key.serialize_pem())?;
+    }
+    let service_accounts = KeyPair::generate()?;
+    write("service-accounts.key".into(), service_accounts.serialize_pem())?;
+    write("service-accounts.pub".into(), service_accounts.public_key_pem())?;
+    Ok(())
+}
+
+fn authority() -> anyhow::Result<(Issuer<'static, KeyPair>, String)> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, "cluster authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    let pem = params.self_signed(&key)?.pem();
+    Ok((Issuer::new(params, key), pem))
+}
+
+fn leaf(common_name: &str, organisation: &str, names: &[&str]) -> anyhow::Result<CertificateParams> {
+    let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    if !organisation.is_empty() {
+        params.distinguished_name.push(DnType::OrganizationName, organisation);
+    }
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+    Ok(params)
+}

@@ -1,0 +1,67 @@
+//! Carries connections from a port on loopback to an address inside a network namespace.
+//!
+//! The listener lives outside and each outgoing socket is made inside: entering a namespace concerns only
+//! the thread that does it, so each connection gets a thread of its own.
+
+use anyhow::Context as _;
+use nix::sched::{CloneFlags, setns};
+use std::fs::File;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Connections carried at once; further ones are closed.
+const MAX_CONNECTIONS: usize = 512;
+
+/// Carries connections until the process is ended.
+pub fn run(listen: SocketAddr, namespace: &Path, target: SocketAddr) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
+    let open = Arc::new(AtomicUsize::new(0));
+    for connection in listener.incoming() {
+        let connection = connection?;
+        if open.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
+            open.fetch_sub(1, Ordering::Relaxed);
+            continue;
+        }
+        let (namespace, open) = (namespace.to_owned(), open.clone());
+        thread::spawn(move || {
+            // Either side may go away at any time; the other one then learns it from its closed connection.
+            let _ = carry(&connection, &namespace, target);
+            open.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+    Ok(())
+}
+
+fn carry(outside: &TcpStream, namespace: &PathBuf, target: SocketAddr) -> anyhow::Result<()> {
+    setns(File::open(namespace)?, CloneFlags::CLONE_NEWNET)?;
+    let inside = TcpStream::connect(target)?;
+    outside.set_nodelay(true)?;
+    inside.set_nodelay(true)?;
+    let (outside_reader, inside_writer) = (outside.try_clone()?, inside.try_clone()?);
+    let there = thread::spawn(move || copy(&outside_reader, &inside_writer));
+    copy(&inside, outside);
+    let _ = there.join();
+    Ok(())
+}
+
+fn copy(mut from: &TcpStream, mut to: &TcpStream) {
+    let _ = std::io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Write);
+    let _ = from.shutdown(Shutdown::Read);
+}
+
+/// A port on loopback that is free now.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// The program that runs a forward: the `cluster` of the same build, from itself or from a test.
+pub(super) fn program() -> anyhow::Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let mut folders = this.ancestors().skip(1).take(2);
+    let found = folders.find_map(|folder| Some(folder.join("cluster")).filter(|program| program.is_file()));
+    found.context("the program `cluster` is not built: run `cargo build -p codecrucible-tests`")
+}

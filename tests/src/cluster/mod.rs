@@ -1,0 +1,256 @@
+//! A real Kubernetes cluster on one machine, in a network namespace of its own: etcd, API server,
+//! controller manager, scheduler, kubelet, kube-proxy, containerd and CoreDNS.
+//!
+//! Nothing can leave the namespace, and nothing from outside reaches pods or services; the API server alone
+//! is carried to a port on loopback.
+
+mod binaries;
+mod certificates;
+mod components;
+mod configuration;
+pub mod forward;
+mod network;
+mod packages;
+mod processes;
+mod teardown;
+mod wait;
+
+use crate::image::Image;
+use anyhow::{Context as _, bail, ensure};
+use binaries::Binaries;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Where clusters keep everything while they run.
+const STATE_ROOT: &str = "/var/lib/codecrucible-cluster";
+/// Longest name: it is part of paths of sockets, which are short.
+const MAX_NAME_BYTES: usize = 20;
+/// Longest time from a started API server to a ready node, seconds.
+const READY_SECONDS: u64 = 90;
+
+/// A cluster that runs, or whose place is known.
+pub struct Cluster {
+    place: Place,
+    external: Option<PathBuf>,
+}
+
+/// Where one cluster keeps its things, all derived from its name.
+#[derive(Clone)]
+pub(crate) struct Place {
+    name: String,
+    state: PathBuf,
+}
+
+impl Place {
+    fn new(name: &str) -> anyhow::Result<Self> {
+        let is_valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        ensure!(
+            !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.bytes().all(is_valid),
+            "the cluster's name {name:?} must be 1 to {MAX_NAME_BYTES} of a-z, 0-9 and -"
+        );
+        Ok(Self { name: name.to_owned(), state: Path::new(STATE_ROOT).join(name) })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.state.join(name)
+    }
+
+    fn network_namespace(&self) -> String {
+        format!("cc-{}", self.name)
+    }
+
+    fn network_namespace_file(&self) -> PathBuf {
+        Path::new("/run/netns").join(self.network_namespace())
+    }
+
+    fn cgroup(&self) -> String {
+        format!("cc-{}", self.name)
+    }
+
+    fn containerd_socket(&self) -> PathBuf {
+        self.file("containerd.sock")
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.file("admin.kubeconfig")
+    }
+}
+
+/// Installs and builds what clusters need.
+pub fn prepare() -> anyhow::Result<()> {
+    packages::install_missing()?;
+    Binaries::locate_or_build().map(|_| ())
+}
+
+impl Cluster {
+    /// Starts a cluster, or finds it running. What a crash left behind is removed first.
+    pub fn up(name: &str) -> anyhow::Result<Self> {
+        if let Some(external) = Self::external()? {
+            return Ok(external);
+        }
+        if let Ok(running) = Self::attach(name) {
+            return Ok(running);
+        }
+        Self::down(name)?;
+        let place = Place::new(name)?;
+        packages::install_missing()?;
+        let binaries = Binaries::locate_or_build()?;
+        let cluster = Self { place, external: None };
+        if let Err(error) = cluster.start(&binaries) {
+            let logs = cluster.failing_logs();
+            return Err(error.context(format!("the cluster {name:?} did not start\n{logs}")));
+        }
+        Ok(cluster)
+    }
+
+    /// Finds a cluster that runs.
+    pub fn attach(name: &str) -> anyhow::Result<Self> {
+        if let Some(external) = Self::external()? {
+            return Ok(external);
+        }
+        let cluster = Self { place: Place::new(name)?, external: None };
+        let dead: Vec<_> = components::ALL.iter().filter(|name| !processes::is_alive(&cluster.place, name)).collect();
+        ensure!(dead.is_empty(), "the cluster {name:?} does not run: {dead:?} missing; start it with `cluster up`");
+        Ok(cluster)
+    }
+
+    /// The cluster that `CLUSTER_KUBECONFIG` names, if it is set.
+    fn external() -> anyhow::Result<Option<Self>> {
+        let Some(kubeconfig) = std::env::var_os("CLUSTER_KUBECONFIG") else { return Ok(None) };
+        let cluster = Self { place: Place::new("external")?, external: Some(kubeconfig.into()) };
+        let reached = cluster.kubectl()?.args(["get", "--raw", "/readyz"]).output().context("kubectl does not start")?;
+        ensure!(
+            reached.status.success(),
+            "the cluster of CLUSTER_KUBECONFIG does not answer: {}",
+            String::from_utf8_lossy(&reached.stderr)
+        );
+        Ok(Some(cluster))
+    }
+
+    /// Removes a cluster and all its traces; fine when there is none. Leaves one of `CLUSTER_KUBECONFIG` alone.
+    pub fn down(name: &str) -> anyhow::Result<()> {
+        if std::env::var_os("CLUSTER_KUBECONFIG").is_some() {
+            return Ok(());
+        }
+        teardown::remove(&Place::new(name)?)
+    }
+
+    fn start(&self, binaries: &Binaries) -> anyhow::Result<()> {
+        std::fs::create_dir_all(&self.place.state)?;
+        let port = forward::free_port()?;
+        std::fs::write(self.place.file("forward-port"), port.to_string())?;
+        network::create(&self.place)?;
+        certificates::create(&self.place)?;
+        configuration::write_all(&self.place, port)?;
+        components::start_all(&self.place, binaries, port)?;
+        self.load_pause_image(binaries)?;
+        wait::until("a ready node", Duration::from_secs(READY_SECONDS), || {
+            let condition = "jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}";
+            let shown = self.kubectl()?.args(["get", "nodes", "-o", condition]).output()?;
+            Ok(String::from_utf8_lossy(&shown.stdout).trim() == "True")
+        })?;
+        self.apply(&configuration::cluster_dns())
+    }
+
+    fn load_pause_image(&self, binaries: &Binaries) -> anyhow::Result<()> {
+        let archive = self.place.file("pause.tar");
+        Image {
+            name: configuration::PAUSE_IMAGE.into(),
+            files: vec![("/pause".into(), binaries.path("pause"), 0o755)],
+            entrypoint: vec!["/pause".into()],
+            user: "65535:65535".into(),
+        }
+        .write_archive(&archive)?;
+        self.load_image(&archive)
+    }
+
+    /// Loads an image archive into the node.
+    pub fn load_image(&self, archive: &Path) -> anyhow::Result<()> {
+        if self.external.is_some() {
+            bail!("images reach the cluster of CLUSTER_KUBECONFIG through its own registry or load command");
+        }
+        let imported = Command::new("ctr")
+            .arg("--address")
+            .arg(self.place.containerd_socket())
+            .args(["--namespace", "k8s.io", "images", "import"])
+            .arg(archive)
+            .output()
+            .context("ctr does not start")?;
+        ensure!(imported.status.success(), "the image is refused: {}", String::from_utf8_lossy(&imported.stderr));
+        Ok(())
+    }
+
+    /// Applies manifests.
+    pub fn apply(&self, yaml: &str) -> anyhow::Result<()> {
+        let manifests = self.place.file("apply.yaml");
+        std::fs::create_dir_all(&self.place.state)?;
+        std::fs::write(&manifests, yaml)?;
+        let applied = self.kubectl()?.args(["apply", "--server-side", "-f"]).arg(&manifests).output()?;
+        ensure!(applied.status.success(), "kubectl apply: {}", String::from_utf8_lossy(&applied.stderr));
+        Ok(())
+    }
+
+    /// The administrator's credentials.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.external.clone().unwrap_or_else(|| self.place.kubeconfig())
+    }
+
+    /// The audit log of writes, where the cluster is our own.
+    pub fn audit_log(&self) -> Option<PathBuf> {
+        self.external.is_none().then(|| self.place.file("audit.log"))
+    }
+
+    /// kubectl with the administrator's credentials.
+    pub fn kubectl(&self) -> anyhow::Result<Command> {
+        let mut command = Command::new(Binaries::locate_or_build()?.path("kubectl"));
+        command.arg("--kubeconfig").arg(self.kubeconfig());
+        Ok(command)
+    }
+
+    /// What runs, a line for each component.
+    pub fn status(&self) -> anyhow::Result<String> {
+        let mut lines = String::new();
+        if self.external.is_none() {
+            for component in components::ALL {
+                let pid = processes::pid(&self.place, component).map_or_else(|| "-".into(), |pid| pid.to_string());
+                writeln!(lines, "{component:<24} {pid}")?;
+            }
+        }
+        let nodes = self.kubectl()?.args(["get", "nodes"]).output()?;
+        lines.push_str(&String::from_utf8_lossy(&nodes.stdout));
+        Ok(lines)
+    }
+
+    fn failing_logs(&self) -> String {
+        let mut text = String::new();
+        for component in components::ALL {
+            let alive = processes::is_alive(&self.place, component);
+            let log = std::fs::read_to_string(processes::log_file(&self.place, component)).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(if alive { 3 } else { 15 })..].join("\n  ");
+            let _ = write!(text, "{component} ({}):\n  {tail}\n", if alive { "alive" } else { "dead" });
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_do_not_fit_paths_are_refused() {
+        for name in ["", "Upper", "a/b", "..", &"x".repeat(21)] {
+            assert!(Place::new(name).is_err(), "{name}");
+        }
+        assert!(Place::new("codecrucible").is_ok());
+    }
+
+    #[test]
+    fn socket_paths_stay_below_the_systems_limit() {
+        let place = Place::new(&"x".repeat(MAX_NAME_BYTES)).unwrap();
+        assert!(place.containerd_socket().as_os_str().len() < 100);
+    }
+}

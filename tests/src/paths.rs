@@ -1,0 +1,22 @@
+//! Where things lie on this machine.
+
+use anyhow::Context as _;
+use std::path::{Path, PathBuf};
+
+/// The repository's root.
+pub fn repository() -> &'static Path {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests)
+}
+
+/// The cache for what is built or fetched once: `CODECRUCIBLE_CACHE`, else below the user's cache folder.
+pub fn cache() -> anyhow::Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("CODECRUCIBLE_CACHE") {
+        return Ok(folder.into());
+    }
+    if let Some(folder) = std::env::var_os("XDG_CACHE_HOME") {
+        return Ok(PathBuf::from(folder).join("codecrucible"));
+    }
+    let home = std::env::var_os("HOME").context("neither CODECRUCIBLE_CACHE nor HOME is set")?;
+    Ok(PathBuf::from(home).join(".cache/codecrucible"))
+}
