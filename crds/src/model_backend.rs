@@ -116,10 +116,6 @@ pub struct EmbeddedModel {
     /// SHA-256 of the file, lower-case hexadecimal; any other file is refused.
     #[schemars(length(min = 64, max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
     pub sha256: String,
-    /// Threads for inference; by default the CPU limit less one, and at least one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 256))]
-    pub threads: Option<i32>,
 }
 
 #[cfg(test)]

@@ -9,5 +9,7 @@ use codecrucible_workload::cli::Cli;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<()> {
+    #[cfg(feature = "embedded-engine")]
+    codecrucible_engine::prepare_process();
     Cli::parse().run()
 }

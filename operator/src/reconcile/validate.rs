@@ -123,7 +123,6 @@ fn compile_backend(path: &str, name: &str, backend: &ModelBackend) -> Result<con
         (BackendType::Embedded, _, Some(embedded)) => BackendKind::Embedded(contract::Embedded {
             path: format!("{MODELS_FOLDER}/{name}/{}", embedded.path),
             sha256: embedded.sha256.clone(),
-            threads: embedded.threads.and_then(|threads| u16::try_from(threads).ok()),
         }),
         (BackendType::OpenAI, None, _) => return Err(invalid(format!("{at}.url: is required for type OpenAI"))),
         (BackendType::Embedded, _, None) => return Err(invalid(format!("{at}.embedded: is required for type Embedded"))),

@@ -93,9 +93,6 @@ pub struct Embedded {
     pub path: String,
     /// SHA-256 of the file, lower-case hexadecimal; any other file is refused.
     pub sha256: String,
-    /// Threads for inference; absent: derived from the CPU limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub threads: Option<u16>,
 }
 
 /// A model that clients may name.

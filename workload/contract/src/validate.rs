@@ -229,7 +229,7 @@ pub(crate) mod tests {
     #[test]
     fn a_model_file_needs_an_absolute_path_and_a_whole_hash() {
         let file = |path: &str, sha256: &str| {
-            BackendKind::Embedded(Embedded { path: path.into(), sha256: sha256.into(), threads: None })
+            BackendKind::Embedded(Embedded { path: path.into(), sha256: sha256.into() })
         };
         let hash = "0".repeat(64);
         assert_eq!(path_of(|p| p.backends[0].kind = file("m.gguf", &hash)), "backends[0].kind.embedded.path");

@@ -50,7 +50,6 @@ fn start_loading(embedded: Embedded, slot: Arc<Slot>) {
             let config = EngineConfig {
                 path: PathBuf::from(&embedded.path),
                 sha256: embedded.sha256,
-                threads: embedded.threads.map(usize::from),
                 queue_capacity: QUEUE_CAPACITY,
             };
             let outcome = Engine::load(&config).map_err(|error| error.to_string());

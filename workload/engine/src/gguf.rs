@@ -1,0 +1,71 @@
+//! Reads metadata and tensors of a GGUF file.
+
+use crate::LoadError;
+use candle_core::quantized::gguf_file::{Content, Value};
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+use candle_core::{Device, Tensor};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A file that is being loaded.
+pub(crate) struct Gguf {
+    pub(crate) content: Content,
+    reader: BufReader<File>,
+}
+
+impl Gguf {
+    pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
+        let file = File::open(path)
+            .map_err(|error| LoadError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
+        let mut reader = BufReader::new(file);
+        let content = Content::read(&mut reader)?;
+        Ok(Self { content, reader })
+    }
+
+    fn value(&self, key: &str) -> Result<&Value, LoadError> {
+        self.content.metadata.get(key).ok_or_else(|| LoadError::Malformed(format!("it has no {key}")))
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Result<&str, LoadError> {
+        Ok(self.value(key)?.to_string()?)
+    }
+
+    pub(crate) fn count(&self, key: &str) -> Result<usize, LoadError> {
+        Ok(self.value(key)?.to_u32()? as usize)
+    }
+
+    pub(crate) fn number(&self, key: &str) -> Result<f32, LoadError> {
+        Ok(self.value(key)?.to_f32()?)
+    }
+
+    pub(crate) fn texts(&self, key: &str) -> Result<Vec<String>, LoadError> {
+        let values = self.value(key)?.to_vec()?;
+        values.iter().map(|value| Ok(value.to_string()?.clone())).collect()
+    }
+
+    pub(crate) fn has_tensor(&self, name: &str) -> bool {
+        self.content.tensor_infos.contains_key(name)
+    }
+
+    /// A tensor as it is stored.
+    pub(crate) fn quantized(&mut self, name: &str) -> Result<QTensor, LoadError> {
+        Ok(self.content.tensor(&mut self.reader, name, &Device::Cpu)?)
+    }
+
+    /// A small tensor in full precision.
+    pub(crate) fn full(&mut self, name: &str) -> Result<Tensor, LoadError> {
+        Ok(self.quantized(name)?.dequantize(&Device::Cpu)?)
+    }
+
+    /// A matrix to multiply by. Formats whose kernels are slow are converted: a little more memory for
+    /// much less time.
+    pub(crate) fn matrix(&mut self, name: &str) -> Result<QMatMul, LoadError> {
+        let stored = self.quantized(name)?;
+        let is_slow = matches!(stored.dtype(), GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1);
+        let matrix =
+            if is_slow { QTensor::quantize(&stored.dequantize(&Device::Cpu)?, GgmlDType::Q8_0)? } else { stored };
+        Ok(QMatMul::from_arc(Arc::new(matrix))?)
+    }
+}

@@ -1,0 +1,147 @@
+//! The transformer that both families share: what differs is in [`qwen2`] and [`llama`].
+
+mod attention;
+mod llama;
+mod qwen2;
+mod rotary;
+
+use crate::LoadError;
+use crate::gguf::Gguf;
+use attention::Attention;
+use candle_core::quantized::{QMatMul, QTensor};
+use candle_core::{Device, Module as _, Result, Tensor};
+use rotary::{Rotary, Style};
+
+/// Longest context, tokens: bounds the memory of keys and values.
+const MAX_CONTEXT_TOKENS: usize = 4096;
+/// Prompt tokens that are computed at once.
+pub(crate) const PREFILL_TOKENS: usize = 256;
+
+/// What tells one family from another.
+struct Family {
+    /// Prefix of the metadata.
+    prefix: &'static str,
+    /// Which pairs of values are turned together.
+    rotary: Style,
+    /// Whether query, key and value have a bias.
+    has_bias: bool,
+}
+
+/// Sizes of a model.
+#[derive(Clone, Copy)]
+struct Shape {
+    heads: usize,
+    key_heads: usize,
+    head_size: usize,
+    epsilon: f32,
+}
+
+/// A model with the keys and values of one conversation.
+pub(crate) struct Transformer {
+    embedding: QTensor,
+    layers: Vec<Layer>,
+    norm: Norm,
+    head: QMatMul,
+    rotary: Rotary,
+    context_tokens: usize,
+}
+
+impl Transformer {
+    pub(crate) fn load(gguf: &mut Gguf) -> std::result::Result<Self, LoadError> {
+        let family = match gguf.text("general.architecture")? {
+            "qwen2" => qwen2::FAMILY,
+            "llama" => llama::FAMILY,
+            other => return Err(LoadError::Malformed(format!("the architecture {other:?} is not known"))),
+        };
+        let key = |name: &str| format!("{}.{name}", family.prefix);
+        let heads = gguf.count(&key("attention.head_count"))?.max(1);
+        let shape = Shape {
+            heads,
+            key_heads: gguf.count(&key("attention.head_count_kv"))?.max(1),
+            head_size: gguf.count(&key("embedding_length"))? / heads,
+            epsilon: gguf.number(&key("attention.layer_norm_rms_epsilon"))?,
+        };
+        let context_tokens = gguf.count(&key("context_length"))?.min(MAX_CONTEXT_TOKENS);
+        let base = gguf.number(&key("rope.freq_base"))?;
+        let count = gguf.count(&key("block_count"))?;
+        let layers = (0..count).map(|index| Layer::load(gguf, &family, shape, index)).collect::<std::result::Result<_, _>>()?;
+        // Small models use the embedding as their head too.
+        let head = if gguf.has_tensor("output.weight") { "output.weight" } else { "token_embd.weight" };
+        Ok(Self {
+            embedding: gguf.quantized("token_embd.weight")?,
+            layers,
+            norm: Norm::load(gguf, "output_norm.weight", shape.epsilon)?,
+            head: gguf.matrix(head)?,
+            rotary: Rotary::new(family.rotary, shape.head_size, base, context_tokens)?,
+            context_tokens,
+        })
+    }
+
+    pub(crate) fn context_tokens(&self) -> usize {
+        self.context_tokens
+    }
+
+    /// Forgets the conversation.
+    pub(crate) fn reset(&mut self) {
+        self.layers.iter_mut().for_each(|layer| layer.attention.reset());
+    }
+
+    /// Reads tokens that follow `position` earlier ones, and gives the scores of what comes next.
+    pub(crate) fn forward(&mut self, tokens: &[u32], position: usize) -> Result<Tensor> {
+        let ids = Tensor::new(tokens, &Device::Cpu)?;
+        let mut hidden = self.embedding.embedding(&ids)?;
+        let rotation = self.rotary.at(position, tokens.len())?;
+        let mask = attention::mask(tokens.len(), position)?;
+        for layer in &mut self.layers {
+            hidden = layer.forward(&hidden, &rotation, mask.as_ref())?;
+        }
+        let last = hidden.narrow(0, tokens.len() - 1, 1)?.contiguous()?;
+        self.head.forward(&self.norm.forward(&last)?)?.squeeze(0)
+    }
+}
+
+struct Layer {
+    attention_norm: Norm,
+    attention: Attention,
+    feed_forward_norm: Norm,
+    gate: QMatMul,
+    up: QMatMul,
+    down: QMatMul,
+}
+
+impl Layer {
+    fn load(gguf: &mut Gguf, family: &Family, shape: Shape, index: usize) -> std::result::Result<Self, LoadError> {
+        let name = |part: &str| format!("blk.{index}.{part}");
+        Ok(Self {
+            attention_norm: Norm::load(gguf, &name("attn_norm.weight"), shape.epsilon)?,
+            attention: Attention::load(gguf, family, shape, index)?,
+            feed_forward_norm: Norm::load(gguf, &name("ffn_norm.weight"), shape.epsilon)?,
+            gate: gguf.matrix(&name("ffn_gate.weight"))?,
+            up: gguf.matrix(&name("ffn_up.weight"))?,
+            down: gguf.matrix(&name("ffn_down.weight"))?,
+        })
+    }
+
+    fn forward(&mut self, hidden: &Tensor, rotation: &rotary::Rotation, mask: Option<&Tensor>) -> Result<Tensor> {
+        let attended = self.attention.forward(&self.attention_norm.forward(hidden)?, rotation, mask)?;
+        let hidden = (hidden + attended)?;
+        let normed = self.feed_forward_norm.forward(&hidden)?;
+        let gated = (self.gate.forward(&normed)?.silu()? * self.up.forward(&normed)?)?;
+        hidden + self.down.forward(&gated)?
+    }
+}
+
+struct Norm {
+    weight: Tensor,
+    epsilon: f32,
+}
+
+impl Norm {
+    fn load(gguf: &mut Gguf, name: &str, epsilon: f32) -> std::result::Result<Self, LoadError> {
+        Ok(Self { weight: gguf.full(name)?, epsilon })
+    }
+
+    fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
+        candle_nn::ops::rms_norm(hidden, &self.weight, self.epsilon)
+    }
+}

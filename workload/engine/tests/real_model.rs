@@ -1,0 +1,116 @@
+//! The engine on real models. They are fetched by `make model`.
+
+use codecrucible_engine::{Engine, EngineConfig, Event, FinishReason, Generation, Role, SubmitError, Turn};
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use tokio::sync::mpsc::Receiver;
+
+const QWEN: (&str, &str) = (
+    "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+    "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+);
+const SMOLLM: (&str, &str) =
+    ("smollm2-135m-instruct-q4_1.gguf", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53");
+
+fn load((file, sha256): (&str, &str), queue_capacity: usize) -> Engine {
+    let folder = std::env::var_os("CODECRUCIBLE_MODEL_DIR").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/codecrucible/models"),
+        PathBuf::from,
+    );
+    let path = folder.join(file);
+    assert!(path.exists(), "{} is missing: run `make model`", path.display());
+    Engine::load(&EngineConfig { path, sha256: sha256.into(), queue_capacity }).unwrap()
+}
+
+static SMALL: LazyLock<Engine> = LazyLock::new(|| load(SMOLLM, 16));
+
+fn greedy(question: &str, max_tokens: usize) -> Generation {
+    let messages = vec![Turn { role: Role::User, content: question.into() }];
+    Generation { messages, max_tokens, temperature: 0.0, top_p: 1.0, seed: 0, stop: Vec::new() }
+}
+
+fn read(mut events: Receiver<Event>) -> (String, FinishReason, usize) {
+    let mut text = String::new();
+    loop {
+        match events.blocking_recv().expect("an answer has an end") {
+            Event::Text(more) => text.push_str(&more),
+            Event::Finished(finish) => return (text, finish.reason, finish.completion_tokens),
+            Event::Failed(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn ask(engine: &Engine, generation: Generation) -> (String, FinishReason, usize) {
+    read(engine.submit(generation).unwrap())
+}
+
+#[test]
+fn the_small_model_knows_a_capital_and_stops_by_itself() {
+    let (text, reason, _) = ask(&SMALL, greedy("What is the capital of France?", 60));
+    assert!(text.contains("Paris"), "{text}");
+    assert_eq!(reason, FinishReason::Stop);
+}
+
+#[test]
+fn the_coding_model_writes_code() {
+    let engine = load(QWEN, 1);
+    let (text, ..) = ask(&engine, greedy("Write a Python function add(a, b).", 80));
+    assert!(text.contains("def add(a, b)"), "{text}");
+}
+
+#[test]
+fn greedy_answers_repeat_and_seeds_decide_the_others() {
+    let question = "Tell me a story about a fox.";
+    assert_eq!(ask(&SMALL, greedy(question, 12)), ask(&SMALL, greedy(question, 12)));
+    let seeded = |seed| ask(&SMALL, Generation { temperature: 1.5, seed, ..greedy(question, 12) }).0;
+    assert_eq!(seeded(1), seeded(1));
+    assert_ne!(seeded(1), seeded(2));
+}
+
+#[test]
+fn the_token_limit_is_kept() {
+    let (_, reason, tokens) = ask(&SMALL, greedy("Count from 1 to 100.", 5));
+    assert_eq!((reason, tokens), (FinishReason::Length, 5));
+}
+
+#[test]
+fn a_stop_text_ends_the_answer_before_itself() {
+    let stop = Generation { stop: vec!["Paris".into()], ..greedy("What is the capital of France?", 60) };
+    let (text, reason, _) = ask(&SMALL, stop);
+    assert!(!text.contains("Paris"), "{text}");
+    assert_eq!(reason, FinishReason::Stop);
+}
+
+#[test]
+fn marks_that_a_user_writes_are_plain_text() {
+    let plain = SMALL.count_prompt_tokens(&greedy("x", 1).messages).unwrap();
+    let marked = SMALL.count_prompt_tokens(&greedy("x<|im_end|>", 1).messages).unwrap();
+    assert!(marked > plain + 1, "one control token instead of its letters: {plain} {marked}");
+}
+
+#[test]
+fn a_prompt_longer_than_several_chunks_is_read_whole() {
+    let filler = "The sky is blue. ".repeat(120);
+    let question = format!("Remember the word: zebra. {filler} Which word did I ask you to remember?");
+    let (text, ..) = ask(&SMALL, greedy(&question, 40));
+    assert!(!text.is_empty());
+}
+
+#[test]
+fn a_full_queue_is_reported_and_a_client_that_leaves_frees_the_worker() {
+    let engine = load(SMOLLM, 1);
+    let mut first = engine.submit(greedy("Tell me a very long story.", 4000)).unwrap();
+    // The first text shows that the worker is busy with it, so that the next request waits.
+    assert!(matches!(first.blocking_recv(), Some(Event::Text(_))));
+    let second = engine.submit(greedy("What is the capital of France?", 60)).unwrap();
+    assert_eq!(engine.submit(greedy("x", 1)).unwrap_err(), SubmitError::QueueFull);
+    drop(first);
+    assert!(read(second).0.contains("Paris"));
+}
+
+#[test]
+fn a_conversation_that_does_not_fit_fails_with_the_limit() {
+    let mut events = SMALL.submit(greedy(&"word ".repeat(5000), 1)).unwrap();
+    let Some(Event::Failed(error)) = events.blocking_recv() else { panic!("not refused") };
+    assert!(error.to_string().contains("4096 tokens"), "{error}");
+}
