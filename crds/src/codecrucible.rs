@@ -64,7 +64,12 @@ pub struct CodeCrucibleSpec {
 #[x_kube(validation = Rule::new("has(self.tag) != has(self.digest)").message("exactly one of tag and digest is required"))]
 pub struct Image {
     /// Registry and repository, without tag and digest.
-    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$"))]
+    #[schemars(
+        length(min = 1, max = 255),
+        regex(
+            pattern = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$"
+        )
+    )]
     pub repository: String,
     /// Tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,7 +141,9 @@ impl Default for Synthesis {
     fn default() -> Self {
         Self {
             voices: Vec::new(),
-            default_voices: ["developer", "maintainer", "security"].map(str::to_owned).to_vec(),
+            default_voices: ["developer", "maintainer", "security"]
+                .map(str::to_owned)
+                .to_vec(),
             default_mode: SynthesisMode::Competitive,
             max_tokens_per_voice: 1024,
         }
@@ -175,7 +182,9 @@ pub struct Auth {
 
 impl Default for Auth {
     fn default() -> Self {
-        Self { access_token_lifetime: Duration::literal("15m") }
+        Self {
+            access_token_lifetime: Duration::literal("15m"),
+        }
     }
 }
 
@@ -248,9 +257,17 @@ fn default_replicas() -> i32 {
 
 fn default_resources() -> ResourceRequirements {
     let quantities = |cpu: &str, memory: &str| {
-        Some([("cpu", cpu), ("memory", memory)].map(|(name, value)| (name.to_owned(), Quantity(value.to_owned()))).into())
+        Some(
+            [("cpu", cpu), ("memory", memory)]
+                .map(|(name, value)| (name.to_owned(), Quantity(value.to_owned())))
+                .into(),
+        )
     };
-    ResourceRequirements { requests: quantities("500m", "1Gi"), limits: quantities("1", "2Gi"), claims: None }
+    ResourceRequirements {
+        requests: quantities("500m", "1Gi"),
+        limits: quantities("1", "2Gi"),
+        claims: None,
+    }
 }
 
 #[cfg(test)]
@@ -261,7 +278,9 @@ mod tests {
 
     fn problems(name: &str, spec: Value) -> String {
         let resource = CodeCrucible::new(name, serde_json::from_value(spec).unwrap());
-        resource.validate_cel().map_or_else(|errors| errors.to_string(), |()| String::new())
+        resource
+            .validate_cel()
+            .map_or_else(|errors| errors.to_string(), |()| String::new())
     }
 
     fn spec() -> Value {
@@ -300,7 +319,8 @@ mod tests {
     #[test]
     fn the_schema_bounds_replicas_and_defaults_resources() {
         let crd = serde_json::to_value(CodeCrucible::crd()).unwrap();
-        let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        let spec =
+            &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
         assert_eq!(spec["replicas"]["minimum"], 0.0);
         assert_eq!(spec["replicas"]["default"], 3);
         assert_eq!(spec["resources"]["default"]["limits"]["memory"], "2Gi");

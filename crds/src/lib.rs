@@ -10,8 +10,8 @@ mod model_backend;
 pub mod names;
 
 pub use codecrucible::{
-    Auth, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance, Observability, PolicyStatus,
-    PullPolicy, Synthesis, SynthesisMode, Voice,
+    Auth, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance, Observability,
+    PolicyStatus, PullPolicy, Synthesis, SynthesisMode, Voice,
 };
 pub use duration::{Duration, DurationError};
 pub use model_backend::{

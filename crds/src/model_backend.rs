@@ -111,7 +111,10 @@ pub struct EmbeddedModel {
     #[schemars(length(min = 1, max = 253))]
     pub persistent_volume_claim: String,
     /// The file, relative to the volume's root.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"))]
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")
+    )]
     pub path: String,
     /// SHA-256 of the file, lower-case hexadecimal; any other file is refused.
     #[schemars(length(min = 64, max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
@@ -125,7 +128,9 @@ mod tests {
 
     fn problems(spec: Value) -> String {
         let backend = ModelBackend::new("b", serde_json::from_value(spec).unwrap());
-        backend.validate_cel().map_or_else(|errors| errors.to_string(), |()| String::new())
+        backend
+            .validate_cel()
+            .map_or_else(|errors| errors.to_string(), |()| String::new())
     }
 
     fn embedded() -> Value {
@@ -135,8 +140,14 @@ mod tests {
     #[test]
     fn one_of_url_and_embedded_goes_with_each_type() {
         let models = json!([{"name": "m"}]);
-        assert_eq!(problems(json!({"type": "OpenAI", "url": "http://x/v1", "models": models})), "");
-        assert_eq!(problems(json!({"type": "Embedded", "embedded": embedded(), "models": models})), "");
+        assert_eq!(
+            problems(json!({"type": "OpenAI", "url": "http://x/v1", "models": models})),
+            ""
+        );
+        assert_eq!(
+            problems(json!({"type": "Embedded", "embedded": embedded(), "models": models})),
+            ""
+        );
         assert!(problems(json!({"type": "OpenAI", "models": models})).contains("url is required"));
         assert!(problems(json!({"type": "Embedded", "models": models})).contains("embedded is required"));
         let both = json!({"type": "OpenAI", "url": "http://x", "embedded": embedded(), "models": models});

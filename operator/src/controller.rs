@@ -12,11 +12,11 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::PartialObjectMeta;
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::controller::{Action, Config as ControllerConfig, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher::{self, metadata_watcher};
-use kube::runtime::WatchStreamExt as _;
-use kube::api::PartialObjectMeta;
+use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -40,8 +40,11 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16)
         metrics,
         failures: Mutex::default(),
     });
-    let controller = Controller::new(Api::<CodeCrucible>::all(client.clone()), watcher::Config::default())
-        .with_config(ControllerConfig::default().concurrency(concurrency));
+    let controller = Controller::new(
+        Api::<CodeCrucible>::all(client.clone()),
+        watcher::Config::default(),
+    )
+    .with_config(ControllerConfig::default().concurrency(concurrency));
     let resources = controller.store();
     controller
         .owns_stream(children::<ServiceAccount>(&client))
@@ -59,20 +62,30 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16)
 }
 
 /// Metadata of the objects that the operator made.
-fn children<K>(client: &Client) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>
+fn children<K>(
+    client: &Client,
+) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>
 where
     K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let label = format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY);
-    metadata_watcher(Api::<K>::all(client.clone()), watcher::Config::default().labels(&label)).default_backoff().touched_objects()
+    let config = watcher::Config::default().labels(&label);
+    watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), config)
+        .default_backoff()
+        .touched_objects()
 }
 
 /// Metadata of all objects of a kind: those that people make carry no label of ours.
-fn all_metadata<K>(client: &Client) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>
+fn all_metadata<K>(
+    client: &Client,
+) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>
 where
     K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    metadata_watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff().touched_objects()
+    let config = watcher::Config::default();
+    watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), config)
+        .default_backoff()
+        .touched_objects()
 }
 
 /// The resources that an object of their namespace may concern: which of them refer to it is for the
@@ -81,8 +94,13 @@ fn same_namespace<K>(
     resources: Store<CodeCrucible>,
 ) -> impl Fn(PartialObjectMeta<K>) -> Vec<ObjectRef<CodeCrucible>> + Send + Sync + 'static {
     move |object| {
-        let concerned = resources.state().into_iter().filter(|resource| resource.namespace() == object.metadata.namespace);
-        concerned.map(|resource| ObjectRef::from_obj(&*resource)).collect()
+        let concerned = resources
+            .state()
+            .into_iter()
+            .filter(|resource| resource.namespace() == object.metadata.namespace);
+        concerned
+            .map(|resource| ObjectRef::from_obj(&*resource))
+            .collect()
     }
 }
 
@@ -93,7 +111,11 @@ async fn reconcile_one(resource: Arc<CodeCrucible>, shared: Arc<Shared>) -> Resu
     let label = outcome.as_ref().err().map_or("success", ReconcileError::reason);
     shared.metrics.reconciles.with_label_values(&[label]).inc();
     outcome?;
-    shared.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&ObjectRef::from_obj(&*resource));
+    shared
+        .failures
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .remove(&ObjectRef::from_obj(&*resource));
     Ok(Action::requeue(Duration::from_secs(RESYNC_SECONDS)))
 }
 

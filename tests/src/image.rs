@@ -38,11 +38,19 @@ impl Image {
         });
         let manifest = manifest.to_string().into_bytes();
         let mut in_index = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
-        in_index["annotations"] = json!({"io.containerd.image.name": self.name, "org.opencontainers.image.ref.name": self.name});
-        let index = json!({"schemaVersion": 2, "manifests": [in_index]}).to_string().into_bytes();
+        in_index["annotations"] =
+            json!({"io.containerd.image.name": self.name, "org.opencontainers.image.ref.name": self.name});
+        let index = json!({"schemaVersion": 2, "manifests": [in_index]})
+            .to_string()
+            .into_bytes();
 
         let mut archive = tar::Builder::new(File::create(to)?);
-        append(&mut archive, Path::new("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
+        append(
+            &mut archive,
+            Path::new("oci-layout"),
+            br#"{"imageLayoutVersion":"1.0.0"}"#,
+            0o644,
+        )?;
         append(&mut archive, Path::new("index.json"), &index, 0o644)?;
         for blob in [&manifest, &config, &layer] {
             let name = digest(blob).replace(':', "/");
@@ -56,13 +64,23 @@ impl Image {
         let mut layer = tar::Builder::new(Vec::new());
         for (inside, here, mode) in &self.files {
             let content = fs::read(here).with_context(|| format!("cannot read {}", here.display()))?;
-            append(&mut layer, inside.strip_prefix("/").unwrap_or(inside), &content, *mode)?;
+            append(
+                &mut layer,
+                inside.strip_prefix("/").unwrap_or(inside),
+                &content,
+                *mode,
+            )?;
         }
         Ok(layer.into_inner()?)
     }
 }
 
-fn append<W: Write>(archive: &mut tar::Builder<W>, name: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
+fn append<W: Write>(
+    archive: &mut tar::Builder<W>,
+    name: &Path,
+    content: &[u8],
+    mode: u32,
+) -> anyhow::Result<()> {
     let mut header = tar::Header::new_ustar();
     header.set_size(content.len() as u64);
     header.set_mode(mode);
@@ -72,7 +90,10 @@ fn append<W: Write>(archive: &mut tar::Builder<W>, name: &Path, content: &[u8], 
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("sha256:{hash}")
 }
 

@@ -36,13 +36,25 @@ pub async fn run(arguments: ServeArguments, logging: LogControl) -> anyhow::Resu
     announce(&snapshot, &metrics, &logging);
     let service = Service::new(snapshot, metrics);
 
-    let public = Listener::bind(arguments.listen).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
-    let admin =
-        Listener::bind(arguments.admin_listen).await.with_context(|| format!("cannot listen on {}", arguments.admin_listen))?;
+    let public = Listener::bind(arguments.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", arguments.listen))?;
+    let admin = Listener::bind(arguments.admin_listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", arguments.admin_listen))?;
     tracing::info!(public = %public.local_address()?, admin = %admin.local_address()?, "listening");
 
-    let mut follower = Follower { folders: folders.clone(), engines, service: service.clone(), logging, last_refusal: None };
-    let shutdown = Shutdown { stop: CancellationToken::new(), grace: Duration::from_secs(GRACE_SECONDS) };
+    let mut follower = Follower {
+        folders: folders.clone(),
+        engines,
+        service: service.clone(),
+        logging,
+        last_refusal: None,
+    };
+    let shutdown = Shutdown {
+        stop: CancellationToken::new(),
+        grace: Duration::from_secs(GRACE_SECONDS),
+    };
     let stopped = {
         let shutdown = shutdown.clone();
         let service = service.clone();
@@ -52,7 +64,14 @@ pub async fn run(arguments: ServeArguments, logging: LogControl) -> anyhow::Resu
         }
     };
     // Probes and metrics answer until the very end.
-    let admin = admin.serve(admin_router(service.clone()), service, Shutdown { stop: CancellationToken::new(), grace: Duration::ZERO });
+    let admin = admin.serve(
+        admin_router(service.clone()),
+        service,
+        Shutdown {
+            stop: CancellationToken::new(),
+            grace: Duration::ZERO,
+        },
+    );
     tokio::select! {
         stopped = stopped => stopped,
         () = admin => anyhow::bail!("the admin listener ended"),

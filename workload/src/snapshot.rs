@@ -56,9 +56,19 @@ pub enum BuildError {
 
 impl Snapshot {
     /// Builds a snapshot. Backends that did not change keep their connections.
-    pub fn build(configuration: Configuration, previous: Option<&Self>, engines: &Engines) -> Result<Self, BuildError> {
+    pub fn build(
+        configuration: Configuration,
+        previous: Option<&Self>,
+        engines: &Engines,
+    ) -> Result<Self, BuildError> {
         let fingerprint = configuration.fingerprint();
-        let Configuration { bundle, signing_keys, client_id, client_secret, backend_credentials } = configuration;
+        let Configuration {
+            bundle,
+            signing_keys,
+            client_id,
+            client_secret,
+            backend_credentials,
+        } = configuration;
         let keys = SigningKeys::from_pem_files(&signing_keys)?;
         let mut backends = Vec::new();
         for policy in &bundle.policy().backends {
@@ -66,7 +76,11 @@ impl Snapshot {
             backends.push(built(policy, credential, previous, engines)?);
         }
         let routes = routes(&backends);
-        let by_model = routes.iter().enumerate().map(|(index, route)| (route.public_model.clone(), index)).collect();
+        let by_model = routes
+            .iter()
+            .enumerate()
+            .map(|(index, route)| (route.public_model.clone(), index))
+            .collect();
         Ok(Self {
             tokens: TokenAuthority::new(keys, &bundle.policy().identity),
             client: Client::new(&client_id, &client_secret),
@@ -96,7 +110,11 @@ impl Snapshot {
 
     /// Whether any backend can answer; otherwise what each one says.
     pub fn readiness(&self) -> Result<(), String> {
-        let states: Vec<_> = self.backends.iter().map(|built| (built.backend.name(), built.backend.readiness())).collect();
+        let states: Vec<_> = self
+            .backends
+            .iter()
+            .map(|built| (built.backend.name(), built.backend.readiness()))
+            .collect();
         if states.iter().any(|(_, state)| *state == Readiness::Ready) {
             return Ok(());
         }
@@ -116,15 +134,24 @@ fn built(
     engines: &Engines,
 ) -> Result<BuiltBackend, BuildError> {
     let same = |built: &&BuiltBackend| {
-        built.policy == *policy && built.credential == credential && !matches!(built.backend.readiness(), Readiness::Failed(_))
+        built.policy == *policy
+            && built.credential == credential
+            && !matches!(built.backend.readiness(), Readiness::Failed(_))
     };
     let backend = match previous.and_then(|previous| previous.backends.iter().find(same)) {
         Some(built) => built.backend.clone(),
         None => Backend::new(policy, credential.as_deref(), engines)
             .map(Arc::new)
-            .map_err(|error| BuildError::Backend { name: policy.name.clone(), error })?,
+            .map_err(|error| BuildError::Backend {
+                name: policy.name.clone(),
+                error,
+            })?,
     };
-    Ok(BuiltBackend { policy: policy.clone(), credential, backend })
+    Ok(BuiltBackend {
+        policy: policy.clone(),
+        credential,
+        backend,
+    })
 }
 
 fn routes(backends: &[BuiltBackend]) -> Vec<Route> {
@@ -133,5 +160,8 @@ fn routes(backends: &[BuiltBackend]) -> Vec<Route> {
         backend_model: model.name.clone(),
         backend: built.backend.clone(),
     };
-    backends.iter().flat_map(|built| built.policy.models.iter().map(move |model| route(built, model))).collect()
+    backends
+        .iter()
+        .flat_map(|built| built.policy.models.iter().map(move |model| route(built, model)))
+        .collect()
 }

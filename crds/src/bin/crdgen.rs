@@ -5,7 +5,10 @@ use kube::CustomResourceExt;
 use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = std::env::args().nth(1).map(PathBuf::from).ok_or("usage: crdgen FOLDER")?;
+    let folder = std::env::args()
+        .nth(1)
+        .map(PathBuf::from)
+        .ok_or("usage: crdgen FOLDER")?;
     for crd in [CodeCrucible::crd(), ModelBackend::crd()] {
         let name = crd.metadata.name.clone().unwrap_or_default();
         write(&folder, &name, &serde_yaml::to_string(&crd)?)?;

@@ -1,11 +1,11 @@
 //! Step four: all writes except `status`.
 
+use super::Context;
 use super::child::Child;
 use super::desired::{DesiredSet, Prepared};
 use super::drift::contains;
 use super::observe::Observed;
 use super::validate::Invalid;
-use super::Context;
 use codecrucible_crds::{CodeCrucible, PolicyStatus, names};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
@@ -57,7 +57,12 @@ impl Outcome {
 }
 
 /// Writes what differs, in the order of making, and touches pods that mount something older.
-pub(crate) async fn apply(context: &Context, resource: &CodeCrucible, observed: &Observed, desired: DesiredSet) -> Outcome {
+pub(crate) async fn apply(
+    context: &Context,
+    resource: &CodeCrucible,
+    observed: &Observed,
+    desired: DesiredSet,
+) -> Outcome {
     match try_apply(context, resource, observed, desired).await {
         Ok(applied) => Outcome::Applied(applied),
         Err(error) => Outcome::Failed(error),
@@ -70,7 +75,12 @@ async fn try_apply(
     observed: &Observed,
     desired: DesiredSet,
 ) -> Result<Applied, ApplyError> {
-    let DesiredSet { children, policy, endpoint, configuration } = desired;
+    let DesiredSet {
+        children,
+        policy,
+        endpoint,
+        configuration,
+    } = desired;
     let mut not_owned = Vec::new();
     let mut deployment = observed.children.get(&Child::Deployment).cloned();
     for prepared in children {
@@ -92,7 +102,12 @@ async fn try_apply(
         }
     }
     touch_pods(context, resource, observed, &configuration).await?;
-    Ok(Applied { policy, endpoint, not_owned, deployment })
+    Ok(Applied {
+        policy,
+        endpoint,
+        not_owned,
+        deployment,
+    })
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -109,11 +124,18 @@ fn decide(resource: &CodeCrucible, live: Option<&DynamicObject>, prepared: &Prep
         return Decision::NotOwned;
     }
     let live = serde_json::to_value(live).unwrap_or(Value::Null);
-    if contains(&live, &prepared.object) { Decision::Leave } else { Decision::Write }
+    if contains(&live, &prepared.object) {
+        Decision::Leave
+    } else {
+        Decision::Write
+    }
 }
 
 fn is_owned(resource: &CodeCrucible, live: &DynamicObject) -> bool {
-    let owner = live.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let owner = live
+        .owner_references()
+        .iter()
+        .find(|owner| owner.controller == Some(true));
     owner.is_some_and(|owner| Some(&owner.uid) == resource.metadata.uid.as_ref())
 }
 
@@ -125,20 +147,33 @@ async fn write(
 ) -> Result<DynamicObject, ApplyError> {
     let Prepared { child, name, object } = prepared;
     let namespace = resource.namespace().unwrap_or_default();
-    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &namespace, &child.api_resource());
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), &namespace, &child.api_resource());
     let is_new = !observed.children.contains_key(&child);
     let written = if is_new && child.is_generated() {
         // Created, not applied: should the object have come into being since we looked, the key in it stays.
-        let parameters = PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let parameters = PostParams {
+            field_manager: Some(names::FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
         match serde_json::from_value(object) {
             Ok(object) => api.create(&parameters, &object).await,
             Err(error) => Err(kube::Error::SerdeError(error)),
         }
     } else {
-        api.patch(&name, &PatchParams::apply(names::FIELD_MANAGER).force(), &Patch::Apply(&object)).await
+        api.patch(
+            &name,
+            &PatchParams::apply(names::FIELD_MANAGER).force(),
+            &Patch::Apply(&object),
+        )
+        .await
     };
     context.metrics.writes.with_label_values(&[child.kind()]).inc();
-    written.map_err(|error| ApplyError { kind: child.kind(), name, error: Box::new(error) })
+    written.map_err(|error| ApplyError {
+        kind: child.kind(),
+        name,
+        error: Box::new(error),
+    })
 }
 
 /// A changed annotation makes the kubelet refresh what a pod mounts at once, instead of within 90 seconds.
@@ -152,12 +187,20 @@ async fn touch_pods(
     let patch = json!({"metadata": {"annotations": {names::ANNOTATION_CONFIGURATION: configuration}}});
     for pod in observed.pods.iter().filter(|pod| needs_touch(pod, configuration)) {
         let name = pod.name_any();
-        let touched = api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        let touched = api
+            .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await;
         context.metrics.writes.with_label_values(&["Pod"]).inc();
         match touched {
             // It went in the meantime.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(ApplyError { kind: "Pod", name, error: Box::new(error) }),
+            Err(error) => {
+                return Err(ApplyError {
+                    kind: "Pod",
+                    name,
+                    error: Box::new(error),
+                });
+            }
             Ok(_) => {}
         }
     }
@@ -165,7 +208,10 @@ async fn touch_pods(
 }
 
 fn needs_touch(pod: &Pod, configuration: &str) -> bool {
-    let seen = pod.annotations().get(names::ANNOTATION_CONFIGURATION).map(String::as_str);
+    let seen = pod
+        .annotations()
+        .get(names::ANNOTATION_CONFIGURATION)
+        .map(String::as_str);
     let is_running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
     pod.metadata.deletion_timestamp.is_none() && is_running && seen != Some(configuration)
 }
@@ -181,7 +227,11 @@ mod tests {
             "metadata": {"name": "demo", "ownerReferences": [{"apiVersion": "v1", "kind": "CodeCrucible", "name": "demo", "uid": "1-2-3", "controller": true}]},
             "spec": {"type": "ClusterIP"},
         });
-        Prepared { child: Child::Service, name: "demo".into(), object }
+        Prepared {
+            child: Child::Service,
+            name: "demo".into(),
+            object,
+        }
     }
 
     fn live(change: impl FnOnce(&mut Value)) -> DynamicObject {
@@ -198,7 +248,10 @@ mod tests {
     #[test]
     fn a_missing_or_changed_child_is_written_and_a_right_one_left() {
         assert_eq!(decision(None), Decision::Write);
-        assert_eq!(decision(Some(live(|object| object["spec"]["type"] = json!("NodePort")))), Decision::Write);
+        assert_eq!(
+            decision(Some(live(|object| object["spec"]["type"] = json!("NodePort")))),
+            Decision::Write
+        );
         assert_eq!(decision(Some(live(|_| {}))), Decision::Leave);
     }
 
@@ -209,7 +262,8 @@ mod tests {
         assert_eq!(decision(Some(set(json!([])))), Decision::NotOwned);
         let of_an_earlier_namesake = json!([{"apiVersion": "v1", "kind": "CodeCrucible", "name": "demo", "uid": "0-0-0", "controller": true}]);
         assert_eq!(decision(Some(set(of_an_earlier_namesake))), Decision::NotOwned);
-        let not_controlled = json!([{"apiVersion": "v1", "kind": "CodeCrucible", "name": "demo", "uid": "1-2-3"}]);
+        let not_controlled =
+            json!([{"apiVersion": "v1", "kind": "CodeCrucible", "name": "demo", "uid": "1-2-3"}]);
         assert_eq!(decision(Some(set(not_controlled))), Decision::NotOwned);
     }
 }

@@ -53,9 +53,11 @@ impl Child {
             Self::Client => names::client_secret(&resource),
             Self::BackendCredentials => names::backend_credentials_secret(&resource),
             Self::Policy => names::policy_config_map(&resource),
-            Self::ServiceAccount | Self::Service | Self::NetworkPolicy | Self::DisruptionBudget | Self::Deployment => {
-                names::workload(&resource)
-            }
+            Self::ServiceAccount
+            | Self::Service
+            | Self::NetworkPolicy
+            | Self::DisruptionBudget
+            | Self::Deployment => names::workload(&resource),
         }
     }
 

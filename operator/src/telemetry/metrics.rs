@@ -1,7 +1,9 @@
 //! Prometheus metrics, named `codecrucible_operator_<noun>_<unit>[_total]`.
 
 use prometheus::core::Collector;
-use prometheus::{Encoder as _, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 /// The metrics of one process.
 pub(crate) struct Metrics {
@@ -20,7 +22,9 @@ impl Metrics {
     /// Registers everything.
     pub(crate) fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
         Ok(Self {
             reconciles: registered(
                 &registry,
@@ -39,7 +43,10 @@ impl Metrics {
             writes: registered(
                 &registry,
                 IntCounterVec::new(
-                    Opts::new("codecrucible_operator_writes_total", "Writes to the API server by kind."),
+                    Opts::new(
+                        "codecrucible_operator_writes_total",
+                        "Writes to the API server by kind.",
+                    ),
                     &["kind"],
                 )?,
             )?,

@@ -3,7 +3,8 @@
 use super::Place;
 use super::network::NODE_ADDRESS;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use std::fs;
 
@@ -22,12 +23,22 @@ const API_SERVER_NAMES: [&str; 8] = [
 /// File name, common name, organisation, subject alternative names.
 const LEAVES: [(&str, &str, &str, &[&str]); 8] = [
     ("apiserver", "kube-apiserver", "", &API_SERVER_NAMES),
-    ("apiserver-kubelet", "kube-apiserver-kubelet", "system:masters", &[]),
+    (
+        "apiserver-kubelet",
+        "kube-apiserver-kubelet",
+        "system:masters",
+        &[],
+    ),
     ("admin", "admin", "system:masters", &[]),
     ("controller-manager", "system:kube-controller-manager", "", &[]),
     ("scheduler", "system:kube-scheduler", "", &[]),
     ("kube-proxy", "system:kube-proxy", "", &[]),
-    ("kubelet", "system:node:node", "system:nodes", &[NODE_ADDRESS, "node"]),
+    (
+        "kubelet",
+        "system:node:node",
+        "system:nodes",
+        &[NODE_ADDRESS, "node"],
+    ),
     ("coredns", "system:coredns", "", &[]),
 ];
 
@@ -53,9 +64,15 @@ pub(super) fn create(place: &Place) -> anyhow::Result<()> {
 fn authority() -> anyhow::Result<(Issuer<'static, KeyPair>, String)> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name.push(DnType::CommonName, "cluster authority");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "cluster authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
     let pem = params.self_signed(&key)?.pem();
     Ok((Issuer::new(params, key), pem))
 }
@@ -64,9 +81,14 @@ fn leaf(common_name: &str, organisation: &str, names: &[&str]) -> anyhow::Result
     let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
     params.distinguished_name.push(DnType::CommonName, common_name);
     if !organisation.is_empty() {
-        params.distinguished_name.push(DnType::OrganizationName, organisation);
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, organisation);
     }
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ClientAuth,
+        ExtendedKeyUsagePurpose::ServerAuth,
+    ];
     Ok(params)
 }

@@ -17,8 +17,17 @@ const DNS_ADDRESS: &str = "10.96.0.10";
 /// Writes all files.
 pub(super) fn write_all(place: &Place, forward_port: u16) -> anyhow::Result<()> {
     let inside = format!("https://{NODE_ADDRESS}:6443");
-    for user in ["controller-manager", "scheduler", "kube-proxy", "kubelet", "coredns"] {
-        fs::write(place.file(&format!("{user}.kubeconfig")), kubeconfig(place, user, &inside))?;
+    for user in [
+        "controller-manager",
+        "scheduler",
+        "kube-proxy",
+        "kubelet",
+        "coredns",
+    ] {
+        fs::write(
+            place.file(&format!("{user}.kubeconfig")),
+            kubeconfig(place, user, &inside),
+        )?;
     }
     let outside = format!("https://127.0.0.1:{forward_port}");
     fs::write(place.kubeconfig(), kubeconfig(place, "admin", &outside))?;

@@ -13,9 +13,9 @@ mod network;
 mod packages;
 mod processes;
 mod teardown;
-mod wait;
 
 use crate::image::Image;
+use crate::wait;
 use anyhow::{Context as _, bail, ensure};
 use binaries::Binaries;
 use std::fmt::Write as _;
@@ -50,7 +50,10 @@ impl Place {
             !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.bytes().all(is_valid),
             "the cluster's name {name:?} must be 1 to {MAX_NAME_BYTES} of a-z, 0-9 and -"
         );
-        Ok(Self { name: name.to_owned(), state: Path::new(STATE_ROOT).join(name) })
+        Ok(Self {
+            name: name.to_owned(),
+            state: Path::new(STATE_ROOT).join(name),
+        })
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -97,7 +100,10 @@ impl Cluster {
         let place = Place::new(name)?;
         packages::install_missing()?;
         let binaries = Binaries::locate_or_build()?;
-        let cluster = Self { place, external: None };
+        let cluster = Self {
+            place,
+            external: None,
+        };
         if let Err(error) = cluster.start(&binaries) {
             let logs = cluster.failing_logs();
             return Err(error.context(format!("the cluster {name:?} did not start\n{logs}")));
@@ -110,17 +116,35 @@ impl Cluster {
         if let Some(external) = Self::external()? {
             return Ok(external);
         }
-        let cluster = Self { place: Place::new(name)?, external: None };
-        let dead: Vec<_> = components::ALL.iter().filter(|name| !processes::is_alive(&cluster.place, name)).collect();
-        ensure!(dead.is_empty(), "the cluster {name:?} does not run: {dead:?} missing; start it with `cluster up`");
+        let cluster = Self {
+            place: Place::new(name)?,
+            external: None,
+        };
+        let dead: Vec<_> = components::ALL
+            .iter()
+            .filter(|name| !processes::is_alive(&cluster.place, name))
+            .collect();
+        ensure!(
+            dead.is_empty(),
+            "the cluster {name:?} does not run: {dead:?} missing; start it with `cluster up`"
+        );
         Ok(cluster)
     }
 
     /// The cluster that `CLUSTER_KUBECONFIG` names, if it is set.
     fn external() -> anyhow::Result<Option<Self>> {
-        let Some(kubeconfig) = std::env::var_os("CLUSTER_KUBECONFIG") else { return Ok(None) };
-        let cluster = Self { place: Place::new("external")?, external: Some(kubeconfig.into()) };
-        let reached = cluster.kubectl()?.args(["get", "--raw", "/readyz"]).output().context("kubectl does not start")?;
+        let Some(kubeconfig) = std::env::var_os("CLUSTER_KUBECONFIG") else {
+            return Ok(None);
+        };
+        let cluster = Self {
+            place: Place::new("external")?,
+            external: Some(kubeconfig.into()),
+        };
+        let reached = cluster
+            .kubectl()?
+            .args(["get", "--raw", "/readyz"])
+            .output()
+            .context("kubectl does not start")?;
         ensure!(
             reached.status.success(),
             "the cluster of CLUSTER_KUBECONFIG does not answer: {}",
@@ -178,7 +202,11 @@ impl Cluster {
             .arg(archive)
             .output()
             .context("ctr does not start")?;
-        ensure!(imported.status.success(), "the image is refused: {}", String::from_utf8_lossy(&imported.stderr));
+        ensure!(
+            imported.status.success(),
+            "the image is refused: {}",
+            String::from_utf8_lossy(&imported.stderr)
+        );
         Ok(())
     }
 
@@ -187,8 +215,16 @@ impl Cluster {
         let manifests = self.place.file("apply.yaml");
         std::fs::create_dir_all(&self.place.state)?;
         std::fs::write(&manifests, yaml)?;
-        let applied = self.kubectl()?.args(["apply", "--server-side", "-f"]).arg(&manifests).output()?;
-        ensure!(applied.status.success(), "kubectl apply: {}", String::from_utf8_lossy(&applied.stderr));
+        let applied = self
+            .kubectl()?
+            .args(["apply", "--server-side", "-f"])
+            .arg(&manifests)
+            .output()?;
+        ensure!(
+            applied.status.success(),
+            "kubectl apply: {}",
+            String::from_utf8_lossy(&applied.stderr)
+        );
         Ok(())
     }
 
@@ -214,7 +250,8 @@ impl Cluster {
         let mut lines = String::new();
         if self.external.is_none() {
             for component in components::ALL {
-                let pid = processes::pid(&self.place, component).map_or_else(|| "-".into(), |pid| pid.to_string());
+                let pid =
+                    processes::pid(&self.place, component).map_or_else(|| "-".into(), |pid| pid.to_string());
                 writeln!(lines, "{component:<24} {pid}")?;
             }
         }
@@ -227,10 +264,15 @@ impl Cluster {
         let mut text = String::new();
         for component in components::ALL {
             let alive = processes::is_alive(&self.place, component);
-            let log = std::fs::read_to_string(processes::log_file(&self.place, component)).unwrap_or_default();
+            let log =
+                std::fs::read_to_string(processes::log_file(&self.place, component)).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(if alive { 3 } else { 15 })..].join("\n  ");
-            let _ = write!(text, "{component} ({}):\n  {tail}\n", if alive { "alive" } else { "dead" });
+            let _ = write!(
+                text,
+                "{component} ({}):\n  {tail}\n",
+                if alive { "alive" } else { "dead" }
+            );
         }
         text
     }

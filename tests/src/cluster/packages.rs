@@ -17,15 +17,27 @@ const NEEDED: [(&str, &str); 7] = [
 
 /// Installs what is missing, and says so.
 pub(super) fn install_missing() -> anyhow::Result<()> {
-    let is_present = |path: &str| Path::new(path).exists() || Path::new(&path.replace("/sbin/", "/bin/")).exists();
-    let missing: Vec<&str> = NEEDED.iter().filter(|(path, _)| !is_present(path)).map(|(_, package)| *package).collect();
+    let is_present =
+        |path: &str| Path::new(path).exists() || Path::new(&path.replace("/sbin/", "/bin/")).exists();
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(path, _)| !is_present(path))
+        .map(|(_, package)| *package)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
-    ensure!(nix::unistd::geteuid().is_root(), "Debian packages are missing, and only root can install them: {missing:?}");
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "Debian packages are missing, and only root can install them: {missing:?}"
+    );
     println!("installing Debian packages: {}", missing.join(" "));
     run(&["update", "-qq"])?;
-    run(&[&["install", "-y", "-qq", "--no-install-recommends"], missing.as_slice()].concat())
+    run(&[
+        &["install", "-y", "-qq", "--no-install-recommends"],
+        missing.as_slice(),
+    ]
+    .concat())
 }
 
 fn run(arguments: &[&str]) -> anyhow::Result<()> {
@@ -35,7 +47,11 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         .output()
         .context("apt-get does not start: is this Debian?")?;
     if !done.status.success() {
-        bail!("apt-get {}: {}", arguments.join(" "), String::from_utf8_lossy(&done.stderr));
+        bail!(
+            "apt-get {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&done.stderr)
+        );
     }
     Ok(())
 }

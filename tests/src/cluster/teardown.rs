@@ -15,7 +15,16 @@ const CGROUP_TRIES: u32 = 50;
 pub(super) fn remove(place: &Place) -> anyhow::Result<()> {
     processes::stop(place, "kubelet");
     end_containers(place);
-    for name in ["kube-scheduler", "kube-controller-manager", "kube-proxy", "coredns", "kube-apiserver", "containerd", "etcd", "forward"] {
+    for name in [
+        "kube-scheduler",
+        "kube-controller-manager",
+        "kube-proxy",
+        "coredns",
+        "kube-apiserver",
+        "containerd",
+        "etcd",
+        "forward",
+    ] {
         processes::stop(place, name);
     }
     unmount_below(&place.state)?;
@@ -24,7 +33,8 @@ pub(super) fn remove(place: &Place) -> anyhow::Result<()> {
         network::run(Command::new("ip").args(["netns", "delete", &place.network_namespace()]))?;
     }
     if place.state.exists() {
-        fs::remove_dir_all(&place.state).with_context(|| format!("cannot remove {}", place.state.display()))?;
+        fs::remove_dir_all(&place.state)
+            .with_context(|| format!("cannot remove {}", place.state.display()))?;
     }
     Ok(())
 }
@@ -55,7 +65,10 @@ fn processes_below(folder: &Path) -> Vec<u32> {
 
 fn folders_in(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect()
 }
 
 /// The shims that were started with this cluster's containerd socket.
@@ -65,24 +78,33 @@ fn shims(place: &Place) -> Vec<u32> {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).into_owned();
         let mut arguments = command.split('\0');
-        arguments.next().is_some_and(|program| program.contains("containerd-shim"))
+        arguments
+            .next()
+            .is_some_and(|program| program.contains("containerd-shim"))
             && arguments.any(|argument| Path::new(argument) == socket)
     };
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours).collect()
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(is_ours)
+        .collect()
 }
 
 fn unmount_below(state: &Path) -> anyhow::Result<()> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     for target in mounts_below(&mounts, state) {
-        umount2(&target, MntFlags::MNT_DETACH).with_context(|| format!("cannot unmount {}", target.display()))?;
+        umount2(&target, MntFlags::MNT_DETACH)
+            .with_context(|| format!("cannot unmount {}", target.display()))?;
     }
     Ok(())
 }
 
 /// Mount points below a folder, the latest mounted first.
 fn mounts_below(mounts: &str, folder: &Path) -> Vec<PathBuf> {
-    let targets = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
+    let targets = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .map(PathBuf::from);
     let mut below: Vec<_> = targets.filter(|target| target.starts_with(folder)).collect();
     below.reverse();
     below
@@ -115,6 +137,9 @@ mod tests {
     #[test]
     fn mounts_are_undone_from_the_latest_and_only_below_the_folder() {
         let mounts = "a /s/x ext4 rw 0 0\nb /s/x/y ext4 rw 0 0\nc /sx ext4 rw 0 0\nd / ext4 rw 0 0\n";
-        assert_eq!(mounts_below(mounts, Path::new("/s")), [PathBuf::from("/s/x/y"), PathBuf::from("/s/x")]);
+        assert_eq!(
+            mounts_below(mounts, Path::new("/s")),
+            [PathBuf::from("/s/x/y"), PathBuf::from("/s/x")]
+        );
     }
 }

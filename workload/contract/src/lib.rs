@@ -12,7 +12,7 @@ pub mod voices;
 
 pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
 pub use policy::{
-    Backend, BackendKind, Embedded, Identity, LogLevel, Mode, Model, Observability, Policy, Remote, Synthesis,
-    Timeouts, Voice,
+    Backend, BackendKind, Embedded, Identity, LogLevel, Mode, Model, Observability, Policy, Remote,
+    Synthesis, Timeouts, Voice,
 };
 pub use validate::Invalid;

@@ -12,7 +12,11 @@ pub(crate) struct Sampler {
 
 impl Sampler {
     pub(crate) fn new(temperature: f64, top_p: f64, seed: u64) -> Self {
-        Self { temperature, top_p, random: Random(seed) }
+        Self {
+            temperature,
+            top_p,
+            random: Random(seed),
+        }
     }
 
     /// The next token; at temperature zero always the likeliest.
@@ -20,7 +24,8 @@ impl Sampler {
         if self.temperature <= 0.0 {
             return likeliest(scores);
         }
-        let mut candidates: Vec<(u32, f64)> = (0..).zip(scores.iter().map(|&score| f64::from(score))).collect();
+        let mut candidates: Vec<(u32, f64)> =
+            (0..).zip(scores.iter().map(|&score| f64::from(score))).collect();
         let by_score = |one: &(u32, f64), other: &(u32, f64)| other.1.total_cmp(&one.1);
         if candidates.len() > CANDIDATES {
             candidates.select_nth_unstable_by(CANDIDATES, by_score);
@@ -55,7 +60,9 @@ impl Sampler {
 }
 
 fn likeliest(scores: &[f32]) -> u32 {
-    let best = (0_u32..).zip(scores).max_by(|(first, one), (second, other)| one.total_cmp(other).then(second.cmp(first)));
+    let best = (0_u32..)
+        .zip(scores)
+        .max_by(|(first, one), (second, other)| one.total_cmp(other).then(second.cmp(first)));
     best.map_or(0, |(token, _)| token)
 }
 

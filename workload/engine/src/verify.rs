@@ -11,7 +11,10 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 /// Reads the whole file and compares its hash.
 pub(crate) fn verify(path: &Path, expected: &str) -> Result<(), LoadError> {
-    let unreadable = |error: std::io::Error| LoadError::Unreadable { path: path.to_owned(), reason: error.to_string() };
+    let unreadable = |error: std::io::Error| LoadError::Unreadable {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
     let mut file = File::open(path).map_err(unreadable)?;
     let (mut hash, mut buffer) = (Sha256::new(), vec![0; BUFFER_BYTES]);
     loop {
@@ -21,7 +24,14 @@ pub(crate) fn verify(path: &Path, expected: &str) -> Result<(), LoadError> {
         }
     }
     let actual: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    if actual == expected { Ok(()) } else { Err(LoadError::HashMismatch { expected: expected.to_owned(), actual }) }
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(LoadError::HashMismatch {
+            expected: expected.to_owned(),
+            actual,
+        })
+    }
 }
 
 #[cfg(test)]

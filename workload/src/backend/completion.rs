@@ -81,7 +81,10 @@ pub enum FinishReason {
 pub type Completion = BoxStream<'static, Result<Piece, BackendError>>;
 
 /// Ends an answer that makes no progress, or takes too long altogether.
-pub(super) fn within(answer: impl Stream<Item = Result<Piece, BackendError>> + Send + 'static, timeouts: Timeouts) -> Completion {
+pub(super) fn within(
+    answer: impl Stream<Item = Result<Piece, BackendError>> + Send + 'static,
+    timeouts: Timeouts,
+) -> Completion {
     let end = Instant::now() + Duration::from_millis(timeouts.total_ms);
     let idle = Duration::from_millis(timeouts.idle_ms);
     let state = Some((answer.boxed(), Duration::from_millis(timeouts.first_byte_ms)));

@@ -37,12 +37,22 @@ pub enum Kind {
 
 impl Backend {
     /// Builds the backend that a policy describes. Embedded models start loading, unless they are loaded.
-    pub fn new(backend: &contract::Backend, credential: Option<&str>, engines: &Engines) -> Result<Self, BackendError> {
+    pub fn new(
+        backend: &contract::Backend,
+        credential: Option<&str>,
+        engines: &Engines,
+    ) -> Result<Self, BackendError> {
         let kind = match &backend.kind {
-            BackendKind::Remote(remote) => Kind::Remote(RemoteBackend::new(&remote.url, credential, backend.timeouts)?),
+            BackendKind::Remote(remote) => {
+                Kind::Remote(RemoteBackend::new(&remote.url, credential, backend.timeouts)?)
+            }
             BackendKind::Embedded(embedded) => Kind::Embedded(engines.backend(embedded)),
         };
-        Ok(Self { name: backend.name.clone(), timeouts: backend.timeouts, kind })
+        Ok(Self {
+            name: backend.name.clone(),
+            timeouts: backend.timeouts,
+            kind,
+        })
     }
 
     /// The name in the policy.

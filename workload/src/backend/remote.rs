@@ -5,8 +5,8 @@ use super::remote_client::{HttpClient, http_client};
 use super::{BackendError, EventReader};
 use bytes::Bytes;
 use codecrucible_contract::Timeouts;
-use futures::stream::BoxStream;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -83,13 +83,19 @@ impl RemoteBackend {
             return Err(refused_or(parts.status, BackendError::Protocol));
         }
         let retry_after = parts.headers.get(RETRY_AFTER).cloned();
-        Ok(Answer::Whole { status: parts.status, retry_after, body: self.whole(body).await? })
+        Ok(Answer::Whole {
+            status: parts.status,
+            retry_after,
+            body: self.whole(body).await?,
+        })
     }
 
     async fn whole(&self, body: Incoming) -> Result<Bytes, BackendError> {
         let whole = Limited::new(body, MAX_ANSWER_BYTES).collect();
         let patience = Duration::from_millis(self.timeouts.total_ms);
-        let collected = tokio::time::timeout(patience, whole).await.map_err(|_elapsed| BackendError::TimedOut)?;
+        let collected = tokio::time::timeout(patience, whole)
+            .await
+            .map_err(|_elapsed| BackendError::TimedOut)?;
         Ok(collected.map_err(|_| BackendError::Cut)?.to_bytes())
     }
 
@@ -99,7 +105,10 @@ impl RemoteBackend {
         *request.uri_mut() = self.chat.clone();
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        headers.insert(
+            ACCEPT,
+            HeaderValue::from_static("application/json, text/event-stream"),
+        );
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
@@ -118,13 +127,23 @@ impl RemoteBackend {
                 let answer: Chunk = serde_json::from_slice(&body).map_err(|_| BackendError::Protocol)?;
                 Ok(futures::stream::iter(answer.pieces_of_whole()?).map(Ok).boxed())
             }
-            Answer::Whole { status, .. } => Err(BackendError::Refused { status: status.as_u16() }),
+            Answer::Whole { status, .. } => Err(BackendError::Refused {
+                status: status.as_u16(),
+            }),
         }
     }
 }
 
 fn request_document(request: &CompletionRequest) -> serde_json::Value {
-    let CompletionRequest { model, turns, max_tokens, temperature, top_p, seed, stop } = request;
+    let CompletionRequest {
+        model,
+        turns,
+        max_tokens,
+        temperature,
+        top_p,
+        seed,
+        stop,
+    } = request;
     let mut document = json!({
         "model": model, "messages": turns, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p,
         "stream": true, "stream_options": {"include_usage": true},
@@ -139,7 +158,12 @@ fn request_document(request: &CompletionRequest) -> serde_json::Value {
 }
 
 fn pieces(body: Incoming) -> BoxStream<'static, Result<Piece, BackendError>> {
-    let answer = StreamedAnswer { body, reader: EventReader::default(), events: VecDeque::new(), finish: Finish::default() };
+    let answer = StreamedAnswer {
+        body,
+        reader: EventReader::default(),
+        events: VecDeque::new(),
+        finish: Finish::default(),
+    };
     futures::stream::unfold(Some(answer), |answer| async move {
         let mut answer = answer?;
         match answer.next_piece().await {
@@ -176,7 +200,12 @@ impl StreamedAnswer {
             if let Some(event) = self.events.pop_front() {
                 return Ok(event);
             }
-            let frame = self.body.frame().await.ok_or(BackendError::Cut)?.map_err(|_| BackendError::Cut)?;
+            let frame = self
+                .body
+                .frame()
+                .await
+                .ok_or(BackendError::Cut)?
+                .map_err(|_| BackendError::Cut)?;
             if let Ok(bytes) = frame.into_data() {
                 self.events.extend(self.reader.read(&bytes)?);
             }
@@ -189,7 +218,9 @@ fn read_chunk(event: &str, finish: &mut Finish) -> Result<Option<String>, Backen
     if let Some(usage) = chunk.usage {
         (finish.prompt_tokens, finish.completion_tokens) = (usage.prompt_tokens, usage.completion_tokens);
     }
-    let Some(choice) = chunk.choices.into_iter().next() else { return Ok(None) };
+    let Some(choice) = chunk.choices.into_iter().next() else {
+        return Ok(None);
+    };
     if choice.finish_reason.as_deref() == Some("length") {
         finish.reason = FinishReason::Length;
     }
@@ -224,11 +255,23 @@ struct Usage {
 impl Chunk {
     fn pieces_of_whole(self) -> Result<[Piece; 2], BackendError> {
         let choice = self.choices.into_iter().next().ok_or(BackendError::Protocol)?;
-        let reason = if choice.finish_reason.as_deref() == Some("length") { FinishReason::Length } else { FinishReason::Stop };
-        let (prompt_tokens, completion_tokens) =
-            self.usage.map_or((0, 0), |usage| (usage.prompt_tokens, usage.completion_tokens));
+        let reason = if choice.finish_reason.as_deref() == Some("length") {
+            FinishReason::Length
+        } else {
+            FinishReason::Stop
+        };
+        let (prompt_tokens, completion_tokens) = self
+            .usage
+            .map_or((0, 0), |usage| (usage.prompt_tokens, usage.completion_tokens));
         let text = choice.delta.content.unwrap_or_default();
-        Ok([Piece::Text(text), Piece::Finished(Finish { reason, prompt_tokens, completion_tokens })])
+        Ok([
+            Piece::Text(text),
+            Piece::Finished(Finish {
+                reason,
+                prompt_tokens,
+                completion_tokens,
+            }),
+        ])
     }
 }
 
@@ -255,5 +298,9 @@ fn refused_or(status: StatusCode, otherwise: BackendError) -> BackendError {
 }
 
 fn request_error(error: &hyper_util::client::legacy::Error) -> BackendError {
-    if error.is_connect() { BackendError::Unreachable } else { BackendError::Cut }
+    if error.is_connect() {
+        BackendError::Unreachable
+    } else {
+        BackendError::Cut
+    }
 }

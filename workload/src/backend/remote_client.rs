@@ -22,8 +22,11 @@ pub(super) fn http_client(timeouts: Timeouts) -> HttpClient {
     connector.set_nodelay(true);
     connector.enforce_http(false);
     connector.set_connect_timeout(Some(Duration::from_millis(timeouts.connect_ms)));
-    let connector =
-        hyper_rustls::HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(connector);
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_webpki_roots()
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(connector);
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(IDLE_CONNECTION_SECONDS))

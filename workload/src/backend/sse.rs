@@ -23,7 +23,11 @@ impl EventReader {
             self.buffer.drain(..consumed);
             events.extend(data);
         }
-        if self.buffer.len() > MAX_EVENT_BYTES { Err(BackendError::Protocol) } else { Ok(events) }
+        if self.buffer.len() > MAX_EVENT_BYTES {
+            Err(BackendError::Protocol)
+        } else {
+            Ok(events)
+        }
     }
 }
 
@@ -43,8 +47,11 @@ fn first_event(buffer: &[u8]) -> Option<(&[u8], usize)> {
 
 fn data_of(event: &[u8]) -> Result<Option<String>, BackendError> {
     let text = std::str::from_utf8(event).map_err(|_| BackendError::Protocol)?;
-    let lines: Vec<&str> =
-        text.lines().filter_map(|line| line.strip_prefix("data:")).map(|data| data.strip_prefix(' ').unwrap_or(data)).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("data:"))
+        .map(|data| data.strip_prefix(' ').unwrap_or(data))
+        .collect();
     Ok((!lines.is_empty()).then(|| lines.join("\n")))
 }
 
@@ -58,8 +65,11 @@ mod tests {
     fn events_are_the_same_however_the_bytes_are_cut() {
         for size in 1..STREAM.len() {
             let mut reader = EventReader::default();
-            let events: Vec<String> =
-                STREAM.as_bytes().chunks(size).flat_map(|piece| reader.read(piece).unwrap()).collect();
+            let events: Vec<String> = STREAM
+                .as_bytes()
+                .chunks(size)
+                .flat_map(|piece| reader.read(piece).unwrap())
+                .collect();
             assert_eq!(events, ["{\"a\":1}", "one\ntwo", "é"], "pieces of {size} bytes");
         }
     }
@@ -73,6 +83,9 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_utf8_are_refused() {
-        assert_eq!(EventReader::default().read(b"data: \xff\n\n"), Err(BackendError::Protocol));
+        assert_eq!(
+            EventReader::default().read(b"data: \xff\n\n"),
+            Err(BackendError::Protocol)
+        );
     }
 }

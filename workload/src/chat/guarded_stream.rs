@@ -44,7 +44,16 @@ impl<B> GuardedStream<B> {
         let idle = Duration::from_millis(timeouts.idle_ms);
         let end = now + Duration::from_millis(timeouts.total_ms);
         let timer = Box::pin(tokio::time::sleep_until(end.min(now + idle)));
-        Self { inner, idle, end, last_frame: now, timer, tail: Tail::default(), last_words, finished: false }
+        Self {
+            inner,
+            idle,
+            end,
+            last_frame: now,
+            timer,
+            tail: Tail::default(),
+            last_words,
+            finished: false,
+        }
     }
 
     fn finish(&mut self, trouble: Trouble) -> Option<Result<Frame<Bytes>, std::convert::Infallible>> {
@@ -140,7 +149,12 @@ mod tests {
     use futures::{StreamExt as _, stream};
     use http_body_util::{BodyExt as _, StreamBody};
 
-    const TIMEOUTS: Timeouts = Timeouts { connect_ms: 1, first_byte_ms: 1, idle_ms: 1_000, total_ms: 10_000 };
+    const TIMEOUTS: Timeouts = Timeouts {
+        connect_ms: 1,
+        first_byte_ms: 1,
+        idle_ms: 1_000,
+        total_ms: 10_000,
+    };
 
     fn last_words(trouble: Trouble) -> Bytes {
         Bytes::from(format!("data: {trouble:?}\n\n"))
@@ -159,20 +173,32 @@ mod tests {
 
     #[tokio::test]
     async fn a_whole_stream_passes_unchanged() {
-        for frames in [vec![data("data: 1\n\ndata: [DONE]\n\n")], vec![data("data: 1\n\nda"), data("ta: [DO"), data("NE]\n"), data("\n")]] {
+        for frames in [
+            vec![data("data: 1\n\ndata: [DONE]\n\n")],
+            vec![data("data: 1\n\nda"), data("ta: [DO"), data("NE]\n"), data("\n")],
+        ] {
             assert_eq!(passed(frames).await, "data: 1\n\ndata: [DONE]\n\n");
         }
     }
 
     #[tokio::test]
     async fn a_stream_that_breaks_gets_last_words_of_its_own() {
-        assert_eq!(passed(vec![data("data: 1\n\n"), Err("reset")]).await, "data: 1\n\ndata: Cut\n\n");
-        assert_eq!(passed(vec![data("data: {\"a"), Err("reset")]).await, "data: {\"a\n\ndata: Cut\n\n");
+        assert_eq!(
+            passed(vec![data("data: 1\n\n"), Err("reset")]).await,
+            "data: 1\n\ndata: Cut\n\n"
+        );
+        assert_eq!(
+            passed(vec![data("data: {\"a"), Err("reset")]).await,
+            "data: {\"a\n\ndata: Cut\n\n"
+        );
     }
 
     #[tokio::test]
     async fn a_stream_that_just_ends_is_not_taken_for_whole() {
-        assert_eq!(passed(vec![data("data: 1\n\n")]).await, "data: 1\n\ndata: Cut\n\n");
+        assert_eq!(
+            passed(vec![data("data: 1\n\n")]).await,
+            "data: 1\n\ndata: Cut\n\n"
+        );
         assert_eq!(passed(vec![]).await, "data: Cut\n\n");
     }
 
@@ -198,5 +224,4 @@ mod tests {
         assert!(text.ends_with(b"data: TimedOut\n\n"));
         assert_eq!(start.elapsed().as_millis(), 10_000);
     }
-
 }

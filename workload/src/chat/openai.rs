@@ -65,7 +65,10 @@ enum OneOrMany {
 /// Reads what the embedded engine honours. The flag says whether a stream is to end with the usage.
 pub fn parse_for_embedded(body: &[u8], model: &str) -> Result<(CompletionRequest, bool), RequestError> {
     let document: Document = serde_json::from_str(checked_text(body)?).map_err(|error| syntax(&error))?;
-    let max_tokens = document.max_completion_tokens.or(document.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS);
+    let max_tokens = document
+        .max_completion_tokens
+        .or(document.max_tokens)
+        .unwrap_or(DEFAULT_MAX_TOKENS);
     in_range("max_tokens", max_tokens, 1, MAX_TOKENS)?;
     let temperature = document.temperature.unwrap_or(DEFAULT_TEMPERATURE);
     in_range("temperature", temperature, 0.0, MAX_TEMPERATURE)?;
@@ -77,18 +80,47 @@ pub fn parse_for_embedded(body: &[u8], model: &str) -> Result<(CompletionRequest
         Some(OneOrMany::Many(texts)) => texts,
     };
     if stop.len() > MAX_STOP_TEXTS || stop.iter().any(String::is_empty) {
-        return Err(RequestError::at("stop", format!("stop must be at most {MAX_STOP_TEXTS} texts, none of them empty")));
+        return Err(RequestError::at(
+            "stop",
+            format!("stop must be at most {MAX_STOP_TEXTS} texts, none of them empty"),
+        ));
     }
-    let turns = document.messages.into_iter().enumerate().map(|(index, message)| turn(index, message)).collect::<Result<_, _>>()?;
-    let request = CompletionRequest { model: model.to_owned(), turns, max_tokens, temperature, top_p, seed: document.seed, stop };
-    Ok((request, document.stream_options.is_some_and(|options| options.include_usage)))
+    let turns = document
+        .messages
+        .into_iter()
+        .enumerate()
+        .map(|(index, message)| turn(index, message))
+        .collect::<Result<_, _>>()?;
+    let request = CompletionRequest {
+        model: model.to_owned(),
+        turns,
+        max_tokens,
+        temperature,
+        top_p,
+        seed: document.seed,
+        stop,
+    };
+    Ok((
+        request,
+        document
+            .stream_options
+            .is_some_and(|options| options.include_usage),
+    ))
 }
 
-fn in_range<T: PartialOrd + std::fmt::Display>(parameter: &str, value: T, least: T, most: T) -> Result<(), RequestError> {
+fn in_range<T: PartialOrd + std::fmt::Display>(
+    parameter: &str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<(), RequestError> {
     if value >= least && value <= most {
         return Ok(());
     }
-    Err(RequestError::at(parameter, format!("{parameter} is {value}, but must be at least {least} and at most {most}")))
+    Err(RequestError::at(
+        parameter,
+        format!("{parameter} is {value}, but must be at least {least} and at most {most}"),
+    ))
 }
 
 fn turn(index: usize, message: Message) -> Result<Turn, RequestError> {
@@ -98,7 +130,10 @@ fn turn(index: usize, message: Message) -> Result<Turn, RequestError> {
         "assistant" => Role::Assistant,
         other => {
             let parameter = format!("messages[{index}].role");
-            return Err(RequestError::at(parameter, format!("the embedded model does not know the role {other:?}")));
+            return Err(RequestError::at(
+                parameter,
+                format!("the embedded model does not know the role {other:?}"),
+            ));
         }
     };
     let content = match message.content {
@@ -112,9 +147,19 @@ fn turn(index: usize, message: Message) -> Result<Turn, RequestError> {
 fn text_of(index: usize, parts: Vec<Part>) -> Result<String, RequestError> {
     let unknown = |kind: &str| {
         let parameter = format!("messages[{index}].content");
-        RequestError::at(parameter, format!("the embedded model reads text only, not {kind:?}"))
+        RequestError::at(
+            parameter,
+            format!("the embedded model reads text only, not {kind:?}"),
+        )
     };
-    parts.into_iter().map(|part| part.text.filter(|_| part.kind == "text").ok_or_else(|| unknown(&part.kind))).collect()
+    parts
+        .into_iter()
+        .map(|part| {
+            part.text
+                .filter(|_| part.kind == "text")
+                .ok_or_else(|| unknown(&part.kind))
+        })
+        .collect()
 }
 
 /// A whole answer.
@@ -143,7 +188,12 @@ pub struct ChunkWriter {
 impl ChunkWriter {
     /// A writer for one answer.
     pub fn new(id: String, created: u64, model: String, include_usage: bool) -> Self {
-        Self { id, created, model, include_usage }
+        Self {
+            id,
+            created,
+            model,
+            include_usage,
+        }
     }
 
     /// The event that names the speaker.
@@ -169,7 +219,11 @@ impl ChunkWriter {
     }
 
     fn choice(&self, delta: &Value, finish_reason: &Value) -> Bytes {
-        event(&self.chunk(&json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason}])))
+        event(
+            &self.chunk(
+                &json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason}]),
+            ),
+        )
     }
 
     fn chunk(&self, choices: &Value) -> Value {
@@ -192,7 +246,12 @@ mod tests {
 
     #[test]
     fn the_newer_name_of_the_token_limit_wins() {
-        assert_eq!(parse(r#","max_tokens":5,"max_completion_tokens":7"#).unwrap().max_tokens, 7);
+        assert_eq!(
+            parse(r#","max_tokens":5,"max_completion_tokens":7"#)
+                .unwrap()
+                .max_tokens,
+            7
+        );
         assert_eq!(parse("").unwrap().max_tokens, DEFAULT_MAX_TOKENS);
     }
 
@@ -212,7 +271,9 @@ mod tests {
 
     #[test]
     fn content_in_parts_is_joined_and_pictures_are_refused() {
-        let body = |part: &str| format!(r#"{{"messages":[{{"role":"user","content":[{{"type":"text","text":"a"}},{part}]}}]}}"#);
+        let body = |part: &str| {
+            format!(r#"{{"messages":[{{"role":"user","content":[{{"type":"text","text":"a"}},{part}]}}]}}"#)
+        };
         let (request, _) = parse_for_embedded(body(r#"{"type":"text","text":"b"}"#).as_bytes(), "m").unwrap();
         assert_eq!(request.turns[0].content, "ab");
         let error = parse_for_embedded(body(r#"{"type":"image_url"}"#).as_bytes(), "m").unwrap_err();

@@ -36,6 +36,11 @@ impl Folders {
     }
 
     fn all(&self) -> [&Path; 4] {
-        [&self.policy, &self.signing_keys, &self.client, &self.backend_credentials]
+        [
+            &self.policy,
+            &self.signing_keys,
+            &self.client,
+            &self.backend_credentials,
+        ]
     }
 }

@@ -37,5 +37,8 @@ pub async fn watch(folders: &Folders, mut on_change: impl FnMut()) -> anyhow::Re
 }
 
 async fn settle(changes: &mut mpsc::Receiver<()>) {
-    while tokio::time::timeout(Duration::from_millis(SETTLE_MS), changes.recv()).await.is_ok_and(|more| more.is_some()) {}
+    while tokio::time::timeout(Duration::from_millis(SETTLE_MS), changes.recv())
+        .await
+        .is_ok_and(|more| more.is_some())
+    {}
 }

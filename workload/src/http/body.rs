@@ -22,13 +22,25 @@ pub(super) async fn read(body: Body) -> Result<Bytes, ApiError> {
     let in_time = tokio::time::timeout(Duration::from_secs(MAX_BODY_SECONDS), whole).await;
     let Ok(collected) = in_time else {
         let message = format!("The body did not arrive within {MAX_BODY_SECONDS} seconds.");
-        return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "invalid_request_error", "body_timeout", message));
+        return Err(ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "invalid_request_error",
+            "body_timeout",
+            message,
+        ));
     };
-    collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            ApiError::body_too_large(MAX_BODY_BYTES)
-        } else {
-            ApiError::new(StatusCode::BAD_REQUEST, "invalid_request_error", "body_cut", "The body ended early.")
-        }
-    })
+    collected
+        .map(http_body_util::Collected::to_bytes)
+        .map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                ApiError::body_too_large(MAX_BODY_BYTES)
+            } else {
+                ApiError::new(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_request_error",
+                    "body_cut",
+                    "The body ended early.",
+                )
+            }
+        })
 }

@@ -37,7 +37,9 @@ pub struct Listener {
 impl Listener {
     /// Binds.
     pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await? })
+        Ok(Self {
+            socket: TcpListener::bind(address).await?,
+        })
     }
 
     /// Where it is bound.
@@ -52,7 +54,9 @@ impl Listener {
         let server = server();
         while let Some((stream, slot)) = self.accept(&slots, &shutdown.stop).await {
             let io = TokioIo::new(stream);
-            let connection = server.serve_connection_with_upgrades(io, TowerToHyperService::new(router.clone())).into_owned();
+            let connection = server
+                .serve_connection_with_upgrades(io, TowerToHyperService::new(router.clone()))
+                .into_owned();
             let connection = graceful.watch(connection);
             let service = service.clone();
             tokio::spawn(async move {
@@ -65,13 +69,20 @@ impl Listener {
             });
         }
         drop(self.socket);
-        if tokio::time::timeout(shutdown.grace, graceful.shutdown()).await.is_err() {
+        if tokio::time::timeout(shutdown.grace, graceful.shutdown())
+            .await
+            .is_err()
+        {
             tracing::warn!("requests were still running when their time to end was over");
         }
     }
 
     /// The next connection and its slot, or `None` when it is time to stop.
-    async fn accept(&self, slots: &Arc<Semaphore>, stop: &CancellationToken) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    async fn accept(
+        &self,
+        slots: &Arc<Semaphore>,
+        stop: &CancellationToken,
+    ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
         loop {
             let next = async {
                 let slot = slots.clone().acquire_owned().await.ok()?;
@@ -94,7 +105,10 @@ impl Listener {
 
 fn server() -> auto::Builder<TokioExecutor> {
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(MAX_HEAD_SECONDS));
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(MAX_HEAD_SECONDS));
     server.http2().timer(TokioTimer::new());
     server
 }

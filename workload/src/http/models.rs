@@ -13,9 +13,15 @@ pub(super) async fn list(State(service): State<Service>) -> Json<Value> {
     Json(json!({"object": "list", "data": data}))
 }
 
-pub(super) async fn show(State(service): State<Service>, Path(model): Path<String>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn show(
+    State(service): State<Service>,
+    Path(model): Path<String>,
+) -> Result<Json<Value>, ApiError> {
     let snapshot = service.snapshot.load();
-    snapshot.route(&model).map(|route| Json(document(route))).ok_or_else(|| ApiError::model_not_found(&model))
+    snapshot
+        .route(&model)
+        .map(|route| Json(document(route)))
+        .ok_or_else(|| ApiError::model_not_found(&model))
 }
 
 fn document(route: &Route) -> Value {

@@ -79,9 +79,15 @@ impl Candidate {
 
 /// The candidate with the most points and its code; of equals, the one that the request named first.
 pub(super) fn best(candidates: &[Candidate]) -> Option<(String, String)> {
-    let scored = candidates.iter().enumerate().filter_map(|(index, candidate)| Some((candidate.score()?.total, index)));
+    let scored = candidates
+        .iter()
+        .enumerate()
+        .filter_map(|(index, candidate)| Some((candidate.score()?.total, index)));
     let (_, index) = scored.max_by_key(|&(total, index)| (total, std::cmp::Reverse(index)))?;
-    Some((candidates[index].voice.clone(), candidates[index].code().to_owned()))
+    Some((
+        candidates[index].voice.clone(),
+        candidates[index].code().to_owned(),
+    ))
 }
 
 fn serialize_usage<S: Serializer>(finish: &Finish, serializer: S) -> Result<S::Ok, S::Error> {
@@ -98,17 +104,30 @@ mod tests {
             Some(total) => Outcome::Completed {
                 text: String::new(),
                 code: voice.to_uppercase(),
-                score: Score { total, parts: Vec::new() },
+                score: Score {
+                    total,
+                    parts: Vec::new(),
+                },
                 usage: Finish::default(),
             },
             None => Outcome::Failed { error: "x".into() },
         };
-        Candidate { voice: voice.into(), model: "m".into(), duration_ms: 1, outcome }
+        Candidate {
+            voice: voice.into(),
+            model: "m".into(),
+            duration_ms: 1,
+            outcome,
+        }
     }
 
     #[test]
     fn the_most_points_win_and_the_first_of_equals() {
-        let candidates = [candidate("a", None), candidate("b", Some(50)), candidate("c", Some(90)), candidate("d", Some(90))];
+        let candidates = [
+            candidate("a", None),
+            candidate("b", Some(50)),
+            candidate("c", Some(90)),
+            candidate("d", Some(90)),
+        ];
         assert_eq!(best(&candidates), Some(("c".into(), "C".into())));
     }
 

@@ -56,12 +56,18 @@ impl SynthesisRequest {
     /// Checks the request and fills what it leaves open.
     pub fn plan(self, policy: &SynthesisPolicy) -> Result<Plan, RequestError> {
         if self.task.trim().is_empty() || self.task.len() > MAX_TASK_BYTES {
-            return Err(RequestError::at("task", format!("task must have 1 to {MAX_TASK_BYTES} bytes")));
+            return Err(RequestError::at(
+                "task",
+                format!("task must have 1 to {MAX_TASK_BYTES} bytes"),
+            ));
         }
         let most = policy.max_tokens_per_voice as usize;
         let max_tokens = self.max_tokens.unwrap_or(most);
         if max_tokens == 0 || max_tokens > most {
-            return Err(RequestError::at("max_tokens", format!("max_tokens must be 1 to {most}")));
+            return Err(RequestError::at(
+                "max_tokens",
+                format!("max_tokens must be 1 to {most}"),
+            ));
         }
         let definitions = match self.definitions {
             Some(names) => checked_definitions(names)?,
@@ -81,7 +87,9 @@ impl SynthesisRequest {
 fn checked_definitions(names: Vec<String>) -> Result<Vec<String>, RequestError> {
     let is_name = |name: &String| !name.is_empty() && name.len() <= MAX_DEFINITION_BYTES;
     if names.len() > MAX_DEFINITIONS || !names.iter().all(is_name) {
-        let message = format!("definitions must be at most {MAX_DEFINITIONS} names of 1 to {MAX_DEFINITION_BYTES} bytes");
+        let message = format!(
+            "definitions must be at most {MAX_DEFINITIONS} names of 1 to {MAX_DEFINITION_BYTES} bytes"
+        );
         return Err(RequestError::at("definitions", message));
     }
     Ok(names)
@@ -89,17 +97,28 @@ fn checked_definitions(names: Vec<String>) -> Result<Vec<String>, RequestError> 
 
 fn chosen_voices(names: &[String], policy: &SynthesisPolicy) -> Result<Vec<Voice>, RequestError> {
     if names.is_empty() || names.len() > voices::MAX_PER_REQUEST {
-        return Err(RequestError::at("voices", format!("voices must name 1 to {} voices", voices::MAX_PER_REQUEST)));
+        return Err(RequestError::at(
+            "voices",
+            format!("voices must name 1 to {} voices", voices::MAX_PER_REQUEST),
+        ));
     }
     let find = |(index, name): (usize, &String)| {
         if names[..index].contains(name) {
-            return Err(RequestError::at(format!("voices[{index}]"), format!("the voice {name:?} is named twice")));
+            return Err(RequestError::at(
+                format!("voices[{index}]"),
+                format!("the voice {name:?} is named twice"),
+            ));
         }
-        policy.voices.iter().find(|voice| voice.name == *name).cloned().ok_or_else(|| {
-            let known: Vec<_> = policy.voices.iter().map(|voice| voice.name.as_str()).collect();
-            let message = format!("there is no voice {name:?}; there are {}", known.join(", "));
-            RequestError::at(format!("voices[{index}]"), message)
-        })
+        policy
+            .voices
+            .iter()
+            .find(|voice| voice.name == *name)
+            .cloned()
+            .ok_or_else(|| {
+                let known: Vec<_> = policy.voices.iter().map(|voice| voice.name.as_str()).collect();
+                let message = format!("there is no voice {name:?}; there are {}", known.join(", "));
+                RequestError::at(format!("voices[{index}]"), message)
+            })
     };
     names.iter().enumerate().map(find).collect()
 }
@@ -125,7 +144,8 @@ fn called_names(task: &str) -> Vec<String> {
     for (position, _) in task.match_indices('(') {
         let before = &task[..position];
         let name = before.rsplit(|c| !is_identifier(c)).next().unwrap_or_default();
-        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.len() <= MAX_DEFINITION_BYTES;
+        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.len() <= MAX_DEFINITION_BYTES;
         if is_name && names.len() < MAX_DEFINITIONS && !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }
@@ -148,15 +168,24 @@ mod tests {
     }
 
     fn plan(request: Value) -> Result<Plan, RequestError> {
-        serde_json::from_value::<SynthesisRequest>(request).unwrap().plan(&policy())
+        serde_json::from_value::<SynthesisRequest>(request)
+            .unwrap()
+            .plan(&policy())
     }
 
     #[test]
     fn what_the_request_leaves_open_comes_from_task_and_policy() {
-        let plan = plan(json!({"task": "Write a Python function add(a, b) and sub(a, b) (simple)."})).unwrap();
+        let plan =
+            plan(json!({"task": "Write a Python function add(a, b) and sub(a, b) (simple)."})).unwrap();
         assert_eq!(plan.language, Some(Language::Python));
         assert_eq!(plan.definitions, ["add", "sub"]);
-        assert_eq!(plan.voices.iter().map(|voice| voice.name.as_str()).collect::<Vec<_>>(), voices::DEFAULT);
+        assert_eq!(
+            plan.voices
+                .iter()
+                .map(|voice| voice.name.as_str())
+                .collect::<Vec<_>>(),
+            voices::DEFAULT
+        );
         assert_eq!(plan.max_tokens, 512);
     }
 
@@ -173,8 +202,17 @@ mod tests {
         assert_eq!(parameter(json!({"task": " "})), "task");
         assert_eq!(parameter(json!({"task": "x", "max_tokens": 513})), "max_tokens");
         assert_eq!(parameter(json!({"task": "x", "voices": []})), "voices");
-        assert_eq!(parameter(json!({"task": "x", "voices": ["developer", "nobody"]})), "voices[1]");
-        assert_eq!(parameter(json!({"task": "x", "voices": ["developer", "developer"]})), "voices[1]");
-        assert_eq!(parameter(json!({"task": "x", "definitions": [""]})), "definitions");
+        assert_eq!(
+            parameter(json!({"task": "x", "voices": ["developer", "nobody"]})),
+            "voices[1]"
+        );
+        assert_eq!(
+            parameter(json!({"task": "x", "voices": ["developer", "developer"]})),
+            "voices[1]"
+        );
+        assert_eq!(
+            parameter(json!({"task": "x", "definitions": [""]})),
+            "definitions"
+        );
     }
 }

@@ -62,10 +62,24 @@ impl Language {
                 "variable_declarator",
             ],
             Self::Rust => &[
-                "function_item", "struct_item", "enum_item", "trait_item", "type_item", "const_item", "static_item",
-                "mod_item", "macro_definition", "union_item",
+                "function_item",
+                "struct_item",
+                "enum_item",
+                "trait_item",
+                "type_item",
+                "const_item",
+                "static_item",
+                "mod_item",
+                "macro_definition",
+                "union_item",
             ],
-            Self::Go => &["function_declaration", "method_declaration", "type_spec", "const_spec", "var_spec"],
+            Self::Go => &[
+                "function_declaration",
+                "method_declaration",
+                "type_spec",
+                "const_spec",
+                "var_spec",
+            ],
         }
     }
 
@@ -74,7 +88,10 @@ impl Language {
         let mut parser = Parser::new();
         parser.set_language(&self.grammar()).ok()?;
         let tree: Tree = parser.parse(code, None)?;
-        let mut findings = Findings { total_bytes: code.trim().len(), ..Findings::default() };
+        let mut findings = Findings {
+            total_bytes: code.trim().len(),
+            ..Findings::default()
+        };
         self.walk(tree.root_node(), code, 0, &mut findings);
         findings.broken_bytes = findings.broken_bytes.min(findings.total_bytes);
         Some(findings)
@@ -86,7 +103,9 @@ impl Language {
             return;
         }
         if self.defining_kinds().contains(&node.kind()) {
-            let name = node.child_by_field_name("name").and_then(|name| code.get(name.byte_range()));
+            let name = node
+                .child_by_field_name("name")
+                .and_then(|name| code.get(name.byte_range()));
             findings.definitions.extend(name.map(str::to_owned));
         }
         if depth < MAX_DEPTH {
@@ -110,24 +129,56 @@ mod tests {
 
     #[test]
     fn definitions_are_found_in_every_language() {
-        assert_eq!(definitions(Language::Python, "class A:\n  def f(self): pass\nasync def g(): pass"), ["A", "f", "g"]);
-        assert_eq!(definitions(Language::JavaScript, "const h = () => 1; class B { m() {} } function* k() {}"), ["B", "h", "k", "m"]);
-        assert_eq!(definitions(Language::Rust, "struct P; impl P { fn q() {} } const R: u8 = 1;"), ["P", "R", "q"]);
-        assert_eq!(definitions(Language::Go, "package x\ntype T struct{}\nfunc (t T) M() {}\nfunc F() {}"), ["F", "M", "T"]);
+        assert_eq!(
+            definitions(
+                Language::Python,
+                "class A:\n  def f(self): pass\nasync def g(): pass"
+            ),
+            ["A", "f", "g"]
+        );
+        assert_eq!(
+            definitions(
+                Language::JavaScript,
+                "const h = () => 1; class B { m() {} } function* k() {}"
+            ),
+            ["B", "h", "k", "m"]
+        );
+        assert_eq!(
+            definitions(Language::Rust, "struct P; impl P { fn q() {} } const R: u8 = 1;"),
+            ["P", "R", "q"]
+        );
+        assert_eq!(
+            definitions(
+                Language::Go,
+                "package x\ntype T struct{}\nfunc (t T) M() {}\nfunc F() {}"
+            ),
+            ["F", "M", "T"]
+        );
     }
 
     #[test]
     fn broken_code_is_measured_not_just_noticed() {
         let good = "def f():\n    return 1\n";
         let a_little = Language::Python.examine(&format!("{good}def g(:\n")).unwrap();
-        let a_lot = Language::Python.examine("This is prose, with; no! code? at) all(").unwrap();
+        let a_lot = Language::Python
+            .examine("This is prose, with; no! code? at) all(")
+            .unwrap();
         let share = |findings: &Findings| findings.broken_bytes * 100 / findings.total_bytes;
-        assert!(share(&a_little) > 0 && share(&a_little) < share(&a_lot), "{a_little:?} {a_lot:?}");
+        assert!(
+            share(&a_little) > 0 && share(&a_little) < share(&a_lot),
+            "{a_little:?} {a_lot:?}"
+        );
     }
 
     #[test]
     fn a_missing_bracket_counts() {
-        assert!(Language::Go.examine("package x\nfunc F() {").unwrap().broken_bytes > 0);
+        assert!(
+            Language::Go
+                .examine("package x\nfunc F() {")
+                .unwrap()
+                .broken_bytes
+                > 0
+        );
     }
 
     #[test]

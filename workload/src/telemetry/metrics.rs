@@ -1,7 +1,9 @@
 //! Prometheus metrics, named `codecrucible_<noun>_<unit>[_total]`. Every label has few values.
 
 use prometheus::core::Collector;
-use prometheus::{Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 /// The metrics of one process.
 pub struct Metrics {
@@ -28,12 +30,18 @@ impl Metrics {
     /// Registers everything.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
         let counters = |name: &str, help: &str, labels: &[&str]| {
             registered(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
         Ok(Self {
-            requests: counters("codecrucible_requests_total", "Requests by route and status.", &["route", "status"])?,
+            requests: counters(
+                "codecrucible_requests_total",
+                "Requests by route and status.",
+                &["route", "status"],
+            )?,
             backend_answers: counters(
                 "codecrucible_backend_answers_total",
                 "Answers of backends by outcome.",
@@ -50,15 +58,24 @@ impl Metrics {
             )?,
             bundle_info: registered(
                 &registry,
-                IntGaugeVec::new(Opts::new("codecrucible_bundle_info", "The applied policy bundle."), &["revision"])?,
+                IntGaugeVec::new(
+                    Opts::new("codecrucible_bundle_info", "The applied policy bundle."),
+                    &["revision"],
+                )?,
             )?,
             configurations_refused: registered(
                 &registry,
-                IntCounter::new("codecrucible_configurations_refused_total", "Configurations that were refused.")?,
+                IntCounter::new(
+                    "codecrucible_configurations_refused_total",
+                    "Configurations that were refused.",
+                )?,
             )?,
             configuration_stale: registered(
                 &registry,
-                IntGauge::new("codecrucible_configuration_stale", "1 while the newest configuration is refused.")?,
+                IntGauge::new(
+                    "codecrucible_configuration_stale",
+                    "1 while the newest configuration is refused.",
+                )?,
             )?,
             connections: registered(
                 &registry,

@@ -92,9 +92,7 @@ fn probe(path: &str, period_seconds: u32, failure_threshold: u32) -> Value {
 
 /// Volumes by name, each mounted below the configuration's folder under the same name.
 fn volumes(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
-    let secret = |folder: &str, child: Child| {
-        json!({"name": folder, "secret": {"secretName": child.name(resource), "defaultMode": 0o440}})
-    };
+    let secret = |folder: &str, child: Child| json!({"name": folder, "secret": {"secretName": child.name(resource), "defaultMode": 0o440}});
     let mut client = secret(layout::CLIENT_FOLDER, Child::Client);
     client["secret"]["items"] = [layout::CLIENT_ID_FILE, layout::CLIENT_SECRET_FILE]
         .map(|key| json!({"key": key, "path": key}))

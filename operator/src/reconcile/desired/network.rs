@@ -21,9 +21,12 @@ pub(super) fn service(resource: &CodeCrucible) -> Value {
 /// Pods of the cluster may call the two ports. The service may ask for names and reach its backends' ports;
 /// a NetworkPolicy knows no host names, so the ports are all that can be held to.
 pub(super) fn network_policy(resource: &CodeCrucible, policy: &Policy) -> Value {
-    let mut egress = vec![json!({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]})];
-    let backend_ports: Vec<Value> =
-        backend_ports(policy).into_iter().map(|port| json!({"port": port, "protocol": "TCP"})).collect();
+    let mut egress =
+        vec![json!({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]})];
+    let backend_ports: Vec<Value> = backend_ports(policy)
+        .into_iter()
+        .map(|port| json!({"port": port, "protocol": "TCP"}))
+        .collect();
     if !backend_ports.is_empty() {
         egress.push(json!({"ports": backend_ports}));
     }

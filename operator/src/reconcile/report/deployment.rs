@@ -2,9 +2,9 @@
 
 use crate::reconcile::observe::Observed;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
-use kube::api::DynamicObject;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
+use kube::api::DynamicObject;
 
 /// The state of the rollout.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,10 +28,15 @@ impl Rollout {
         let parsed: Option<Deployment> = deployment
             .and_then(|object| serde_json::to_value(object).ok())
             .and_then(|value| serde_json::from_value(value).ok());
-        let Some(deployment) = parsed else { return Self::default() };
+        let Some(deployment) = parsed else {
+            return Self::default();
+        };
         let status = deployment.status.unwrap_or_default();
         let spec = deployment.spec.unwrap_or_default();
-        let container = spec.template.spec.and_then(|pod| pod.containers.into_iter().next());
+        let container = spec
+            .template
+            .spec
+            .and_then(|pod| pod.containers.into_iter().next());
         Self {
             image: container.and_then(|container| container.image),
             desired: spec.replicas.unwrap_or(1),
@@ -46,7 +51,10 @@ impl Rollout {
 
     /// Whether every replica runs the newest template and no older one is left.
     pub(super) fn is_complete(&self) -> bool {
-        self.is_observed && self.updated == self.desired && self.replicas == self.desired && self.available == self.desired
+        self.is_observed
+            && self.updated == self.desired
+            && self.replicas == self.desired
+            && self.available == self.desired
     }
 }
 
@@ -70,13 +78,22 @@ fn trouble(pod: &Pod) -> Option<String> {
         condition.type_ == "PodScheduled" && condition.status == "False" && condition.message.is_some()
     });
     let message = unschedulable.and_then(|condition| condition.message.clone());
-    let message = message.or_else(|| status.container_statuses.iter().flatten().find_map(container_trouble))?;
+    let message = message.or_else(|| {
+        status
+            .container_statuses
+            .iter()
+            .flatten()
+            .find_map(container_trouble)
+    })?;
     Some(format!("pod {}: {message}", pod.name_any()))
 }
 
 fn container_trouble(container: &ContainerStatus) -> Option<String> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
-    let reason = waiting.reason.as_deref().filter(|reason| !["ContainerCreating", "PodInitializing"].contains(reason))?;
+    let reason = waiting
+        .reason
+        .as_deref()
+        .filter(|reason| !["ContainerCreating", "PodInitializing"].contains(reason))?;
     Some(match &waiting.message {
         Some(message) => format!("{reason}: {message}"),
         None => reason.to_owned(),
@@ -106,7 +123,8 @@ mod tests {
 
     #[test]
     fn a_surplus_replica_is_not_complete() {
-        let status = json!({"observedGeneration": 2, "replicas": 4, "updatedReplicas": 3, "availableReplicas": 3});
+        let status =
+            json!({"observedGeneration": 2, "replicas": 4, "updatedReplicas": 3, "availableReplicas": 3});
         assert!(!rollout(status).is_complete());
     }
 

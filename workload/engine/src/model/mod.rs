@@ -51,7 +51,11 @@ impl Transformer {
         let family = match gguf.text("general.architecture")? {
             "qwen2" => qwen2::FAMILY,
             "llama" => llama::FAMILY,
-            other => return Err(LoadError::Malformed(format!("the architecture {other:?} is not known"))),
+            other => {
+                return Err(LoadError::Malformed(format!(
+                    "the architecture {other:?} is not known"
+                )));
+            }
         };
         let key = |name: &str| format!("{}.{name}", family.prefix);
         let heads = gguf.count(&key("attention.head_count"))?.max(1);
@@ -64,9 +68,15 @@ impl Transformer {
         let context_tokens = gguf.count(&key("context_length"))?.min(MAX_CONTEXT_TOKENS);
         let base = gguf.number(&key("rope.freq_base"))?;
         let count = gguf.count(&key("block_count"))?;
-        let layers = (0..count).map(|index| Layer::load(gguf, &family, shape, index)).collect::<std::result::Result<_, _>>()?;
+        let layers = (0..count)
+            .map(|index| Layer::load(gguf, &family, shape, index))
+            .collect::<std::result::Result<_, _>>()?;
         // Small models use the embedding as their head too.
-        let head = if gguf.has_tensor("output.weight") { "output.weight" } else { "token_embd.weight" };
+        let head = if gguf.has_tensor("output.weight") {
+            "output.weight"
+        } else {
+            "token_embd.weight"
+        };
         Ok(Self {
             embedding: gguf.quantized("token_embd.weight")?,
             layers,
@@ -110,7 +120,12 @@ struct Layer {
 }
 
 impl Layer {
-    fn load(gguf: &mut Gguf, family: &Family, shape: Shape, index: usize) -> std::result::Result<Self, LoadError> {
+    fn load(
+        gguf: &mut Gguf,
+        family: &Family,
+        shape: Shape,
+        index: usize,
+    ) -> std::result::Result<Self, LoadError> {
         let name = |part: &str| format!("blk.{index}.{part}");
         Ok(Self {
             attention_norm: Norm::load(gguf, &name("attn_norm.weight"), shape.epsilon)?,
@@ -122,8 +137,15 @@ impl Layer {
         })
     }
 
-    fn forward(&mut self, hidden: &Tensor, rotation: &rotary::Rotation, mask: Option<&Tensor>) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.attention_norm.forward(hidden)?, rotation, mask)?;
+    fn forward(
+        &mut self,
+        hidden: &Tensor,
+        rotation: &rotary::Rotation,
+        mask: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let attended = self
+            .attention
+            .forward(&self.attention_norm.forward(hidden)?, rotation, mask)?;
         let hidden = (hidden + attended)?;
         let normed = self.feed_forward_norm.forward(&hidden)?;
         let gated = (self.gate.forward(&normed)?.silu()? * self.up.forward(&normed)?)?;
@@ -138,7 +160,10 @@ struct Norm {
 
 impl Norm {
     fn load(gguf: &mut Gguf, name: &str, epsilon: f32) -> std::result::Result<Self, LoadError> {
-        Ok(Self { weight: gguf.full(name)?, epsilon })
+        Ok(Self {
+            weight: gguf.full(name)?,
+            epsilon,
+        })
     }
 
     fn forward(&self, hidden: &Tensor) -> Result<Tensor> {

@@ -7,7 +7,11 @@ use std::time::{Duration, Instant};
 const PAUSE_MS: u64 = 100;
 
 /// Looks until the condition holds. An error counts as "not yet"; the last one is told when time is over.
-pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub fn until(
+    what: &str,
+    limit: Duration,
+    mut holds: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let start = Instant::now();
     loop {
         let outcome = holds();
@@ -15,7 +19,9 @@ pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> anyhow::Res
             return Ok(());
         }
         if start.elapsed() > limit {
-            let last = outcome.err().map_or_else(String::new, |error| format!(": {error:#}"));
+            let last = outcome
+                .err()
+                .map_or_else(String::new, |error| format!(": {error:#}"));
             bail!("waited {} s for {what}{last}", limit.as_secs());
         }
         std::thread::sleep(Duration::from_millis(PAUSE_MS));

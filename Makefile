@@ -1,0 +1,41 @@
+# The few commands that a person needs. Everything they need is installed, built or fetched by themselves.
+.PHONY: demo demo-down test model images generate lint bench prepare
+
+# From nothing to a running service that writes code.
+demo: prepare
+	cargo build --locked -p codecrucible-tests
+	target/debug/demo up
+
+demo-down:
+	cargo build --locked -p codecrucible-tests
+	target/debug/demo down
+
+# Every test, on a real cluster and a real model.
+test: prepare lint model images
+	cargo test --locked --workspace --exclude codecrucible-tests
+	cargo test --locked -p codecrucible-tests
+
+# Fetches the model files: resumes, and checks their hashes.
+model:
+	cargo build --locked -p codecrucible-tests
+	target/debug/demo model
+
+images:
+	cargo build --locked -p codecrucible-tests
+	target/debug/demo images
+
+# Writes what is generated from the code.
+generate:
+	cargo run --locked -q -p codecrucible-crds --bin crdgen manifests/crds
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+bench:
+	cargo bench --locked -p codecrucible-benches
+
+# Installs Debian packages and builds the cluster's programs, where they are missing.
+prepare:
+	cargo build --locked -p codecrucible-tests
+	target/debug/cluster prepare

@@ -1,0 +1,127 @@
+//! Builds the product's images and installs the operator, as a platform team would.
+
+use crate::cluster::Cluster;
+use crate::image::Image;
+use crate::paths;
+use anyhow::{Context as _, ensure};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The target of images: static programs that run in an empty image.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// An image of one program.
+struct Program {
+    name: &'static str,
+    image: &'static str,
+}
+
+const PROGRAMS: [Program; 2] = [
+    Program {
+        name: "operator",
+        image: "codecrucible.dev/operator:dev",
+    },
+    Program {
+        name: "workload",
+        image: "codecrucible.dev/workload:dev",
+    },
+];
+
+/// Builds both programs, static and optimised. Does nothing when they are fresh.
+pub fn build() -> anyhow::Result<()> {
+    let built = Command::new("cargo")
+        .current_dir(paths::repository())
+        .args(["build", "--release", "--locked", "--target", TARGET])
+        .args(["-p", "codecrucible-operator", "-p", "codecrucible-workload"])
+        // With a target of its own, so that build scripts and macros stay dynamic.
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("CARGO_TARGET_DIR")
+        .status()
+        .context("cargo does not start")?;
+    ensure!(built.success(), "the product does not build");
+    Ok(())
+}
+
+/// A built program.
+pub fn program(name: &str) -> PathBuf {
+    paths::repository()
+        .join("target")
+        .join(TARGET)
+        .join("release")
+        .join(name)
+}
+
+/// Writes the images' archives and gives their paths.
+pub fn write_images() -> anyhow::Result<Vec<PathBuf>> {
+    let folder = paths::repository().join("target/images");
+    std::fs::create_dir_all(&folder)?;
+    let write = |Program { name, image }: &Program| {
+        let archive = folder.join(format!("{name}.tar"));
+        Image {
+            name: (*image).into(),
+            files: vec![(format!("/{name}").into(), program(name), 0o755)],
+            entrypoint: vec![format!("/{name}")],
+            user: "65532:65532".into(),
+        }
+        .write_archive(&archive)?;
+        Ok(archive)
+    };
+    PROGRAMS.iter().map(write).collect()
+}
+
+/// Loads the images into a cluster's node.
+pub fn load_images(cluster: &Cluster) -> anyhow::Result<()> {
+    write_images()?
+        .iter()
+        .try_for_each(|archive| cluster.load_image(archive))
+}
+
+/// Applies one of the kustomizations in `manifests`.
+pub fn apply_manifests(cluster: &Cluster, folder: &str) -> anyhow::Result<()> {
+    let manifests = paths::repository().join("manifests").join(folder);
+    let applied = cluster
+        .kubectl()?
+        .args(["apply", "--server-side", "-k"])
+        .arg(manifests)
+        .output()?;
+    ensure!(
+        applied.status.success(),
+        "kubectl apply: {}",
+        String::from_utf8_lossy(&applied.stderr)
+    );
+    let established = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        "crd",
+        "--all",
+    ];
+    let waited = cluster.kubectl()?.args(established).output()?;
+    ensure!(
+        waited.status.success(),
+        "kubectl wait: {}",
+        String::from_utf8_lossy(&waited.stderr)
+    );
+    Ok(())
+}
+
+/// Installs everything and waits until the operator serves.
+pub fn install(cluster: &Cluster) -> anyhow::Result<()> {
+    load_images(cluster)?;
+    apply_manifests(cluster, ".")?;
+    let rollout = [
+        "-n",
+        "codecrucible-system",
+        "rollout",
+        "status",
+        "--timeout=120s",
+        "deployment/codecrucible-operator",
+    ];
+    let rolled = cluster.kubectl()?.args(rollout).output()?;
+    ensure!(
+        rolled.status.success(),
+        "the operator does not start: {}",
+        String::from_utf8_lossy(&rolled.stderr)
+    );
+    Ok(())
+}
