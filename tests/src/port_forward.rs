@@ -29,7 +29,10 @@ impl PortForward {
             .stderr(Stdio::null())
             .spawn()?;
         let mut line = String::new();
-        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
+        let mut output = BufReader::new(child.stdout.take().context("no output")?);
+        output.read_line(&mut line)?;
+        // kubectl tells of every connection, and ends when nobody reads that.
+        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
         // "Forwarding from 127.0.0.1:40001 -> 8080"
         let port = line
             .split("127.0.0.1:")

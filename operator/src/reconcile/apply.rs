@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 /// How far a reconcile came.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one of them exists in a reconcile")]
 pub(crate) enum Outcome {
     /// The resource is wrong; nothing was written, what serves goes on serving.
     Invalid(Invalid),

@@ -226,7 +226,6 @@ fn check(holds: bool, path: &str, problem: impl FnOnce() -> String) -> Checked {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::*;
     use crate::policy::*;
     use crate::voices;
 

@@ -17,8 +17,11 @@ const QUEUE_CAPACITY: usize = 16;
 /// The models of this process. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Engines {
-    loaded: Arc<Mutex<Vec<(Embedded, Weak<Slot>)>>>,
+    loaded: Arc<Mutex<Vec<KnownModel>>>,
 }
+
+/// A model that some snapshot may still use.
+type KnownModel = (Embedded, Weak<Slot>);
 
 /// Filled once by the loading thread.
 type Slot = OnceLock<Result<Engine, String>>;

@@ -28,6 +28,7 @@ pub struct Backend {
 }
 
 /// How a backend answers.
+#[allow(clippy::large_enum_variant, reason = "there are a few, and they live long")]
 pub enum Kind {
     /// Over HTTP.
     Remote(RemoteBackend),
