@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[cfg_attr(test, kube(cel))]
+#[allow(clippy::duplicated_attributes, reason = "columns have a type each")]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(self.type == 'OpenAI') == has(self.url)").message("url is required for type OpenAI and not allowed for other types"))]
 #[x_kube(validation = Rule::new("(self.type == 'Embedded') == has(self.embedded)").message("embedded is required for type Embedded and not allowed for other types"))]

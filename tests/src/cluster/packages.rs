@@ -17,13 +17,21 @@ const NEEDED: [(&str, &str); 7] = [
 
 /// Installs what is missing, and says so.
 pub(super) fn install_missing() -> anyhow::Result<()> {
+    // Fetches model files and the official SDK that the suite runs.
+    let has_pip = Command::new("python3")
+        .args(["-m", "pip", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success());
     let is_present =
         |path: &str| Path::new(path).exists() || Path::new(&path.replace("/sbin/", "/bin/")).exists();
-    let missing: Vec<&str> = NEEDED
+    let mut missing: Vec<&str> = NEEDED
         .iter()
         .filter(|(path, _)| !is_present(path))
         .map(|(_, package)| *package)
         .collect();
+    if !has_pip {
+        missing.extend(["python3", "python3-pip"]);
+    }
     if missing.is_empty() {
         return Ok(());
     }

@@ -1,5 +1,10 @@
 //! The engine on real models. They are fetched by `make model`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed expectation is a failed test"
+)]
 
 use codecrucible_engine::{Engine, EngineConfig, Event, FinishReason, Generation, Role, SubmitError, Turn};
 use std::path::PathBuf;

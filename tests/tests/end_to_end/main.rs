@@ -1,0 +1,15 @@
+//! The product on a real cluster with a real model: what a platform team and its applications see.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a failed expectation is a failed test"
+)]
+
+mod bad_resources;
+mod clusters;
+mod crash;
+mod drift;
+mod service;
+mod support;

@@ -1,0 +1,205 @@
+//! The shared cluster, namespaces of their own for the tests, and waiting.
+
+use codecrucible_tests::cluster::Cluster;
+use codecrucible_tests::{model, product, wait};
+use serde_json::Value;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// Longest wait for anything, seconds.
+const LIMIT_SECONDS: u64 = 120;
+
+/// One cluster for the suite, with the operator in it. It stays up for the next run; `make test` removes it.
+pub static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
+    let cluster = Cluster::up("codecrucible-test").unwrap();
+    product::install(&cluster).unwrap();
+    cluster
+});
+
+/// A namespace that enforces Pod Security `restricted`, removed with the value.
+pub struct Namespace<'a> {
+    pub cluster: &'a Cluster,
+    pub name: &'static str,
+}
+
+impl<'a> Namespace<'a> {
+    pub fn new(name: &'static str) -> Self {
+        Self::on(&CLUSTER, name)
+    }
+
+    pub fn on(cluster: &'a Cluster, name: &'static str) -> Self {
+        let namespace = Self { cluster, name };
+        namespace.remove(true);
+        let labels = "labels: {pod-security.kubernetes.io/enforce: restricted}";
+        cluster
+            .apply(&format!(
+                "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, {labels}}}}}"
+            ))
+            .unwrap();
+        namespace
+    }
+
+    fn remove(&self, and_wait: bool) {
+        let wait = format!("--wait={and_wait}");
+        let arguments = ["delete", "--ignore-not-found", &wait, "namespace", self.name];
+        self.cluster.kubectl().unwrap().args(arguments).output().unwrap();
+        let volume = format!("{}-models", self.name);
+        let arguments = ["delete", "--ignore-not-found", &wait, "persistentvolume", &volume];
+        self.cluster.kubectl().unwrap().args(arguments).output().unwrap();
+    }
+
+    /// Runs kubectl in the namespace; gives what it printed, or what it complained about.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = self
+            .cluster
+            .kubectl()
+            .unwrap()
+            .args(["-n", self.name])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        if output.status.success() {
+            Ok(text(output.stdout))
+        } else {
+            Err(text(output.stderr))
+        }
+    }
+
+    /// Reads an object, if it exists.
+    pub fn get(&self, object: &str) -> Option<Value> {
+        let shown = self.kubectl(&["get", object, "-o", "json"]).ok()?;
+        serde_json::from_str(&shown).ok()
+    }
+
+    /// Applies manifests to the namespace.
+    pub fn apply(&self, yaml: &str) -> Result<(), String> {
+        let folder = std::env::temp_dir();
+        let file = folder.join(format!("codecrucible-{}-{}.yaml", self.name, std::process::id()));
+        std::fs::write(&file, yaml).unwrap();
+        let applied = self.kubectl(&[
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "-f",
+            file.to_str().unwrap(),
+        ]);
+        std::fs::remove_file(&file).unwrap();
+        applied.map(|_| ())
+    }
+
+    /// A backend `remote` that nobody answers at: enough to start a service.
+    pub fn with_remote_backend(&self) -> &Self {
+        self.apply(
+            "{apiVersion: codecrucible.dev/v1alpha1, kind: ModelBackend, metadata: {name: remote},
+              spec: {type: OpenAI, url: 'http://127.0.0.1:9/v1', models: [{name: coder}]}}",
+        )
+        .unwrap();
+        self
+    }
+
+    /// A backend `local` with the small model in process.
+    pub fn with_local_model(&self) -> &Self {
+        let (name, folder) = (self.name, model::folder().unwrap());
+        let (file, sha256) = (model::SMOLLM.file, model::SMOLLM.sha256);
+        self.apply(&format!(
+            "
+apiVersion: v1
+kind: PersistentVolume
+metadata: {{name: {name}-models}}
+spec:
+  capacity: {{storage: 1Gi}}
+  accessModes: [ReadOnlyMany]
+  storageClassName: ''
+  claimRef: {{namespace: {name}, name: models}}
+  local: {{path: '{folder}'}}
+  nodeAffinity:
+    required:
+      nodeSelectorTerms:
+      - matchExpressions: [{{key: kubernetes.io/os, operator: In, values: [linux]}}]
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: models}}
+spec: {{accessModes: [ReadOnlyMany], storageClassName: '', volumeName: {name}-models, resources: {{requests: {{storage: 1Gi}}}}}}
+---
+apiVersion: codecrucible.dev/v1alpha1
+kind: ModelBackend
+metadata: {{name: local}}
+spec:
+  type: Embedded
+  embedded: {{persistentVolumeClaim: models, path: {file}, sha256: {sha256}}}
+  models: [{{name: smollm2-135m, alias: coder}}]
+  timeouts: {{firstByte: 10m, idle: 5m, total: 30m}}
+",
+            folder = folder.display(),
+        ))
+        .unwrap();
+        self
+    }
+
+    /// A `CodeCrucible` with one replica and a little processor time.
+    pub fn crucible(&self, name: &str, backend: &str, more: &str) -> Result<(), String> {
+        self.apply(&format!(
+            "
+apiVersion: codecrucible.dev/v1alpha1
+kind: CodeCrucible
+metadata: {{name: {name}}}
+spec:
+  image: {{repository: codecrucible.dev/workload, tag: dev}}
+  replicas: 1
+  resources: {{requests: {{cpu: 20m, memory: 64Mi}}, limits: {{cpu: '2', memory: 1Gi}}}}
+  backends: [{backend}]
+{more}
+"
+        ))
+    }
+
+    /// A condition as `Status/Reason`, and its message.
+    pub fn condition(&self, crucible: &str, type_: &str) -> (String, String) {
+        let object = self.get(&format!("codecrucible/{crucible}")).unwrap_or_default();
+        let conditions = object["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let found = conditions
+            .into_iter()
+            .find(|condition| condition["type"] == type_)
+            .unwrap_or_default();
+        let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+        (format!("{}/{}", text("status"), text("reason")), text("message"))
+    }
+
+    /// Waits until a condition has a status and reason, and gives its message.
+    pub fn wait_for(&self, crucible: &str, type_: &str, state: &str) -> String {
+        eventually(
+            &format!("{crucible} in {} has {type_}={state}", self.name),
+            || self.condition(crucible, type_).0 == state,
+        );
+        self.condition(crucible, type_).1
+    }
+
+    /// Waits until a service is ready.
+    pub fn wait_until_ready(&self, crucible: &str) {
+        let target = format!("codecrucible/{crucible}");
+        let waited = self.kubectl(&["wait", "--for=condition=Ready", "--timeout=120s", &target]);
+        if waited.is_err() {
+            panic!(
+                "{waited:?}\n{}",
+                self.kubectl(&["describe", "codecrucible,pods"])
+                    .unwrap_or_default()
+            );
+        }
+    }
+}
+
+impl Drop for Namespace<'_> {
+    fn drop(&mut self) {
+        self.remove(false);
+    }
+}
+
+/// Waits for a condition.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    wait::until(what, Duration::from_secs(LIMIT_SECONDS), || Ok(holds())).unwrap();
+}
