@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
     plural = "codecrucibles",
     namespaced,
     shortname = "crucible",
-    category = "codecrucible",
+    category = "codecrucible-all",
     status = "CodeCrucibleStatus",
     derive = "PartialEq",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
     kind = "ModelBackend",
     namespaced,
     shortname = "mb",
-    category = "codecrucible",
+    category = "codecrucible-all",
     derive = "PartialEq",
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
     printcolumn(name = "URL", type_ = "string", json_path = ".spec.url"),

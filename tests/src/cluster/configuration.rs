@@ -76,6 +76,7 @@ oom_score = 0
 [plugins.'io.containerd.grpc.v1.cri']
   sandbox_image = '{PAUSE_IMAGE}'
   restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
   [plugins.'io.containerd.grpc.v1.cri'.cni]
     bin_dir = '/usr/lib/cni'
     conf_dir = '{cni}'
@@ -156,14 +157,15 @@ fn corefile(place: &Place) -> String {
 fn cni(place: &Place) -> String {
     let leases: &Path = &place.file("cni-leases");
     format!(
-        "{{\"cniVersion\": \"0.4.0\", \"name\": \"pods\", \"plugins\": [
+        "{{\"cniVersion\": \"0.4.0\", \"name\": \"{network}\", \"plugins\": [
   {{\"type\": \"ptp\", \"ipMasq\": false,
     \"ipam\": {{\"type\": \"host-local\", \"dataDir\": \"{}\", \"ranges\": [[{{\"subnet\": \"{POD_RANGE}\"}}]],
       \"routes\": [{{\"dst\": \"0.0.0.0/0\"}}]}}}},
   {{\"type\": \"portmap\", \"capabilities\": {{\"portMappings\": true}}}}
 ]}}
 ",
-        leases.display()
+        leases.display(),
+        network = place.pod_network(),
     )
 }
 

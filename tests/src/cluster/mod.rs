@@ -19,8 +19,9 @@ use crate::wait;
 use anyhow::{Context as _, bail, ensure};
 use binaries::Binaries;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Where clusters keep everything while they run.
@@ -70,6 +71,11 @@ impl Place {
 
     fn cgroup(&self) -> String {
         format!("cc-{}", self.name)
+    }
+
+    /// Name of the pods' network; in the file names of its cache, so it must tell clusters apart.
+    fn pod_network(&self) -> String {
+        format!("cc.{}", self.name)
     }
 
     fn containerd_socket(&self) -> PathBuf {
@@ -212,14 +218,19 @@ impl Cluster {
 
     /// Applies manifests.
     pub fn apply(&self, yaml: &str) -> anyhow::Result<()> {
-        let manifests = self.place.file("apply.yaml");
-        std::fs::create_dir_all(&self.place.state)?;
-        std::fs::write(&manifests, yaml)?;
-        let applied = self
+        let mut kubectl = self
             .kubectl()?
-            .args(["apply", "--server-side", "-f"])
-            .arg(&manifests)
-            .output()?;
+            .args(["apply", "--server-side", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()?;
+        kubectl
+            .stdin
+            .take()
+            .context("no input")?
+            .write_all(yaml.as_bytes())?;
+        let applied = kubectl.wait_with_output()?;
         ensure!(
             applied.status.success(),
             "kubectl apply: {}",
@@ -256,6 +267,11 @@ impl Cluster {
             }
         }
         let nodes = self.kubectl()?.args(["get", "nodes"]).output()?;
+        ensure!(
+            nodes.status.success(),
+            "kubectl get nodes: {}",
+            String::from_utf8_lossy(&nodes.stderr)
+        );
         lines.push_str(&String::from_utf8_lossy(&nodes.stdout));
         Ok(lines)
     }

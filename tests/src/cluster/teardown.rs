@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+/// Where the network plugins remember what they made.
+const POD_NETWORK_CACHE: &str = "/var/lib/cni/results";
 /// Looks until containers' control groups are empty, 100 ms apart.
 const CGROUP_TRIES: u32 = 50;
 
@@ -28,6 +30,7 @@ pub(super) fn remove(place: &Place) -> anyhow::Result<()> {
         processes::stop(place, name);
     }
     unmount_below(&place.state)?;
+    forget_pod_networks(place);
     remove_cgroups(place);
     if place.network_namespace_file().exists() {
         network::run(Command::new("ip").args(["netns", "delete", &place.network_namespace()]))?;
@@ -88,6 +91,22 @@ fn shims(place: &Place) -> Vec<u32> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(is_ours)
         .collect()
+}
+
+/// Pods that were ended with the cluster are still in the network plugins' memory.
+fn forget_pod_networks(place: &Place) {
+    let prefix = format!("{}-", place.pod_network());
+    for entry in fs::read_dir(POD_NETWORK_CACHE).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(container) = name
+            .strip_prefix(&prefix)
+            .and_then(|rest| rest.strip_suffix("-eth0"))
+        else {
+            continue;
+        };
+        let _ = fs::remove_file(Path::new(POD_NETWORK_CACHE).join(format!("cni-loopback-{container}-lo")));
+        let _ = fs::remove_file(entry.path());
+    }
 }
 
 fn unmount_below(state: &Path) -> anyhow::Result<()> {

@@ -8,6 +8,13 @@ use std::process::Command;
 fn a_cluster_comes_back_after_a_crash_and_leaves_nothing_behind() {
     let name = "codecrucible-crashed";
     let cluster = Cluster::up(name).unwrap();
+    let network_namespaces =
+        || std::fs::read_dir("/run/netns").map_or(0, |entries| entries.flatten().count());
+    // A pod that never gets an image has a network all the same.
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: default},
+        spec: {containers: [{name: c, image: 'none:1', imagePullPolicy: Never}]}}";
+    crate::support::eventually("the pod is taken", || cluster.apply(pod).is_ok());
+    crate::support::eventually("the pod has a network", || network_namespaces() > 1);
     let status = cluster.status().unwrap();
     assert!(status.contains("Ready"), "{status}");
     // A crash: the most important process is gone, everything else is as it was.
