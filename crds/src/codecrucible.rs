@@ -141,9 +141,7 @@ impl Default for Synthesis {
     fn default() -> Self {
         Self {
             voices: Vec::new(),
-            default_voices: ["developer", "maintainer", "security"]
-                .map(str::to_owned)
-                .to_vec(),
+            default_voices: ["developer", "maintainer", "security"].map(str::to_owned).to_vec(),
             default_mode: SynthesisMode::Competitive,
             max_tokens_per_voice: 1024,
         }
@@ -182,9 +180,7 @@ pub struct Auth {
 
 impl Default for Auth {
     fn default() -> Self {
-        Self {
-            access_token_lifetime: Duration::literal("15m"),
-        }
+        Self { access_token_lifetime: Duration::literal("15m") }
     }
 }
 
@@ -263,11 +259,7 @@ fn default_resources() -> ResourceRequirements {
                 .into(),
         )
     };
-    ResourceRequirements {
-        requests: quantities("500m", "1Gi"),
-        limits: quantities("1", "2Gi"),
-        claims: None,
-    }
+    ResourceRequirements { requests: quantities("500m", "1Gi"), limits: quantities("1", "2Gi"), claims: None }
 }
 
 #[cfg(test)]
@@ -278,9 +270,7 @@ mod tests {
 
     fn problems(name: &str, spec: Value) -> String {
         let resource = CodeCrucible::new(name, serde_json::from_value(spec).unwrap());
-        resource
-            .validate_cel()
-            .map_or_else(|errors| errors.to_string(), |()| String::new())
+        resource.validate_cel().map_or_else(|errors| errors.to_string(), |()| String::new())
     }
 
     fn spec() -> Value {

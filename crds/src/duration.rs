@@ -54,9 +54,7 @@ impl FromStr for Parsed {
             return Err(DurationError);
         }
         let number: u64 = number.parse().map_err(|_| DurationError)?;
-        Ok(Self(std::time::Duration::from_millis(
-            number * milliseconds_per_unit,
-        )))
+        Ok(Self(std::time::Duration::from_millis(number * milliseconds_per_unit)))
     }
 }
 
@@ -95,9 +93,7 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in [
-            "", "5", "s", "0s", "05s", "-5s", "1.5s", "5 s", "5w", "1000000s", "1h30m",
-        ] {
+        for text in ["", "5", "s", "0s", "05s", "-5s", "1.5s", "5 s", "5w", "1000000s", "1h30m"] {
             assert_eq!(Duration::literal(text).get(), Err(DurationError), "{text}");
         }
     }

@@ -5,6 +5,7 @@
 
 mod codecrucible;
 pub mod conditions;
+mod definitions;
 mod duration;
 mod model_backend;
 pub mod names;
@@ -13,6 +14,7 @@ pub use codecrucible::{
     Auth, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance, Observability,
     PolicyStatus, PullPolicy, Synthesis, SynthesisMode, Voice,
 };
+pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};
 pub use model_backend::{
     BackendType, EmbeddedModel, Model, ModelBackend, ModelBackendSpec, SecretKeyReference, Timeouts,

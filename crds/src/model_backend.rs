@@ -129,9 +129,7 @@ mod tests {
 
     fn problems(spec: Value) -> String {
         let backend = ModelBackend::new("b", serde_json::from_value(spec).unwrap());
-        backend
-            .validate_cel()
-            .map_or_else(|errors| errors.to_string(), |()| String::new())
+        backend.validate_cel().map_or_else(|errors| errors.to_string(), |()| String::new())
     }
 
     fn embedded() -> Value {
@@ -141,14 +139,8 @@ mod tests {
     #[test]
     fn one_of_url_and_embedded_goes_with_each_type() {
         let models = json!([{"name": "m"}]);
-        assert_eq!(
-            problems(json!({"type": "OpenAI", "url": "http://x/v1", "models": models})),
-            ""
-        );
-        assert_eq!(
-            problems(json!({"type": "Embedded", "embedded": embedded(), "models": models})),
-            ""
-        );
+        assert_eq!(problems(json!({"type": "OpenAI", "url": "http://x/v1", "models": models})), "");
+        assert_eq!(problems(json!({"type": "Embedded", "embedded": embedded(), "models": models})), "");
         assert!(problems(json!({"type": "OpenAI", "models": models})).contains("url is required"));
         assert!(problems(json!({"type": "Embedded", "models": models})).contains("embedded is required"));
         let both = json!({"type": "OpenAI", "url": "http://x", "embedded": embedded(), "models": models});

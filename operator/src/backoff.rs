@@ -21,9 +21,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest() {
-        let seconds: Vec<u64> = (1..=11)
-            .map(|failures| wait_after(failures, 0).as_secs())
-            .collect();
+        let seconds: Vec<u64> = (1..=11).map(|failures| wait_after(failures, 0).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         assert_eq!(wait_after(u32::MAX, 0).as_secs(), 300);
     }

@@ -36,19 +36,13 @@ impl Cli {
         telemetry::install_logging();
         // Fails only if another provider was installed, which is then used.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?
-            .block_on(self.run_until_stopped())
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.run_until_stopped())
     }
 
     async fn run_until_stopped(self) -> anyhow::Result<()> {
         let client = kube::Client::try_default().await?;
         let metrics = Arc::new(Metrics::new()?);
-        let identity = Identity {
-            namespace: self.lease_namespace,
-            holder: self.identity,
-        };
+        let identity = Identity { namespace: self.lease_namespace, holder: self.identity };
         let leading = async {
             let lease = leader::acquire(&client, &identity).await?;
             metrics.leader.set(1);

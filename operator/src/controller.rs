@@ -9,7 +9,7 @@ use crate::telemetry::Metrics;
 use codecrucible_crds::{CodeCrucible, ModelBackend, names};
 use futures::{Stream, StreamExt as _, future};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::PartialObjectMeta;
@@ -40,11 +40,8 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16)
         metrics,
         failures: Mutex::default(),
     });
-    let controller = Controller::new(
-        Api::<CodeCrucible>::all(client.clone()),
-        watcher::Config::default(),
-    )
-    .with_config(ControllerConfig::default().concurrency(concurrency));
+    let controller = Controller::new(Api::<CodeCrucible>::all(client.clone()), watcher::Config::default())
+        .with_config(ControllerConfig::default().concurrency(concurrency));
     let resources = controller.store();
     controller
         .owns_stream(children::<ServiceAccount>(&client))
@@ -53,6 +50,7 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16)
         .owns_stream(children::<NetworkPolicy>(&client))
         .owns_stream(children::<PodDisruptionBudget>(&client))
         .owns_stream(children::<Deployment>(&client))
+        .watches_stream(children::<Pod>(&client), instance)
         .watches_stream(all_metadata::<Secret>(&client), same_namespace(resources.clone()))
         .watches_stream(all_metadata::<ModelBackend>(&client), same_namespace(resources))
         .run(reconcile_one, retry_later, shared)
@@ -70,9 +68,7 @@ where
 {
     let label = format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY);
     let config = watcher::Config::default().labels(&label);
-    watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), config)
-        .default_backoff()
-        .touched_objects()
+    watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), config).default_backoff().touched_objects()
 }
 
 /// Metadata of all objects of a kind: those that people make carry no label of ours.
@@ -83,9 +79,13 @@ where
     K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let config = watcher::Config::default();
-    watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), config)
-        .default_backoff()
-        .touched_objects()
+    watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), config).default_backoff().touched_objects()
+}
+
+/// The resource that a pod serves; between them stand a Deployment and a ReplicaSet.
+fn instance(pod: PartialObjectMeta<Pod>) -> Option<ObjectRef<CodeCrucible>> {
+    let name = pod.metadata.labels?.remove(names::LABEL_INSTANCE)?;
+    Some(ObjectRef::new(&name).within(&pod.metadata.namespace?))
 }
 
 /// The resources that an object of their namespace may concern: which of them refer to it is for the
@@ -98,9 +98,7 @@ fn same_namespace<K>(
             .state()
             .into_iter()
             .filter(|resource| resource.namespace() == object.metadata.namespace);
-        concerned
-            .map(|resource| ObjectRef::from_obj(&*resource))
-            .collect()
+        concerned.map(|resource| ObjectRef::from_obj(&*resource)).collect()
     }
 }
 
@@ -111,11 +109,7 @@ async fn reconcile_one(resource: Arc<CodeCrucible>, shared: Arc<Shared>) -> Resu
     let label = outcome.as_ref().err().map_or("success", ReconcileError::reason);
     shared.metrics.reconciles.with_label_values(&[label]).inc();
     outcome?;
-    shared
-        .failures
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .remove(&ObjectRef::from_obj(&*resource));
+    shared.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&ObjectRef::from_obj(&*resource));
     Ok(Action::requeue(Duration::from_secs(RESYNC_SECONDS)))
 }
 

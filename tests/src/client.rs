@@ -24,26 +24,15 @@ impl Credentials {
     /// Reads the Secret that the operator made for a resource.
     pub fn of(cluster: &Cluster, namespace: &str, resource: &str) -> anyhow::Result<Self> {
         let secret = format!("{resource}-client");
-        let shown = cluster
-            .kubectl()?
-            .args(["-n", namespace, "get", "secret", &secret, "-o", "json"])
-            .output()?;
-        ensure!(
-            shown.status.success(),
-            "{}",
-            String::from_utf8_lossy(&shown.stderr)
-        );
+        let shown =
+            cluster.kubectl()?.args(["-n", namespace, "get", "secret", &secret, "-o", "json"]).output()?;
+        ensure!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
         let secret: Value = serde_json::from_slice(&shown.stdout)?;
         let read = |key: &str| -> anyhow::Result<String> {
-            let encoded = secret["data"][key]
-                .as_str()
-                .with_context(|| format!("the Secret has no {key}"))?;
+            let encoded = secret["data"][key].as_str().with_context(|| format!("the Secret has no {key}"))?;
             Ok(String::from_utf8(STANDARD.decode(encoded)?)?)
         };
-        Ok(Self {
-            id: read("client-id")?,
-            secret: read("client-secret")?,
-        })
+        Ok(Self { id: read("client-id")?, secret: read("client-secret")? })
     }
 }
 
@@ -57,9 +46,7 @@ pub struct Client {
 impl Client {
     /// Asks for a token.
     pub fn authenticate(base: &str, credentials: &Credentials) -> anyhow::Result<Self> {
-        let http = Http::builder()
-            .timeout(Duration::from_secs(REQUEST_SECONDS))
-            .build()?;
+        let http = Http::builder().timeout(Duration::from_secs(REQUEST_SECONDS)).build()?;
         let form = [
             ("grant_type", "client_credentials"),
             ("client_id", &credentials.id),
@@ -68,15 +55,8 @@ impl Client {
         let answer = http.post(format!("{base}/oauth/token")).form(&form).send()?;
         ensure!(answer.status().is_success(), "no token: {}", answer.text()?);
         let answer: Value = serde_json::from_str(&answer.text()?)?;
-        let token = answer["access_token"]
-            .as_str()
-            .context("no access_token")?
-            .to_owned();
-        Ok(Self {
-            http,
-            base: base.to_owned(),
-            token,
-        })
+        let token = answer["access_token"].as_str().context("no access_token")?.to_owned();
+        Ok(Self { http, base: base.to_owned(), token })
     }
 
     /// The token.
@@ -92,14 +72,8 @@ impl Client {
 
     /// Sends a document.
     pub fn post(&self, path: &str, document: &Value) -> anyhow::Result<Response> {
-        let request = self
-            .http
-            .post(format!("{}{path}", self.base))
-            .bearer_auth(&self.token);
-        Ok(request
-            .header("content-type", "application/json")
-            .body(document.to_string())
-            .send()?)
+        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        Ok(request.header("content-type", "application/json").body(document.to_string()).send()?)
     }
 
     /// Sends a document and reads the answer as one.

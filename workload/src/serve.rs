@@ -9,7 +9,7 @@ use crate::telemetry::{LogControl, Metrics};
 use anyhow::Context as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Time for requests in flight after the last connection was accepted, seconds.
@@ -25,8 +25,29 @@ struct Follower {
     last_refusal: Option<String>,
 }
 
+/// The signals that end the service.
+struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl EndSignals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Serves until a signal ends it, or a part of it fails.
 pub async fn run(arguments: ServeArguments, logging: LogControl) -> anyhow::Result<()> {
+    // Before anything else: a signal that nobody catches ends the process without a goodbye.
+    let signals = EndSignals::catch()?;
     // Fails only if another provider was installed, which is then used.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let folders = Folders::new(&arguments.config);
@@ -44,33 +65,22 @@ pub async fn run(arguments: ServeArguments, logging: LogControl) -> anyhow::Resu
         .with_context(|| format!("cannot listen on {}", arguments.admin_listen))?;
     tracing::info!(public = %public.local_address()?, admin = %admin.local_address()?, "listening");
 
-    let mut follower = Follower {
-        folders: folders.clone(),
-        engines,
-        service: service.clone(),
-        logging,
-        last_refusal: None,
-    };
-    let shutdown = Shutdown {
-        stop: CancellationToken::new(),
-        grace: Duration::from_secs(GRACE_SECONDS),
-    };
+    let mut follower =
+        Follower { folders: folders.clone(), engines, service: service.clone(), logging, last_refusal: None };
+    let shutdown = Shutdown { stop: CancellationToken::new(), grace: Duration::from_secs(GRACE_SECONDS) };
     let stopped = {
         let shutdown = shutdown.clone();
         let service = service.clone();
         async move {
             let serving = public.serve(public_router(service.clone()), service.clone(), shutdown.clone());
-            stop_on_signal(&service, &shutdown, arguments.drain_seconds, serving).await
+            stop_on_signal(&service, &shutdown, arguments.drain_seconds, serving, signals).await
         }
     };
     // Probes and metrics answer until the very end.
     let admin = admin.serve(
         admin_router(service.clone()),
         service,
-        Shutdown {
-            stop: CancellationToken::new(),
-            grace: Duration::ZERO,
-        },
+        Shutdown { stop: CancellationToken::new(), grace: Duration::ZERO },
     );
     tokio::select! {
         stopped = stopped => stopped,
@@ -84,13 +94,12 @@ async fn stop_on_signal(
     shutdown: &Shutdown,
     drain_seconds: u64,
     serving: impl Future<Output = ()>,
+    mut signals: EndSignals,
 ) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::pin!(serving);
     tokio::select! {
         () = &mut serving => anyhow::bail!("the public listener ended"),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = signals.received() => {}
     }
     tracing::info!("stopping");
     service.start_draining();

@@ -62,13 +62,8 @@ impl Snapshot {
         engines: &Engines,
     ) -> Result<Self, BuildError> {
         let fingerprint = configuration.fingerprint();
-        let Configuration {
-            bundle,
-            signing_keys,
-            client_id,
-            client_secret,
-            backend_credentials,
-        } = configuration;
+        let Configuration { bundle, signing_keys, client_id, client_secret, backend_credentials } =
+            configuration;
         let keys = SigningKeys::from_pem_files(&signing_keys)?;
         let mut backends = Vec::new();
         for policy in &bundle.policy().backends {
@@ -76,11 +71,8 @@ impl Snapshot {
             backends.push(built(policy, credential, previous, engines)?);
         }
         let routes = routes(&backends);
-        let by_model = routes
-            .iter()
-            .enumerate()
-            .map(|(index, route)| (route.public_model.clone(), index))
-            .collect();
+        let by_model =
+            routes.iter().enumerate().map(|(index, route)| (route.public_model.clone(), index)).collect();
         Ok(Self {
             tokens: TokenAuthority::new(keys, &bundle.policy().identity),
             client: Client::new(&client_id, &client_secret),
@@ -110,11 +102,8 @@ impl Snapshot {
 
     /// Whether any backend can answer; otherwise what each one says.
     pub fn readiness(&self) -> Result<(), String> {
-        let states: Vec<_> = self
-            .backends
-            .iter()
-            .map(|built| (built.backend.name(), built.backend.readiness()))
-            .collect();
+        let states: Vec<_> =
+            self.backends.iter().map(|built| (built.backend.name(), built.backend.readiness())).collect();
         if states.iter().any(|(_, state)| *state == Readiness::Ready) {
             return Ok(());
         }
@@ -142,16 +131,9 @@ fn built(
         Some(built) => built.backend.clone(),
         None => Backend::new(policy, credential.as_deref(), engines)
             .map(Arc::new)
-            .map_err(|error| BuildError::Backend {
-                name: policy.name.clone(),
-                error,
-            })?,
+            .map_err(|error| BuildError::Backend { name: policy.name.clone(), error })?,
     };
-    Ok(BuiltBackend {
-        policy: policy.clone(),
-        credential,
-        backend,
-    })
+    Ok(BuiltBackend { policy: policy.clone(), credential, backend })
 }
 
 fn routes(backends: &[BuiltBackend]) -> Vec<Route> {

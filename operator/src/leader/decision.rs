@@ -22,38 +22,23 @@ pub(super) enum Decision {
 
 pub(super) fn decide(lease: Option<&LeaseSpec>, holder: &str, now: Timestamp) -> Decision {
     let Some(lease) = lease else {
-        return Decision::Take {
-            acquired: now,
-            transitions: 0,
-        };
+        return Decision::Take { acquired: now, transitions: 0 };
     };
     let transitions = lease.lease_transitions.unwrap_or(0);
-    let current = lease
-        .holder_identity
-        .as_deref()
-        .filter(|current| !current.is_empty());
+    let current = lease.holder_identity.as_deref().filter(|current| !current.is_empty());
     if current == Some(holder) {
         let acquired = lease.acquire_time.as_ref().map_or(now, |time| time.0);
-        return Decision::Take {
-            acquired,
-            transitions,
-        };
+        return Decision::Take { acquired, transitions };
     }
     if current.is_some() && !is_expired(lease, now) {
         return Decision::Leave;
     }
-    Decision::Take {
-        acquired: now,
-        transitions: transitions.saturating_add(1),
-    }
+    Decision::Take { acquired: now, transitions: transitions.saturating_add(1) }
 }
 
 fn is_expired(lease: &LeaseSpec, now: Timestamp) -> bool {
     let life = SignedDuration::from_secs(i64::from(lease.lease_duration_seconds.unwrap_or(LEASE_SECONDS)));
-    lease
-        .renew_time
-        .as_ref()
-        .is_none_or(|renewed| now.duration_since(renewed.0) > life)
+    lease.renew_time.as_ref().is_none_or(|renewed| now.duration_since(renewed.0) > life)
 }
 
 #[cfg(test)]
@@ -78,33 +63,21 @@ mod tests {
 
     #[test]
     fn an_absent_lease_is_taken() {
-        assert_eq!(
-            decide(None, "us", at(100)),
-            Decision::Take {
-                acquired: at(100),
-                transitions: 0
-            }
-        );
+        assert_eq!(decide(None, "us", at(100)), Decision::Take { acquired: at(100), transitions: 0 });
     }
 
     #[test]
     fn our_own_lease_is_renewed_even_after_it_expired() {
         assert_eq!(
             decide(Some(&held_by("us", 10)), "us", at(100)),
-            Decision::Take {
-                acquired: at(1),
-                transitions: 4
-            }
+            Decision::Take { acquired: at(1), transitions: 4 }
         );
     }
 
     #[test]
     fn the_lease_of_another_is_left_until_it_expires() {
         assert_eq!(decide(Some(&held_by("them", 85)), "us", at(100)), Decision::Leave);
-        let taken = Decision::Take {
-            acquired: at(101),
-            transitions: 5,
-        };
+        let taken = Decision::Take { acquired: at(101), transitions: 5 };
         assert_eq!(decide(Some(&held_by("them", 85)), "us", at(101)), taken);
     }
 

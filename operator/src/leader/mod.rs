@@ -44,11 +44,7 @@ pub(crate) async fn acquire(client: &Client, identity: &Identity) -> anyhow::Res
         let asked = Instant::now();
         match timeout(REQUEST_TIMEOUT, take(&api, &identity.holder)).await {
             Ok(Ok(true)) => {
-                return Ok(HeldLease {
-                    api,
-                    holder: identity.holder.clone(),
-                    renewed: asked,
-                });
+                return Ok(HeldLease { api, holder: identity.holder.clone(), renewed: asked });
             }
             Ok(Ok(false)) => {}
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
@@ -87,10 +83,7 @@ async fn take(api: &Api<Lease>, holder: &str) -> kube::Result<bool> {
     let found = api.get_opt(LEASE_NAME).await?;
     let spec = match decide(found.as_ref().and_then(|lease| lease.spec.as_ref()), holder, now) {
         Decision::Leave => return Ok(false),
-        Decision::Take {
-            acquired,
-            transitions,
-        } => LeaseSpec {
+        Decision::Take { acquired, transitions } => LeaseSpec {
             holder_identity: Some(holder.to_owned()),
             lease_duration_seconds: Some(LEASE_SECONDS),
             acquire_time: Some(MicroTime(acquired)),
@@ -101,30 +94,12 @@ async fn take(api: &Api<Lease>, holder: &str) -> kube::Result<bool> {
     };
     let written = match found {
         None => {
-            let metadata = ObjectMeta {
-                name: Some(LEASE_NAME.to_owned()),
-                ..ObjectMeta::default()
-            };
-            api.create(
-                &PostParams::default(),
-                &Lease {
-                    metadata,
-                    spec: Some(spec),
-                },
-            )
-            .await
+            let metadata = ObjectMeta { name: Some(LEASE_NAME.to_owned()), ..ObjectMeta::default() };
+            api.create(&PostParams::default(), &Lease { metadata, spec: Some(spec) }).await
         }
         // Carries the resourceVersion that was read: a lease that changed since is not overwritten.
         Some(lease) => {
-            api.replace(
-                LEASE_NAME,
-                &PostParams::default(),
-                &Lease {
-                    spec: Some(spec),
-                    ..lease
-                },
-            )
-            .await
+            api.replace(LEASE_NAME, &PostParams::default(), &Lease { spec: Some(spec), ..lease }).await
         }
     };
     match written {

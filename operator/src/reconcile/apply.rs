@@ -76,12 +76,7 @@ async fn try_apply(
     observed: &Observed,
     desired: DesiredSet,
 ) -> Result<Applied, ApplyError> {
-    let DesiredSet {
-        children,
-        policy,
-        endpoint,
-        configuration,
-    } = desired;
+    let DesiredSet { children, policy, endpoint, configuration } = desired;
     let mut not_owned = Vec::new();
     let mut deployment = observed.children.get(&Child::Deployment).cloned();
     for prepared in children {
@@ -103,12 +98,7 @@ async fn try_apply(
         }
     }
     touch_pods(context, resource, observed, &configuration).await?;
-    Ok(Applied {
-        policy,
-        endpoint,
-        not_owned,
-        deployment,
-    })
+    Ok(Applied { policy, endpoint, not_owned, deployment })
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -125,18 +115,11 @@ fn decide(resource: &CodeCrucible, live: Option<&DynamicObject>, prepared: &Prep
         return Decision::NotOwned;
     }
     let live = serde_json::to_value(live).unwrap_or(Value::Null);
-    if contains(&live, &prepared.object) {
-        Decision::Leave
-    } else {
-        Decision::Write
-    }
+    if contains(&live, &prepared.object) { Decision::Leave } else { Decision::Write }
 }
 
 fn is_owned(resource: &CodeCrucible, live: &DynamicObject) -> bool {
-    let owner = live
-        .owner_references()
-        .iter()
-        .find(|owner| owner.controller == Some(true));
+    let owner = live.owner_references().iter().find(|owner| owner.controller == Some(true));
     owner.is_some_and(|owner| Some(&owner.uid) == resource.metadata.uid.as_ref())
 }
 
@@ -153,28 +136,17 @@ async fn write(
     let is_new = !observed.children.contains_key(&child);
     let written = if is_new && child.is_generated() {
         // Created, not applied: should the object have come into being since we looked, the key in it stays.
-        let parameters = PostParams {
-            field_manager: Some(names::FIELD_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
+        let parameters =
+            PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
         match serde_json::from_value(object) {
             Ok(object) => api.create(&parameters, &object).await,
             Err(error) => Err(kube::Error::SerdeError(error)),
         }
     } else {
-        api.patch(
-            &name,
-            &PatchParams::apply(names::FIELD_MANAGER).force(),
-            &Patch::Apply(&object),
-        )
-        .await
+        api.patch(&name, &PatchParams::apply(names::FIELD_MANAGER).force(), &Patch::Apply(&object)).await
     };
     context.metrics.writes.with_label_values(&[child.kind()]).inc();
-    written.map_err(|error| ApplyError {
-        kind: child.kind(),
-        name,
-        error: Box::new(error),
-    })
+    written.map_err(|error| ApplyError { kind: child.kind(), name, error: Box::new(error) })
 }
 
 /// A changed annotation makes the kubelet refresh what a pod mounts at once, instead of within 90 seconds.
@@ -188,19 +160,13 @@ async fn touch_pods(
     let patch = json!({"metadata": {"annotations": {names::ANNOTATION_CONFIGURATION: configuration}}});
     for pod in observed.pods.iter().filter(|pod| needs_touch(pod, configuration)) {
         let name = pod.name_any();
-        let touched = api
-            .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
-            .await;
+        let touched = api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
         context.metrics.writes.with_label_values(&["Pod"]).inc();
         match touched {
             // It went in the meantime.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => {
-                return Err(ApplyError {
-                    kind: "Pod",
-                    name,
-                    error: Box::new(error),
-                });
+                return Err(ApplyError { kind: "Pod", name, error: Box::new(error) });
             }
             Ok(_) => {}
         }
@@ -209,10 +175,7 @@ async fn touch_pods(
 }
 
 fn needs_touch(pod: &Pod, configuration: &str) -> bool {
-    let seen = pod
-        .annotations()
-        .get(names::ANNOTATION_CONFIGURATION)
-        .map(String::as_str);
+    let seen = pod.annotations().get(names::ANNOTATION_CONFIGURATION).map(String::as_str);
     let is_running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
     pod.metadata.deletion_timestamp.is_none() && is_running && seen != Some(configuration)
 }
@@ -228,11 +191,7 @@ mod tests {
             "metadata": {"name": "demo", "ownerReferences": [{"apiVersion": "v1", "kind": "CodeCrucible", "name": "demo", "uid": "1-2-3", "controller": true}]},
             "spec": {"type": "ClusterIP"},
         });
-        Prepared {
-            child: Child::Service,
-            name: "demo".into(),
-            object,
-        }
+        Prepared { child: Child::Service, name: "demo".into(), object }
     }
 
     fn live(change: impl FnOnce(&mut Value)) -> DynamicObject {

@@ -8,9 +8,9 @@ use serde_json::Value;
 /// Whether `live` holds everything that `desired` says.
 pub(crate) fn contains(live: &Value, desired: &Value) -> bool {
     match (live, desired) {
-        (Value::Object(live), Value::Object(desired)) => desired
-            .iter()
-            .all(|(key, value)| live.get(key).is_some_and(|live| contains(live, value))),
+        (Value::Object(live), Value::Object(desired)) => {
+            desired.iter().all(|(key, value)| live.get(key).is_some_and(|live| contains(live, value)))
+        }
         (Value::Array(live), Value::Array(desired)) => contains_list(live, desired),
         (Value::String(live), Value::String(desired)) => live == desired || is_same_quantity(live, desired),
         (live, desired) => live == desired,
@@ -22,16 +22,10 @@ fn contains_list(live: &[Value], desired: &[Value]) -> bool {
     let name = |value: &Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
     if !desired.is_empty() && desired.iter().all(|value| name(value).is_some()) {
         return desired.iter().all(|wanted| {
-            live.iter()
-                .find(|live| name(live) == name(wanted))
-                .is_some_and(|live| contains(live, wanted))
+            live.iter().find(|live| name(live) == name(wanted)).is_some_and(|live| contains(live, wanted))
         });
     }
-    live.len() == desired.len()
-        && live
-            .iter()
-            .zip(desired)
-            .all(|(live, desired)| contains(live, desired))
+    live.len() == desired.len() && live.iter().zip(desired).all(|(live, desired)| contains(live, desired))
 }
 
 /// The API server rewrites quantities: `1000m` is stored as `1`.
@@ -41,9 +35,7 @@ fn is_same_quantity(one: &str, other: &str) -> bool {
 
 /// A quantity in thousandths.
 fn milli(quantity: &str) -> Option<i128> {
-    let digits = quantity
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(quantity.len());
+    let digits = quantity.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(quantity.len());
     let (number, unit) = quantity.split_at(digits);
     let thousandths: i128 = match unit {
         "m" => 1,
@@ -72,10 +64,7 @@ mod tests {
     #[test]
     fn what_others_added_is_no_drift() {
         let live = json!({"spec": {"replicas": 3, "paused": false}, "status": {}, "list": [{"name": "b"}, {"name": "a", "x": 1}]});
-        assert!(contains(
-            &live,
-            &json!({"spec": {"replicas": 3}, "list": [{"name": "a"}]})
-        ));
+        assert!(contains(&live, &json!({"spec": {"replicas": 3}, "list": [{"name": "a"}]})));
     }
 
     #[test]
@@ -98,13 +87,9 @@ mod tests {
 
     #[test]
     fn quantities_are_compared_by_value() {
-        for (one, other) in [
-            ("1", "1000m"),
-            ("0.5", "500m"),
-            ("1Gi", "1024Mi"),
-            ("2G", "2000M"),
-            ("1.5Gi", "1536Mi"),
-        ] {
+        for (one, other) in
+            [("1", "1000m"), ("0.5", "500m"), ("1Gi", "1024Mi"), ("2G", "2000M"), ("1.5Gi", "1536Mi")]
+        {
             assert!(is_same_quantity(one, other), "{one} {other}");
         }
         assert!(!is_same_quantity("1Gi", "1G"));

@@ -43,27 +43,16 @@ pub struct ObserveError {
 }
 
 fn failed(what: &'static str) -> impl FnOnce(kube::Error) -> ObserveError {
-    move |error| ObserveError {
-        what,
-        error: Box::new(error),
-    }
+    move |error| ObserveError { what, error: Box::new(error) }
 }
 
 /// Reads everything.
 pub(crate) async fn observe(client: &Client, resource: &CodeCrucible) -> Result<Observed, ObserveError> {
     let namespace = resource.namespace().unwrap_or_default();
-    let related = try_join(
-        backends(client, &namespace, resource),
-        children(client, &namespace, resource),
-    );
+    let related = try_join(backends(client, &namespace, resource), children(client, &namespace, resource));
     let ((backends, children), pods) = try_join(related, pods(client, &namespace, resource)).await?;
     let credentials = credentials(client, &namespace, &backends).await?;
-    Ok(Observed {
-        backends,
-        credentials,
-        children,
-        pods,
-    })
+    Ok(Observed { backends, credentials, children, pods })
 }
 
 async fn backends(
@@ -74,11 +63,7 @@ async fn backends(
     let api: Api<ModelBackend> = Api::namespaced(client.clone(), namespace);
     let read = resource.spec.backends.iter().map(|name| api.get_opt(name));
     let found = try_join_all(read).await.map_err(failed("ModelBackends"))?;
-    Ok(found
-        .into_iter()
-        .flatten()
-        .map(|backend| (backend.name_any(), backend))
-        .collect())
+    Ok(found.into_iter().flatten().map(|backend| (backend.name_any(), backend)).collect())
 }
 
 async fn credentials(
@@ -92,12 +77,7 @@ async fn credentials(
         .filter_map(|(name, backend)| Some((name, backend.spec.credentials_secret_ref.as_ref()?)));
     let read = needed.map(|(name, reference)| {
         let api = api.clone();
-        async move {
-            Ok((
-                name.clone(),
-                value_at(api.get_opt(&reference.name).await?, reference),
-            ))
-        }
+        async move { Ok((name.clone(), value_at(api.get_opt(&reference.name).await?, reference))) }
     });
     let found: Vec<_> = try_join_all(read).await.map_err(failed("credentials"))?;
     Ok(found.into_iter().collect())
@@ -122,12 +102,7 @@ async fn children(
 ) -> Result<BTreeMap<Child, DynamicObject>, ObserveError> {
     let read = Child::ALL.map(|child| {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &child.api_resource());
-        async move {
-            Ok(api
-                .get_opt(&child.name(resource))
-                .await?
-                .map(|object| (child, object)))
-        }
+        async move { Ok(api.get_opt(&child.name(resource)).await?.map(|object| (child, object))) }
     });
     let found = try_join_all(read).await.map_err(failed("children"))?;
     Ok(found.into_iter().flatten().collect())

@@ -36,17 +36,11 @@ pub(crate) struct Invalid {
 }
 
 fn invalid(message: String) -> Invalid {
-    Invalid {
-        reason: conditions::REASON_INVALID,
-        message,
-    }
+    Invalid { reason: conditions::REASON_INVALID, message }
 }
 
 fn not_found(message: String) -> Invalid {
-    Invalid {
-        reason: conditions::REASON_REFERENCE_NOT_FOUND,
-        message,
-    }
+    Invalid { reason: conditions::REASON_REFERENCE_NOT_FOUND, message }
 }
 
 /// Checks everything; the first thing that is wrong is reported.
@@ -58,9 +52,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         let path = format!("spec.backends[{index}]");
         let found = observed.backends.get(name);
         let backend = found.ok_or_else(|| {
-            not_found(format!(
-                "{path}: there is no ModelBackend {name:?} in this namespace"
-            ))
+            not_found(format!("{path}: there is no ModelBackend {name:?} in this namespace"))
         })?;
         check_credential(&path, name, backend, observed)?;
         if let Some(embedded) = &backend.spec.embedded {
@@ -71,11 +63,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
     let policy = Policy {
         identity: contract::Identity {
             issuer: endpoint.clone(),
-            audience: format!(
-                "{}.{}",
-                resource.name_any(),
-                resource.namespace().unwrap_or_default()
-            ),
+            audience: format!("{}.{}", resource.name_any(), resource.namespace().unwrap_or_default()),
             access_token_seconds: seconds(
                 "spec.auth.accessTokenLifetime",
                 &resource.spec.auth.access_token_lifetime,
@@ -90,11 +78,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
     let previous = published(resource, observed);
     let bundle =
         Bundle::compile(policy, previous.as_ref()).map_err(|error| invalid(explain(&error, resource)))?;
-    Ok(Validated {
-        bundle,
-        model_claims,
-        endpoint,
-    })
+    Ok(Validated { bundle, model_claims, endpoint })
 }
 
 /// The revision that was published last. When the ConfigMap is gone, the status still knows it, so that
@@ -104,10 +88,8 @@ fn published(resource: &CodeCrucible, observed: &Observed) -> Option<Revision> {
         .data(Child::Policy, layout::BUNDLE_FILE)
         .and_then(|json| Bundle::parse(json.as_bytes()).ok())
         .map(|bundle| bundle.revision().clone());
-    let in_status = resource
-        .status
-        .as_ref()
-        .and_then(|status| status.policy.as_ref()?.published.parse().ok());
+    let in_status =
+        resource.status.as_ref().and_then(|status| status.policy.as_ref()?.published.parse().ok());
     match (in_config_map, in_status) {
         (Some(map), Some(status)) => Some(newer(map, status)),
         (one, other) => one.or(other),
@@ -121,10 +103,7 @@ fn newer(one: Revision, other: Revision) -> Revision {
 /// Where clients inside the cluster reach the service.
 fn endpoint(resource: &CodeCrucible) -> String {
     let namespace = resource.namespace().unwrap_or_default();
-    format!(
-        "http://{}.{namespace}.svc:{PUBLIC_PORT}",
-        names::workload(&resource.name_any())
-    )
+    format!("http://{}.{namespace}.svc:{PUBLIC_PORT}", names::workload(&resource.name_any()))
 }
 
 fn check_credential(
@@ -143,13 +122,12 @@ fn check_credential(
             "{at}.key: the Secret {:?} has no key {:?}",
             reference.name, reference.key
         ))),
-        Some(Err(MissingCredential::NotText)) => Err(invalid(format!(
-            "{at}.key: the value is empty or not one line of text"
-        ))),
-        Some(Err(MissingCredential::Secret)) | None => Err(not_found(format!(
-            "{at}.name: there is no Secret {:?} in this namespace",
-            reference.name
-        ))),
+        Some(Err(MissingCredential::NotText)) => {
+            Err(invalid(format!("{at}.key: the value is empty or not one line of text")))
+        }
+        Some(Err(MissingCredential::Secret)) | None => {
+            Err(not_found(format!("{at}.name: there is no Secret {:?} in this namespace", reference.name)))
+        }
     }
 }
 
@@ -172,10 +150,10 @@ fn compile_backend(path: &str, name: &str, backend: &ModelBackend) -> Result<con
             return Err(invalid(format!("{at}.embedded: is required for type Embedded")));
         }
     };
-    let models = spec.models.iter().map(|model| contract::Model {
-        name: model.name.clone(),
-        alias: model.alias.clone(),
-    });
+    let models = spec
+        .models
+        .iter()
+        .map(|model| contract::Model { name: model.name.clone(), alias: model.alias.clone() });
     Ok(contract::Backend {
         name: name.to_owned(),
         kind,
@@ -185,12 +163,7 @@ fn compile_backend(path: &str, name: &str, backend: &ModelBackend) -> Result<con
 }
 
 fn timeouts(at: &str, timeouts: &Timeouts) -> Result<contract::Timeouts, Invalid> {
-    let Timeouts {
-        connect,
-        first_byte,
-        idle,
-        total,
-    } = timeouts;
+    let Timeouts { connect, first_byte, idle, total } = timeouts;
     Ok(contract::Timeouts {
         connect_ms: milliseconds(&format!("{at}.timeouts.connect"), connect)?,
         first_byte_ms: milliseconds(&format!("{at}.timeouts.firstByte"), first_byte)?,
@@ -200,9 +173,8 @@ fn timeouts(at: &str, timeouts: &Timeouts) -> Result<contract::Timeouts, Invalid
 }
 
 fn milliseconds(path: &str, duration: &Duration) -> Result<u64, Invalid> {
-    let length = duration
-        .get()
-        .map_err(|_| invalid(format!("{path}: {:?} is not a duration", duration.as_str())))?;
+    let length =
+        duration.get().map_err(|_| invalid(format!("{path}: {:?} is not a duration", duration.as_str())))?;
     u64::try_from(length.as_millis())
         .map_err(|_| invalid(format!("{path}: {:?} is too long", duration.as_str())))
 }
@@ -217,22 +189,13 @@ fn compile_synthesis(resource: &CodeCrucible) -> Result<contract::Synthesis, Inv
     for (index, voice) in synthesis.voices.iter().enumerate() {
         let path = format!("spec.synthesis.voices[{index}]");
         let temperature_percent = u16::try_from(voice.temperature_percent).map_err(|_| {
-            invalid(format!(
-                "{path}.temperaturePercent: {} is negative",
-                voice.temperature_percent
-            ))
+            invalid(format!("{path}.temperaturePercent: {} is negative", voice.temperature_percent))
         })?;
-        if synthesis.voices[..index]
-            .iter()
-            .any(|earlier| earlier.name == voice.name)
-        {
+        if synthesis.voices[..index].iter().any(|earlier| earlier.name == voice.name) {
             return Err(invalid(format!("{path}.name: {:?} occurs twice", voice.name)));
         }
-        let voice = contract::Voice {
-            name: voice.name.clone(),
-            temperature_percent,
-            prompt: voice.prompt.clone(),
-        };
+        let voice =
+            contract::Voice { name: voice.name.clone(), temperature_percent, prompt: voice.prompt.clone() };
         match compiled.iter_mut().find(|built_in| built_in.name == voice.name) {
             Some(built_in) => *built_in = voice,
             None => compiled.push(voice),
@@ -265,18 +228,11 @@ fn explain(error: &BundleError, resource: &CodeCrucible) -> String {
     let BundleError::Invalid(contract::Invalid { path, problem }) = error else {
         return error.to_string();
     };
-    let in_backend = path
-        .strip_prefix("backends[")
-        .and_then(|rest| rest.split_once(']'));
+    let in_backend = path.strip_prefix("backends[").and_then(|rest| rest.split_once(']'));
     if let Some((index, field)) = in_backend {
-        let name = index
-            .parse::<usize>()
-            .ok()
-            .and_then(|index| resource.spec.backends.get(index));
-        let field = field
-            .replace(".kind.remote", "")
-            .replace(".kind.embedded", ".embedded")
-            .replace("Ms", "");
+        let name = index.parse::<usize>().ok().and_then(|index| resource.spec.backends.get(index));
+        let field =
+            field.replace(".kind.remote", "").replace(".kind.embedded", ".embedded").replace("Ms", "");
         return format!(
             "spec.backends[{index}]: ModelBackend {:?} spec{field}: {problem}",
             name.map_or("", String::as_str)
@@ -333,10 +289,7 @@ pub(crate) mod tests {
     fn an_unknown_backend_is_named_with_its_path() {
         let (reason, message) = refusal(&resource(json!({"backends": ["remote", "ghost"]})), &observed());
         assert_eq!(reason, "ReferenceNotFound");
-        assert_eq!(
-            message,
-            "spec.backends[1]: there is no ModelBackend \"ghost\" in this namespace"
-        );
+        assert_eq!(message, "spec.backends[1]: there is no ModelBackend \"ghost\" in this namespace");
     }
 
     #[test]
@@ -345,22 +298,14 @@ pub(crate) mod tests {
         let spec = json!({"type": "OpenAI", "url": "http://x", "models": [{"name": "m"}],
             "credentialsSecretRef": {"name": "s", "key": "k"}});
         observed.backends.insert("remote".into(), backend("remote", spec));
-        observed
-            .credentials
-            .insert("remote".into(), Err(MissingCredential::Secret));
+        observed.credentials.insert("remote".into(), Err(MissingCredential::Secret));
         assert!(
             refusal(&resource(json!({})), &observed)
                 .1
                 .ends_with("there is no Secret \"s\" in this namespace")
         );
-        observed
-            .credentials
-            .insert("remote".into(), Err(MissingCredential::Key));
-        assert!(
-            refusal(&resource(json!({})), &observed)
-                .1
-                .ends_with("the Secret \"s\" has no key \"k\"")
-        );
+        observed.credentials.insert("remote".into(), Err(MissingCredential::Key));
+        assert!(refusal(&resource(json!({})), &observed).1.ends_with("the Secret \"s\" has no key \"k\""));
         observed.credentials.insert("remote".into(), Ok("token".into()));
         assert!(validate(&resource(json!({})), &observed).is_ok());
     }
@@ -371,18 +316,11 @@ pub(crate) mod tests {
         let (reason, message) = refusal(&unknown_voice, &observed());
         assert_eq!(
             (reason, message.as_str()),
-            (
-                "Invalid",
-                "spec.synthesis.defaultVoices[0]: there is no voice \"nobody\""
-            )
+            ("Invalid", "spec.synthesis.defaultVoices[0]: there is no voice \"nobody\"")
         );
 
         let too_short = resource(json!({"auth": {"accessTokenLifetime": "1s"}}));
-        assert!(
-            refusal(&too_short, &observed())
-                .1
-                .starts_with("spec.auth.accessTokenLifetime: ")
-        );
+        assert!(refusal(&too_short, &observed()).1.starts_with("spec.auth.accessTokenLifetime: "));
 
         let mut observed = observed();
         let spec = json!({"type": "OpenAI", "url": "http://x", "models": [{"name": "m"}], "timeouts": {"idle": "2h"}});
@@ -400,11 +338,7 @@ pub(crate) mod tests {
         let validated = validate(&resource(json!({"synthesis": {"voices": [voice]}})), &observed()).unwrap();
         let voices = &validated.bundle.policy().synthesis.voices;
         assert_eq!(voices.len(), 9);
-        assert!(
-            voices
-                .iter()
-                .any(|voice| voice.name == "security" && voice.prompt == "p")
-        );
+        assert!(voices.iter().any(|voice| voice.name == "security" && voice.prompt == "p"));
     }
 
     #[test]
@@ -419,9 +353,6 @@ pub(crate) mod tests {
             panic!("not embedded")
         };
         assert_eq!(embedded.path, "/models/local/a/m.gguf");
-        assert_eq!(
-            validated.model_claims,
-            [("local".to_owned(), "models".to_owned())]
-        );
+        assert_eq!(validated.model_claims, [("local".to_owned(), "models".to_owned())]);
     }
 }

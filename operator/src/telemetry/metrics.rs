@@ -22,9 +22,7 @@ impl Metrics {
     /// Registers everything.
     pub(crate) fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {
             reconciles: registered(
                 &registry,
@@ -43,10 +41,7 @@ impl Metrics {
             writes: registered(
                 &registry,
                 IntCounterVec::new(
-                    Opts::new(
-                        "codecrucible_operator_writes_total",
-                        "Writes to the API server by kind.",
-                    ),
+                    Opts::new("codecrucible_operator_writes_total", "Writes to the API server by kind."),
                     &["kind"],
                 )?,
             )?,

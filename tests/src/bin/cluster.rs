@@ -70,10 +70,6 @@ fn main() -> anyhow::Result<()> {
         Command::Kubectl { arguments } => {
             Err(Cluster::attach(&name)?.kubectl()?.args(arguments).exec()).context("kubectl does not start")
         }
-        Command::Forward {
-            listen,
-            namespace,
-            target,
-        } => forward::run(listen, &namespace, target),
+        Command::Forward { listen, namespace, target } => forward::run(listen, &namespace, target),
     }
 }

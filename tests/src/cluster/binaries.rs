@@ -15,22 +15,10 @@ const PROGRAMS: [(&str, &str, &str); 9] = [
     ("coredns", "coredns", "."),
     ("pause", "kubernetes", "./cmd/pause"),
     ("kubectl", "kubernetes", "./cmd/kubectl"),
-    (
-        "kube-apiserver",
-        "kubernetes",
-        "k8s.io/kubernetes/cmd/kube-apiserver",
-    ),
+    ("kube-apiserver", "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"),
     ("kubelet", "kubernetes", "k8s.io/kubernetes/cmd/kubelet"),
-    (
-        "kube-controller-manager",
-        "kubernetes",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-    ),
-    (
-        "kube-scheduler",
-        "kubernetes",
-        "k8s.io/kubernetes/cmd/kube-scheduler",
-    ),
+    ("kube-controller-manager", "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+    ("kube-scheduler", "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"),
     ("kube-proxy", "kubernetes", "k8s.io/kubernetes/cmd/kube-proxy"),
 ];
 
@@ -43,16 +31,12 @@ impl Binaries {
     /// The folder `KUBEBUILDER_ASSETS`, else the cache, into which missing programs are built.
     pub(super) fn locate_or_build() -> anyhow::Result<Self> {
         if let Some(folder) = std::env::var_os("KUBEBUILDER_ASSETS") {
-            let given = Self {
-                folder: folder.into(),
-            };
+            let given = Self { folder: folder.into() };
             let missing = given.missing();
             ensure!(missing.is_empty(), "KUBEBUILDER_ASSETS lacks {missing:?}");
             return Ok(given);
         }
-        let cached = Self {
-            folder: paths::cache()?.join(format!("cluster-{KUBERNETES_VERSION}")),
-        };
+        let cached = Self { folder: paths::cache()?.join(format!("cluster-{KUBERNETES_VERSION}")) };
         let missing = cached.missing();
         for (index, name) in missing.iter().enumerate() {
             cached.build(name, index + 1, missing.len())?;
@@ -65,11 +49,7 @@ impl Binaries {
     }
 
     fn missing(&self) -> Vec<&'static str> {
-        PROGRAMS
-            .iter()
-            .map(|(name, ..)| *name)
-            .filter(|name| !self.path(name).is_file())
-            .collect()
+        PROGRAMS.iter().map(|(name, ..)| *name).filter(|name| !self.path(name).is_file()).collect()
     }
 
     fn build(&self, name: &str, number: usize, of: usize) -> anyhow::Result<()> {
@@ -81,12 +61,8 @@ impl Binaries {
         std::fs::create_dir_all(&self.folder)?;
         // Built under another name, so that an interrupted build is not taken for a finished one.
         let unfinished = self.folder.join(format!("{name}.unfinished"));
-        build(
-            &paths::repository().join("tests/tools").join(module),
-            package,
-            &unfinished,
-        )
-        .with_context(|| format!("{name} does not build"))?;
+        build(&paths::repository().join("tests/tools").join(module), package, &unfinished)
+            .with_context(|| format!("{name} does not build"))?;
         std::fs::rename(&unfinished, self.path(name))?;
         println!("[{number}/{of}] {name} built in {} s", start.elapsed().as_secs());
         Ok(())
@@ -101,15 +77,7 @@ fn build(module: &Path, package: &str, output: &Path) -> anyhow::Result<()> {
     );
     let built = Command::new("go")
         .current_dir(module)
-        .args([
-            "build",
-            "-mod=readonly",
-            "-buildvcs=false",
-            "-trimpath",
-            "-ldflags",
-            &linker_flags,
-            "-o",
-        ])
+        .args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", &linker_flags, "-o"])
         .arg(output)
         .arg(package)
         .env("CGO_ENABLED", "0")

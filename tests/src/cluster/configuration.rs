@@ -17,17 +17,8 @@ const DNS_ADDRESS: &str = "10.96.0.10";
 /// Writes all files.
 pub(super) fn write_all(place: &Place, forward_port: u16) -> anyhow::Result<()> {
     let inside = format!("https://{NODE_ADDRESS}:6443");
-    for user in [
-        "controller-manager",
-        "scheduler",
-        "kube-proxy",
-        "kubelet",
-        "coredns",
-    ] {
-        fs::write(
-            place.file(&format!("{user}.kubeconfig")),
-            kubeconfig(place, user, &inside),
-        )?;
+    for user in ["controller-manager", "scheduler", "kube-proxy", "kubelet", "coredns"] {
+        fs::write(place.file(&format!("{user}.kubeconfig")), kubeconfig(place, user, &inside))?;
     }
     let outside = format!("https://127.0.0.1:{forward_port}");
     fs::write(place.kubeconfig(), kubeconfig(place, "admin", &outside))?;
@@ -64,6 +55,8 @@ rules:
 - {level: None}
 ";
 
+/// Pods' network namespaces, runc's state and containerd's folder for additions lie below the cluster's own
+/// folder, so that `down` finds all of them there.
 fn containerd(place: &Place) -> String {
     let file = |name: &str| place.file(name).display().to_string();
     format!(
@@ -84,14 +77,21 @@ oom_score = 0
     runtime_type = 'io.containerd.runc.v2'
     [plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runc.options]
       SystemdCgroup = false
+      Root = '{runc}'
+[plugins.'io.containerd.internal.v1.opt']
+  path = '{opt}'
 ",
         root = file("containerd"),
         state = file("containerd-run"),
         socket = place.containerd_socket().display(),
         cni = file("cni"),
+        runc = file("runc"),
+        opt = file("opt"),
     )
 }
 
+/// Pods' logs lie below the cluster's own folder: a kubelet removes logs of pods that it does not know, and so
+/// two that shared `/var/log/pods` would empty each other's.
 fn kubelet(place: &Place) -> String {
     let pki = place.file("pki");
     let pki = pki.display();
@@ -116,7 +116,9 @@ localStorageCapacityIsolation: false
 nodeStatusUpdateFrequency: 4s
 syncFrequency: 20s
 maxPods: 100
+podLogsDir: '{logs}'
 ",
+        logs = place.file("pod-logs").display(),
         socket = place.containerd_socket().display(),
         cgroup = place.cgroup(),
     )
@@ -157,15 +159,14 @@ fn corefile(place: &Place) -> String {
 fn cni(place: &Place) -> String {
     let leases: &Path = &place.file("cni-leases");
     format!(
-        "{{\"cniVersion\": \"0.4.0\", \"name\": \"{network}\", \"plugins\": [
+        "{{\"cniVersion\": \"0.4.0\", \"name\": \"pods\", \"plugins\": [
   {{\"type\": \"ptp\", \"ipMasq\": false,
     \"ipam\": {{\"type\": \"host-local\", \"dataDir\": \"{}\", \"ranges\": [[{{\"subnet\": \"{POD_RANGE}\"}}]],
       \"routes\": [{{\"dst\": \"0.0.0.0/0\"}}]}}}},
   {{\"type\": \"portmap\", \"capabilities\": {{\"portMappings\": true}}}}
 ]}}
 ",
-        leases.display(),
-        network = place.pod_network(),
+        leases.display()
     )
 }
 

@@ -11,26 +11,36 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
-/// Connections carried at once; further ones are closed.
-const MAX_CONNECTIONS: usize = 512;
+/// Connections carried at once; further ones are closed. Two files each stay well below the usual limit of 1024.
+const MAX_CONNECTIONS: usize = 256;
+/// Pause after a connection could not be taken, milliseconds.
+const ACCEPT_PAUSE_MS: u64 = 20;
 
 /// Carries connections until the process is ended.
 pub fn run(listen: SocketAddr, namespace: &Path, target: SocketAddr) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
     let open = Arc::new(AtomicUsize::new(0));
     for connection in listener.incoming() {
-        let connection = connection?;
+        // Files may be short for a moment; a forward that ends takes the whole cluster out of reach.
+        let Ok(connection) = connection else {
+            thread::sleep(Duration::from_millis(ACCEPT_PAUSE_MS));
+            continue;
+        };
         if open.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
             open.fetch_sub(1, Ordering::Relaxed);
             continue;
         }
-        let (namespace, open) = (namespace.to_owned(), open.clone());
-        thread::spawn(move || {
+        let (namespace, carried) = (namespace.to_owned(), open.clone());
+        let spawned = thread::Builder::new().spawn(move || {
             // Either side may go away at any time; the other one then learns it from its closed connection.
             let _ = carry(&connection, &namespace, target);
-            open.fetch_sub(1, Ordering::Relaxed);
+            carried.fetch_sub(1, Ordering::Relaxed);
         });
+        if spawned.is_err() {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
     }
     Ok(())
 }
@@ -40,11 +50,11 @@ fn carry(outside: &TcpStream, namespace: &PathBuf, target: SocketAddr) -> anyhow
     let inside = TcpStream::connect(target)?;
     outside.set_nodelay(true)?;
     inside.set_nodelay(true)?;
-    let (outside_reader, inside_writer) = (outside.try_clone()?, inside.try_clone()?);
-    let there = thread::spawn(move || copy(&outside_reader, &inside_writer));
-    copy(&inside, outside);
-    let _ = there.join();
-    Ok(())
+    thread::scope(|scope| {
+        thread::Builder::new().spawn_scoped(scope, || copy(outside, &inside))?;
+        copy(&inside, outside);
+        Ok(())
+    })
 }
 
 fn copy(mut from: &TcpStream, mut to: &TcpStream) {

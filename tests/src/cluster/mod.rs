@@ -51,10 +51,7 @@ impl Place {
             !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.bytes().all(is_valid),
             "the cluster's name {name:?} must be 1 to {MAX_NAME_BYTES} of a-z, 0-9 and -"
         );
-        Ok(Self {
-            name: name.to_owned(),
-            state: Path::new(STATE_ROOT).join(name),
-        })
+        Ok(Self { name: name.to_owned(), state: Path::new(STATE_ROOT).join(name) })
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -71,11 +68,6 @@ impl Place {
 
     fn cgroup(&self) -> String {
         format!("cc-{}", self.name)
-    }
-
-    /// Name of the pods' network; in the file names of its cache, so it must tell clusters apart.
-    fn pod_network(&self) -> String {
-        format!("cc.{}", self.name)
     }
 
     fn containerd_socket(&self) -> PathBuf {
@@ -106,10 +98,7 @@ impl Cluster {
         let place = Place::new(name)?;
         packages::install_missing()?;
         let binaries = Binaries::locate_or_build()?;
-        let cluster = Self {
-            place,
-            external: None,
-        };
+        let cluster = Self { place, external: None };
         if let Err(error) = cluster.start(&binaries) {
             let logs = cluster.failing_logs();
             return Err(error.context(format!("the cluster {name:?} did not start\n{logs}")));
@@ -122,14 +111,9 @@ impl Cluster {
         if let Some(external) = Self::external()? {
             return Ok(external);
         }
-        let cluster = Self {
-            place: Place::new(name)?,
-            external: None,
-        };
-        let dead: Vec<_> = components::ALL
-            .iter()
-            .filter(|name| !processes::is_alive(&cluster.place, name))
-            .collect();
+        let cluster = Self { place: Place::new(name)?, external: None };
+        let dead: Vec<_> =
+            components::ALL.iter().filter(|name| !processes::is_alive(&cluster.place, name)).collect();
         ensure!(
             dead.is_empty(),
             "the cluster {name:?} does not run: {dead:?} missing; start it with `cluster up`"
@@ -142,10 +126,7 @@ impl Cluster {
         let Some(kubeconfig) = std::env::var_os("CLUSTER_KUBECONFIG") else {
             return Ok(None);
         };
-        let cluster = Self {
-            place: Place::new("external")?,
-            external: Some(kubeconfig.into()),
-        };
+        let cluster = Self { place: Place::new("external")?, external: Some(kubeconfig.into()) };
         let reached = cluster
             .kubectl()?
             .args(["get", "--raw", "/readyz"])
@@ -181,7 +162,12 @@ impl Cluster {
             let shown = self.kubectl()?.args(["get", "nodes", "-o", condition]).output()?;
             Ok(String::from_utf8_lossy(&shown.stdout).trim() == "True")
         })?;
-        self.apply(&configuration::cluster_dns())
+        self.apply(&configuration::cluster_dns())?;
+        // A pod is refused until its namespace has the account, which comes a moment after the node is ready.
+        wait::until("the default service account", Duration::from_secs(READY_SECONDS), || {
+            let account = ["-n", "default", "get", "serviceaccount", "default"];
+            Ok(self.kubectl()?.args(account).output()?.status.success())
+        })
     }
 
     fn load_pause_image(&self, binaries: &Binaries) -> anyhow::Result<()> {
@@ -225,17 +211,9 @@ impl Cluster {
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()?;
-        kubectl
-            .stdin
-            .take()
-            .context("no input")?
-            .write_all(yaml.as_bytes())?;
+        kubectl.stdin.take().context("no input")?.write_all(yaml.as_bytes())?;
         let applied = kubectl.wait_with_output()?;
-        ensure!(
-            applied.status.success(),
-            "kubectl apply: {}",
-            String::from_utf8_lossy(&applied.stderr)
-        );
+        ensure!(applied.status.success(), "kubectl apply: {}", String::from_utf8_lossy(&applied.stderr));
         Ok(())
     }
 
@@ -267,11 +245,7 @@ impl Cluster {
             }
         }
         let nodes = self.kubectl()?.args(["get", "nodes"]).output()?;
-        ensure!(
-            nodes.status.success(),
-            "kubectl get nodes: {}",
-            String::from_utf8_lossy(&nodes.stderr)
-        );
+        ensure!(nodes.status.success(), "kubectl get nodes: {}", String::from_utf8_lossy(&nodes.stderr));
         lines.push_str(&String::from_utf8_lossy(&nodes.stdout));
         Ok(lines)
     }
@@ -284,11 +258,7 @@ impl Cluster {
                 std::fs::read_to_string(processes::log_file(&self.place, component)).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(if alive { 3 } else { 15 })..].join("\n  ");
-            let _ = write!(
-                text,
-                "{component} ({}):\n  {tail}\n",
-                if alive { "alive" } else { "dead" }
-            );
+            let _ = write!(text, "{component} ({}):\n  {tail}\n", if alive { "alive" } else { "dead" });
         }
         text
     }

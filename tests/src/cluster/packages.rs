@@ -24,11 +24,8 @@ pub(super) fn install_missing() -> anyhow::Result<()> {
         .is_ok_and(|output| output.status.success());
     let is_present =
         |path: &str| Path::new(path).exists() || Path::new(&path.replace("/sbin/", "/bin/")).exists();
-    let mut missing: Vec<&str> = NEEDED
-        .iter()
-        .filter(|(path, _)| !is_present(path))
-        .map(|(_, package)| *package)
-        .collect();
+    let mut missing: Vec<&str> =
+        NEEDED.iter().filter(|(path, _)| !is_present(path)).map(|(_, package)| *package).collect();
     if !has_pip {
         missing.extend(["python3", "python3-pip"]);
     }
@@ -41,11 +38,7 @@ pub(super) fn install_missing() -> anyhow::Result<()> {
     );
     println!("installing Debian packages: {}", missing.join(" "));
     run(&["update", "-qq"])?;
-    run(&[
-        &["install", "-y", "-qq", "--no-install-recommends"],
-        missing.as_slice(),
-    ]
-    .concat())
+    run(&[&["install", "-y", "-qq", "--no-install-recommends"], missing.as_slice()].concat())
 }
 
 fn run(arguments: &[&str]) -> anyhow::Result<()> {
@@ -55,11 +48,7 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         .output()
         .context("apt-get does not start: is this Debian?")?;
     if !done.status.success() {
-        bail!(
-            "apt-get {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&done.stderr)
-        );
+        bail!("apt-get {}: {}", arguments.join(" "), String::from_utf8_lossy(&done.stderr));
     }
     Ok(())
 }

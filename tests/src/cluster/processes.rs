@@ -31,10 +31,7 @@ pub(super) fn start(place: &Place, name: &str, command: &Command) -> anyhow::Res
     let log = File::create(log_file(place, name))?;
     // Both setsid and nsenter replace themselves, so the id is the program's own.
     let mut detached = Command::new("setsid");
-    detached
-        .arg(command.get_program())
-        .args(command.get_args())
-        .current_dir(&place.state);
+    detached.arg(command.get_program()).args(command.get_args()).current_dir(&place.state);
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
             detached.env(name, value);
@@ -103,11 +100,7 @@ fn start_time(pid: u32) -> Option<u64> {
     // The name in brackets may hold anything; the fields are counted after its end.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let (state, started) = (fields.first()?, fields.get(19)?);
-    if *state == "Z" || *state == "X" {
-        None
-    } else {
-        started.parse().ok()
-    }
+    if *state == "Z" || *state == "X" { None } else { started.parse().ok() }
 }
 
 #[cfg(test)]
@@ -124,10 +117,7 @@ mod tests {
 
     #[test]
     fn an_id_that_was_given_away_is_not_ours() {
-        let place = Place {
-            name: "t".into(),
-            state: std::env::temp_dir(),
-        };
+        let place = Place { name: "t".into(), state: std::env::temp_dir() };
         let name = format!("codecrucible-test-{}", std::process::id());
         fs::write(pid_file(&place, &name), format!("{} 1", std::process::id())).unwrap();
         assert_eq!(pid(&place, &name), None);

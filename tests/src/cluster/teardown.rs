@@ -1,17 +1,17 @@
 //! Removes a cluster and all its traces, whatever state it is in.
 
 use super::{Place, components, network, processes};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use nix::mount::{MntFlags, umount2};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Where the network plugins remember what they made.
-const POD_NETWORK_CACHE: &str = "/var/lib/cni/results";
 /// Looks until containers' control groups are empty, 100 ms apart.
 const CGROUP_TRIES: u32 = 50;
+/// Looks for mounts before giving up: what is mounted meanwhile shows in the next one.
+const UNMOUNT_ROUNDS: u32 = 5;
 
 /// Kubelet first, so that nothing is started again; etcd last, so that everything can still write.
 pub(super) fn remove(place: &Place) -> anyhow::Result<()> {
@@ -30,8 +30,8 @@ pub(super) fn remove(place: &Place) -> anyhow::Result<()> {
         processes::stop(place, name);
     }
     unmount_below(&place.state)?;
-    forget_pod_networks(place);
     remove_cgroups(place);
+    remove_strays(place);
     if place.network_namespace_file().exists() {
         network::run(Command::new("ip").args(["netns", "delete", &place.network_namespace()]))?;
     }
@@ -67,11 +67,7 @@ fn processes_below(folder: &Path) -> Vec<u32> {
 }
 
 fn folders_in(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-        .collect()
+    entries_of(folder).into_iter().filter(|path| path.is_dir()).collect()
 }
 
 /// The shims that were started with this cluster's containerd socket.
@@ -81,49 +77,53 @@ fn shims(place: &Place) -> Vec<u32> {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).into_owned();
         let mut arguments = command.split('\0');
-        arguments
-            .next()
-            .is_some_and(|program| program.contains("containerd-shim"))
+        arguments.next().is_some_and(|program| program.contains("containerd-shim"))
             && arguments.any(|argument| Path::new(argument) == socket)
     };
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(is_ours)
-        .collect()
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours).collect()
 }
 
-/// Pods that were ended with the cluster are still in the network plugins' memory.
-fn forget_pod_networks(place: &Place) {
-    let prefix = format!("{}-", place.pod_network());
-    for entry in fs::read_dir(POD_NETWORK_CACHE).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(container) = name
-            .strip_prefix(&prefix)
-            .and_then(|rest| rest.strip_suffix("-eth0"))
-        else {
-            continue;
-        };
-        let _ = fs::remove_file(Path::new(POD_NETWORK_CACHE).join(format!("cni-loopback-{container}-lo")));
-        let _ = fs::remove_file(entry.path());
-    }
-}
-
+/// Looks again until nothing is mounted: what `remove_dir_all` meets below a volume that is still mounted,
+/// such as the folder of model files, would be lost.
 fn unmount_below(state: &Path) -> anyhow::Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    for target in mounts_below(&mounts, state) {
-        umount2(&target, MntFlags::MNT_DETACH)
-            .with_context(|| format!("cannot unmount {}", target.display()))?;
+    for _ in 0..UNMOUNT_ROUNDS {
+        let below = mounts_below(&fs::read_to_string("/proc/self/mounts")?, state);
+        if below.is_empty() {
+            return Ok(());
+        }
+        for target in below {
+            umount2(&target, MntFlags::MNT_DETACH)
+                .with_context(|| format!("cannot unmount {}", target.display()))?;
+        }
     }
-    Ok(())
+    bail!("something keeps mounting below {}", state.display())
+}
+
+/// What the container tools keep outside the cluster's folder, known by its pods' ids or by where it leads.
+fn remove_strays(place: &Place) {
+    let sandboxes = folders_in(&place.file("containerd-run/io.containerd.grpc.v1.cri/sandboxes"));
+    let ids: Vec<_> = sandboxes.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    for lease in entries_of(Path::new("/var/lib/cni/results")) {
+        let name = lease.file_name().unwrap_or_default().to_string_lossy();
+        if ids.iter().any(|id| name.contains(&format!("-{id}-"))) {
+            let _ = fs::remove_file(&lease);
+        }
+    }
+    for link in entries_of(Path::new("/var/log/containers")) {
+        if fs::read_link(&link).is_ok_and(|target| target.starts_with(&place.state)) {
+            let _ = fs::remove_file(&link);
+        }
+    }
+}
+
+fn entries_of(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
 /// Mount points below a folder, the latest mounted first.
 fn mounts_below(mounts: &str, folder: &Path) -> Vec<PathBuf> {
-    let targets = mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(1))
-        .map(PathBuf::from);
+    let targets = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
     let mut below: Vec<_> = targets.filter(|target| target.starts_with(folder)).collect();
     below.reverse();
     below
@@ -156,9 +156,6 @@ mod tests {
     #[test]
     fn mounts_are_undone_from_the_latest_and_only_below_the_folder() {
         let mounts = "a /s/x ext4 rw 0 0\nb /s/x/y ext4 rw 0 0\nc /sx ext4 rw 0 0\nd / ext4 rw 0 0\n";
-        assert_eq!(
-            mounts_below(mounts, Path::new("/s")),
-            [PathBuf::from("/s/x/y"), PathBuf::from("/s/x")]
-        );
+        assert_eq!(mounts_below(mounts, Path::new("/s")), [PathBuf::from("/s/x/y"), PathBuf::from("/s/x")]);
     }
 }

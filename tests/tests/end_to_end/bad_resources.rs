@@ -6,67 +6,39 @@ use serde_json::json;
 #[test]
 fn the_api_server_refuses_what_the_schema_forbids() {
     let namespace = Namespace::new("schema");
-    namespace
-        .with_remote_backend()
-        .crucible("demo", "remote", "")
-        .unwrap();
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
     let refusal = |patch: serde_json::Value| {
         let patch = json!({"spec": patch}).to_string();
-        namespace
-            .kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &patch])
-            .unwrap_err()
+        namespace.kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &patch]).unwrap_err()
     };
     for (patch, field) in [
         (json!({"replicas": -1}), "spec.replicas"),
-        (
-            json!({"image": {"repository": "Not An Image"}}),
-            "spec.image.repository",
-        ),
+        (json!({"image": {"repository": "Not An Image"}}), "spec.image.repository"),
         (json!({"image": {"digest": "sha256:0"}}), "spec.image"),
         (json!({"backends": []}), "spec.backends"),
-        (
-            json!({"backends": ["a", "a"]}),
-            "a backend may be named only once",
-        ),
-        (
-            json!({"auth": {"accessTokenLifetime": "soon"}}),
-            "spec.auth.accessTokenLifetime",
-        ),
+        (json!({"backends": ["a", "a"]}), "a backend may be named only once"),
+        (json!({"auth": {"accessTokenLifetime": "soon"}}), "spec.auth.accessTokenLifetime"),
     ] {
         let refused = refusal(patch);
         assert!(refused.contains(field), "{field}: {refused}");
     }
     let too_long = "x".repeat(41);
-    assert!(
-        namespace
-            .crucible(&too_long, "remote", "")
-            .unwrap_err()
-            .contains("at most 40 characters")
-    );
+    assert!(namespace.crucible(&too_long, "remote", "").unwrap_err().contains("at most 40 characters"));
 }
 
 #[test]
 fn a_change_to_an_unknown_backend_is_refused_while_the_service_goes_on() {
     let namespace = Namespace::new("ghost");
-    namespace
-        .with_remote_backend()
-        .crucible("demo", "remote", "")
-        .unwrap();
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
     namespace.wait_until_ready("demo");
     let bundle = namespace.get("configmap/demo-policy").unwrap()["data"].clone();
 
     namespace.crucible("demo", "ghost", "").unwrap();
     let message = namespace.wait_for("demo", "Accepted", "False/ReferenceNotFound");
-    assert_eq!(
-        message,
-        "spec.backends[0]: there is no ModelBackend \"ghost\" in this namespace"
-    );
+    assert_eq!(message, "spec.backends[0]: there is no ModelBackend \"ghost\" in this namespace");
     assert_eq!(namespace.condition("demo", "Stalled").0, "True/ReferenceNotFound");
     assert!(namespace.condition("demo", "Ready").0.starts_with("False"));
-    assert_eq!(
-        namespace.condition("demo", "Available").0,
-        "True/MinimumReplicasAvailable"
-    );
+    assert_eq!(namespace.condition("demo", "Available").0, "True/MinimumReplicasAvailable");
     assert_eq!(namespace.get("configmap/demo-policy").unwrap()["data"], bundle);
 
     // The backend arrives: nobody has to touch the resource.
@@ -96,22 +68,14 @@ fn a_backend_waits_for_its_secret() {
         "{message}"
     );
 
-    namespace
-        .kubectl(&["create", "secret", "generic", "key", "--from-literal=other=x"])
-        .unwrap();
+    namespace.kubectl(&["create", "secret", "generic", "key", "--from-literal=other=x"]).unwrap();
     let key = "credentialsSecretRef.key: the Secret \"key\" has no key \"token\"";
     crate::support::eventually("the missing key is named", || {
         namespace.condition("demo", "Accepted").1.ends_with(key)
     });
 
     namespace
-        .kubectl(&[
-            "patch",
-            "secret",
-            "key",
-            "-p",
-            "{\"stringData\":{\"token\":\"t0ps3cret\"}}",
-        ])
+        .kubectl(&["patch", "secret", "key", "-p", "{\"stringData\":{\"token\":\"t0ps3cret\"}}"])
         .unwrap();
     namespace.wait_until_ready("demo");
     let published = namespace.get("configmap/demo-policy").unwrap().to_string();
@@ -129,15 +93,9 @@ fn an_image_that_does_not_exist_is_shown_in_the_kubelets_words() {
         )
         .unwrap();
     crate::support::eventually("the kubelet's words arrive", || {
-        namespace
-            .condition("demo", "Available")
-            .1
-            .contains("ErrImageNeverPull")
+        namespace.condition("demo", "Available").1.contains("ErrImageNeverPull")
     });
-    assert_eq!(
-        namespace.condition("demo", "Ready").0,
-        "False/ReplicasUnavailable"
-    );
+    assert_eq!(namespace.condition("demo", "Ready").0, "False/ReplicasUnavailable");
 }
 
 #[test]
@@ -145,18 +103,11 @@ fn a_model_with_another_hash_keeps_the_service_from_being_ready() {
     let namespace = Namespace::new("wronghash");
     namespace.with_local_model();
     let patch = json!({"spec": {"embedded": {"sha256": "0".repeat(64)}}}).to_string();
-    namespace
-        .kubectl(&["patch", "modelbackend", "local", "--type=merge", "-p", &patch])
-        .unwrap();
+    namespace.kubectl(&["patch", "modelbackend", "local", "--type=merge", "-p", &patch]).unwrap();
     namespace.crucible("demo", "local", "").unwrap();
     crate::support::eventually("the log names both hashes", || {
-        let log = namespace
-            .kubectl(&["logs", "deployment/demo"])
-            .unwrap_or_default();
+        let log = namespace.kubectl(&["logs", "deployment/demo"]).unwrap_or_default();
         log.contains("0000000000000000 is pinned") && log.contains("b179c9523d0e6a0f")
     });
-    assert_eq!(
-        namespace.condition("demo", "Ready").0,
-        "False/ReplicasUnavailable"
-    );
+    assert_eq!(namespace.condition("demo", "Ready").0, "False/ReplicasUnavailable");
 }

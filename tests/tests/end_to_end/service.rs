@@ -20,32 +20,15 @@ fn connect(namespace: &Namespace<'_>) -> (PortForward, Client) {
 #[test]
 fn the_official_sdk_works_unchanged() {
     let namespace = Namespace::new("sdk");
-    namespace
-        .with_local_model()
-        .crucible("demo", "local", "")
-        .unwrap();
+    namespace.with_local_model().crucible("demo", "local", "").unwrap();
     namespace.wait_until_ready("demo");
     let (forward, client) = connect(&namespace);
 
     let packages = paths::cache().unwrap().join(format!("python-{OPENAI_SDK}"));
     if !packages.join("openai").exists() {
-        let install = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            OPENAI_SDK,
-            "--target",
-        ];
-        assert!(
-            Command::new("python3")
-                .args(install)
-                .arg(&packages)
-                .status()
-                .unwrap()
-                .success()
-        );
+        let install =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", OPENAI_SDK, "--target"];
+        assert!(Command::new("python3").args(install).arg(&packages).status().unwrap().success());
     }
     let run = Command::new("python3")
         .arg(paths::repository().join("tests/sdk/openai_conformance.py"))
@@ -61,17 +44,10 @@ fn the_official_sdk_works_unchanged() {
 #[test]
 fn a_voice_that_is_patched_speaks_in_the_next_answer_of_the_same_pods() {
     let namespace = Namespace::new("voices");
-    namespace
-        .with_local_model()
-        .crucible("demo", "local", "  synthesis: {maxTokensPerVoice: 24}")
-        .unwrap();
+    namespace.with_local_model().crucible("demo", "local", "  synthesis: {maxTokensPerVoice: 24}").unwrap();
     namespace.wait_until_ready("demo");
     let (_forward, client) = connect(&namespace);
-    let pods = || {
-        namespace
-            .kubectl(&["get", "pods", "-o", "jsonpath={.items[*].metadata.uid}"])
-            .unwrap()
-    };
+    let pods = || namespace.kubectl(&["get", "pods", "-o", "jsonpath={.items[*].metadata.uid}"]).unwrap();
     let restarts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
     let pods_before = pods();
 
@@ -79,20 +55,10 @@ fn a_voice_that_is_patched_speaks_in_the_next_answer_of_the_same_pods() {
         "voices": [{"name": "poet", "temperaturePercent": 50, "prompt": "You answer in verse."}],
         "defaultVoices": ["poet"],
     }}});
-    namespace
-        .kubectl(&[
-            "patch",
-            "codecrucible",
-            "demo",
-            "--type=merge",
-            "-p",
-            &patch.to_string(),
-        ])
-        .unwrap();
+    namespace.kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &patch.to_string()]).unwrap();
     eventually("the poet speaks", || {
-        let answer = client
-            .post_json("/v1/synthesis", &json!({"task": "Write a Python function f()."}))
-            .unwrap();
+        let answer =
+            client.post_json("/v1/synthesis", &json!({"task": "Write a Python function f()."})).unwrap();
         answer["candidates"][0]["voice"] == "poet"
     });
     assert_eq!(pods(), pods_before);
@@ -104,10 +70,7 @@ fn a_voice_that_is_patched_speaks_in_the_next_answer_of_the_same_pods() {
 #[test]
 fn a_streamed_synthesis_shows_the_voices_before_its_end_and_scores_that_add_up() {
     let namespace = Namespace::new("synthesis");
-    namespace
-        .with_local_model()
-        .crucible("demo", "local", "  synthesis: {maxTokensPerVoice: 64}")
-        .unwrap();
+    namespace.with_local_model().crucible("demo", "local", "  synthesis: {maxTokensPerVoice: 64}").unwrap();
     namespace.wait_until_ready("demo");
     let (_forward, client) = connect(&namespace);
 
@@ -120,19 +83,9 @@ fn a_streamed_synthesis_shows_the_voices_before_its_end_and_scores_that_add_up()
             true
         })
         .unwrap();
-    let types: Vec<&str> = events
-        .iter()
-        .map(|event| event["type"].as_str().unwrap())
-        .collect();
+    let types: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
     let count = |wanted: &str| types.iter().filter(|type_| **type_ == wanted).count();
-    assert_eq!(
-        (
-            count("voice.started"),
-            count("voice.finished"),
-            count("synthesis.finished")
-        ),
-        (2, 2, 1)
-    );
+    assert_eq!((count("voice.started"), count("voice.finished"), count("synthesis.finished")), (2, 2, 1));
     assert!(count("voice.delta") > 2);
     assert_eq!(types.last(), Some(&"synthesis.finished"));
 
@@ -142,18 +95,11 @@ fn a_streamed_synthesis_shows_the_voices_before_its_end_and_scores_that_add_up()
         let parts = score["parts"].as_array().unwrap();
         let sum: u64 = parts.iter().map(|part| part["points"].as_u64().unwrap()).sum();
         assert_eq!(score["total"].as_u64(), Some(sum), "{candidate}");
-        assert_eq!(
-            parts.iter().map(|part| part["of"].as_u64().unwrap()).sum::<u64>(),
-            100
-        );
+        assert_eq!(parts.iter().map(|part| part["of"].as_u64().unwrap()).sum::<u64>(), 100);
     }
     let winner = synthesis["winner"].as_str().unwrap();
     let candidates = synthesis["candidates"].as_array().unwrap();
-    let best = candidates
-        .iter()
-        .map(|candidate| candidate["score"]["total"].as_u64())
-        .max()
-        .unwrap();
+    let best = candidates.iter().map(|candidate| candidate["score"]["total"].as_u64()).max().unwrap();
     assert!(
         candidates
             .iter()
@@ -164,20 +110,11 @@ fn a_streamed_synthesis_shows_the_voices_before_its_end_and_scores_that_add_up()
 #[test]
 fn kubectl_shows_waits_describes_and_deletes() {
     let namespace = Namespace::new("lifecycle");
-    namespace
-        .with_remote_backend()
-        .crucible("demo", "remote", "")
-        .unwrap();
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
     namespace.wait_until_ready("demo");
 
     let table = namespace.kubectl(&["get", "codecrucible", "-o", "wide"]).unwrap();
-    for cell in [
-        "READY",
-        "True",
-        "1-",
-        "http://demo.lifecycle.svc:8080",
-        "codecrucible.dev/workload:dev",
-    ] {
+    for cell in ["READY", "True", "1-", "http://demo.lifecycle.svc:8080", "codecrucible.dev/workload:dev"] {
         assert!(table.contains(cell), "{cell} in {table}");
     }
     eventually("Events tell the story", || {
@@ -190,26 +127,18 @@ fn kubectl_shows_waits_describes_and_deletes() {
         "deployments,pods,services,configmaps,secrets,serviceaccounts,networkpolicies,poddisruptionbudgets";
     let label = "app.kubernetes.io/instance=demo";
     eventually("no child is left", || {
-        namespace
-            .kubectl(&["get", kinds, "-l", label, "-o", "name"])
-            .unwrap()
-            .is_empty()
+        namespace.kubectl(&["get", kinds, "-l", label, "-o", "name"]).unwrap().is_empty()
     });
 }
 
 #[test]
 fn the_operator_writes_nothing_while_it_is_paused() {
     let namespace = Namespace::new("paused");
-    namespace
-        .with_remote_backend()
-        .crucible("demo", "remote", "  maintenance: {paused: true}")
-        .unwrap();
+    namespace.with_remote_backend().crucible("demo", "remote", "  maintenance: {paused: true}").unwrap();
     namespace.wait_for("demo", "Progressing", "False/Paused");
     assert!(namespace.get("deployment/demo").is_none());
 
     let resume = json!({"spec": {"maintenance": {"paused": false}}}).to_string();
-    namespace
-        .kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &resume])
-        .unwrap();
+    namespace.kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &resume]).unwrap();
     namespace.wait_until_ready("demo");
 }

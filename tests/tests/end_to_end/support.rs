@@ -32,9 +32,7 @@ impl<'a> Namespace<'a> {
         namespace.remove(true);
         let labels = "labels: {pod-security.kubernetes.io/enforce: restricted}";
         cluster
-            .apply(&format!(
-                "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, {labels}}}}}"
-            ))
+            .apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, {labels}}}}}"))
             .unwrap();
         namespace
     }
@@ -50,20 +48,10 @@ impl<'a> Namespace<'a> {
 
     /// Runs kubectl in the namespace; gives what it printed, or what it complained about.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = self
-            .cluster
-            .kubectl()
-            .unwrap()
-            .args(["-n", self.name])
-            .args(arguments)
-            .output()
-            .unwrap();
+        let output =
+            self.cluster.kubectl().unwrap().args(["-n", self.name]).args(arguments).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        if output.status.success() {
-            Ok(text(output.stdout))
-        } else {
-            Err(text(output.stderr))
-        }
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 
     /// Reads an object, if it exists.
@@ -77,13 +65,8 @@ impl<'a> Namespace<'a> {
         let folder = std::env::temp_dir();
         let file = folder.join(format!("codecrucible-{}-{}.yaml", self.name, std::process::id()));
         std::fs::write(&file, yaml).unwrap();
-        let applied = self.kubectl(&[
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            "-f",
-            file.to_str().unwrap(),
-        ]);
+        let applied =
+            self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", file.to_str().unwrap()]);
         std::fs::remove_file(&file).unwrap();
         applied.map(|_| ())
     }
@@ -158,24 +141,17 @@ spec:
     /// A condition as `Status/Reason`, and its message.
     pub fn condition(&self, crucible: &str, type_: &str) -> (String, String) {
         let object = self.get(&format!("codecrucible/{crucible}")).unwrap_or_default();
-        let conditions = object["status"]["conditions"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let found = conditions
-            .into_iter()
-            .find(|condition| condition["type"] == type_)
-            .unwrap_or_default();
+        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.into_iter().find(|condition| condition["type"] == type_).unwrap_or_default();
         let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
         (format!("{}/{}", text("status"), text("reason")), text("message"))
     }
 
     /// Waits until a condition has a status and reason, and gives its message.
     pub fn wait_for(&self, crucible: &str, type_: &str, state: &str) -> String {
-        eventually(
-            &format!("{crucible} in {} has {type_}={state}", self.name),
-            || self.condition(crucible, type_).0 == state,
-        );
+        eventually(&format!("{crucible} in {} has {type_}={state}", self.name), || {
+            self.condition(crucible, type_).0 == state
+        });
         self.condition(crucible, type_).1
     }
 
@@ -184,11 +160,7 @@ spec:
         let target = format!("codecrucible/{crucible}");
         let waited = self.kubectl(&["wait", "--for=condition=Ready", "--timeout=120s", &target]);
         if waited.is_err() {
-            panic!(
-                "{waited:?}\n{}",
-                self.kubectl(&["describe", "codecrucible,pods"])
-                    .unwrap_or_default()
-            );
+            panic!("{waited:?}\n{}", self.kubectl(&["describe", "codecrucible,pods"]).unwrap_or_default());
         }
     }
 }

@@ -75,17 +75,9 @@ impl Bundle {
             Some(previous) => previous.counter.saturating_add(1),
             None => 1,
         };
-        let bundle = Self {
-            revision: Revision { counter, hash_prefix },
-            hash,
-            policy,
-        };
+        let bundle = Self { revision: Revision { counter, hash_prefix }, hash, policy };
         let bytes = bundle.to_json().len();
-        if bytes > MAX_BUNDLE_BYTES {
-            Err(BundleError::TooLarge { bytes })
-        } else {
-            Ok(bundle)
-        }
+        if bytes > MAX_BUNDLE_BYTES { Err(BundleError::TooLarge { bytes }) } else { Ok(bundle) }
     }
 
     /// Reads a document; everything that [`Bundle::compile`] promises is checked again.
@@ -95,9 +87,7 @@ impl Bundle {
         }
         let header: Header = serde_json::from_slice(bytes).map_err(syntax)?;
         if header.format != FORMAT {
-            return Err(BundleError::UnknownFormat {
-                found: header.format.chars().take(64).collect(),
-            });
+            return Err(BundleError::UnknownFormat { found: header.format.chars().take(64).collect() });
         }
         let document: Document = serde_json::from_slice(bytes).map_err(syntax)?;
         let revision: Revision = document
@@ -106,18 +96,11 @@ impl Bundle {
             .map_err(|()| BundleError::Syntax("revision: not of the form N-HASH".into()))?;
         let hash = hash_of(&document.policy);
         if hash[..REVISION_HASH_DIGITS] != revision.hash_prefix {
-            return Err(BundleError::HashMismatch {
-                revision: revision.to_string(),
-                actual: hash,
-            });
+            return Err(BundleError::HashMismatch { revision: revision.to_string(), actual: hash });
         }
         let policy: Policy = serde_json::from_value(document.policy).map_err(syntax)?;
         policy.validate()?;
-        Ok(Self {
-            revision,
-            hash,
-            policy,
-        })
+        Ok(Self { revision, hash, policy })
     }
 
     /// The document as it is written.
@@ -155,16 +138,11 @@ impl FromStr for Revision {
     fn from_str(text: &str) -> Result<Self, ()> {
         let (counter, hash_prefix) = text.split_once('-').ok_or(())?;
         let is_hash = hash_prefix.len() == REVISION_HASH_DIGITS
-            && hash_prefix
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+            && hash_prefix.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if !is_hash {
             return Err(());
         }
-        Ok(Self {
-            counter: counter.parse().map_err(|_| ())?,
-            hash_prefix: hash_prefix.to_owned(),
-        })
+        Ok(Self { counter: counter.parse().map_err(|_| ())?, hash_prefix: hash_prefix.to_owned() })
     }
 }
 
@@ -188,10 +166,7 @@ fn to_value(policy: &Policy) -> Result<Value, BundleError> {
 }
 
 fn hash_of(policy: &Value) -> String {
-    Sha256::digest(canonical(policy))
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(canonical(policy)).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the signature that map_err wants")]
@@ -231,10 +206,7 @@ mod tests {
         let json = sample().to_json();
         for length in 0..json.len() {
             let refused = Bundle::parse(&json.as_bytes()[..length]);
-            assert!(
-                matches!(refused, Err(BundleError::Syntax(_))),
-                "length {length}: {refused:?}"
-            );
+            assert!(matches!(refused, Err(BundleError::Syntax(_))), "length {length}: {refused:?}");
         }
     }
 
@@ -242,35 +214,20 @@ mod tests {
     fn an_unknown_format_is_named() {
         let json = sample().to_json().replace("bundle.v1", "bundle.v9");
         let error = Bundle::parse(json.as_bytes()).unwrap_err();
-        assert_eq!(
-            error,
-            BundleError::UnknownFormat {
-                found: "codecrucible.dev/bundle.v9".into()
-            }
-        );
+        assert_eq!(error, BundleError::UnknownFormat { found: "codecrucible.dev/bundle.v9".into() });
     }
 
     #[test]
     fn an_oversized_bundle_is_refused_with_the_limit() {
         let error = Bundle::parse(&vec![b' '; MAX_BUNDLE_BYTES + 1]).unwrap_err();
-        assert_eq!(
-            error,
-            BundleError::TooLarge {
-                bytes: MAX_BUNDLE_BYTES + 1
-            }
-        );
+        assert_eq!(error, BundleError::TooLarge { bytes: MAX_BUNDLE_BYTES + 1 });
         assert!(error.to_string().contains("921600 bytes"));
     }
 
     #[test]
     fn content_that_its_revision_does_not_name_is_refused() {
-        let json = sample()
-            .to_json()
-            .replace("\"accessTokenSeconds\":900", "\"accessTokenSeconds\":901");
-        assert!(matches!(
-            Bundle::parse(json.as_bytes()),
-            Err(BundleError::HashMismatch { .. })
-        ));
+        let json = sample().to_json().replace("\"accessTokenSeconds\":900", "\"accessTokenSeconds\":901");
+        assert!(matches!(Bundle::parse(json.as_bytes()), Err(BundleError::HashMismatch { .. })));
     }
 
     #[test]
@@ -285,14 +242,7 @@ mod tests {
 
     #[test]
     fn revisions_of_another_form_are_refused() {
-        for text in [
-            "",
-            "1",
-            "x-0123456789ab",
-            "1-0123",
-            "1-0123456789AB",
-            "-1-0123456789ab",
-        ] {
+        for text in ["", "1", "x-0123456789ab", "1-0123", "1-0123456789AB", "-1-0123456789ab"] {
             assert!(text.parse::<Revision>().is_err(), "{text}");
         }
     }

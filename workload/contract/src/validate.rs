@@ -40,11 +40,9 @@ impl Policy {
     /// Checks every rule; the first one broken is reported.
     pub fn validate(&self) -> Checked {
         let seconds = self.identity.access_token_seconds;
-        check(
-            ACCESS_TOKEN_SECONDS.contains(&seconds),
-            "identity.accessTokenSeconds",
-            || format!("{seconds} is outside 60 to 86400 seconds"),
-        )?;
+        check(ACCESS_TOKEN_SECONDS.contains(&seconds), "identity.accessTokenSeconds", || {
+            format!("{seconds} is outside 60 to 86400 seconds")
+        })?;
         name("identity.issuer", &self.identity.issuer)?;
         name("identity.audience", &self.identity.audience)?;
         backends(&self.backends)?;
@@ -75,10 +73,7 @@ fn backends(backends: &[Backend]) -> Checked {
             name(&format!("{path}.name"), &model.name)?;
             name(&format!("{path}.alias"), model.public_name())?;
             check(models.insert(model.public_name()), &path, || {
-                format!(
-                    "the model {:?} is already served by an earlier entry",
-                    model.public_name()
-                )
+                format!("the model {:?} is already served by an earlier entry", model.public_name())
             })?;
         }
     }
@@ -88,10 +83,7 @@ fn backends(backends: &[Backend]) -> Checked {
 fn kind(path: &str, kind: &BackendKind) -> Checked {
     match kind {
         BackendKind::Remote(remote) => {
-            let host = remote
-                .url
-                .strip_prefix("http://")
-                .or_else(|| remote.url.strip_prefix("https://"));
+            let host = remote.url.strip_prefix("http://").or_else(|| remote.url.strip_prefix("https://"));
             let is_url = host.is_some_and(|rest| {
                 !rest.is_empty()
                     && !rest.starts_with('/')
@@ -102,16 +94,11 @@ fn kind(path: &str, kind: &BackendKind) -> Checked {
             })
         }
         BackendKind::Embedded(embedded) => {
-            check(
-                embedded.path.starts_with('/'),
-                &format!("{path}.kind.embedded.path"),
-                || format!("{:?} is not absolute", embedded.path),
-            )?;
+            check(embedded.path.starts_with('/'), &format!("{path}.kind.embedded.path"), || {
+                format!("{:?} is not absolute", embedded.path)
+            })?;
             let is_hash = embedded.sha256.len() == 64
-                && embedded
-                    .sha256
-                    .bytes()
-                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+                && embedded.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
             check(is_hash, &format!("{path}.kind.embedded.sha256"), || {
                 "is not 64 lower-case hexadecimal digits".into()
             })
@@ -120,12 +107,7 @@ fn kind(path: &str, kind: &BackendKind) -> Checked {
 }
 
 fn timeouts(path: &str, timeouts: &Timeouts) -> Checked {
-    let Timeouts {
-        connect_ms,
-        first_byte_ms,
-        idle_ms,
-        total_ms,
-    } = *timeouts;
+    let Timeouts { connect_ms, first_byte_ms, idle_ms, total_ms } = *timeouts;
     let phases = [
         ("connectMs", connect_ms),
         ("firstByteMs", first_byte_ms),
@@ -133,11 +115,9 @@ fn timeouts(path: &str, timeouts: &Timeouts) -> Checked {
         ("totalMs", total_ms),
     ];
     for (field, value) in phases {
-        check(
-            (1..=MAX_TIMEOUT_MS).contains(&value),
-            &format!("{path}.timeouts.{field}"),
-            || format!("{value} is outside 1 to {MAX_TIMEOUT_MS} milliseconds"),
-        )?;
+        check((1..=MAX_TIMEOUT_MS).contains(&value), &format!("{path}.timeouts.{field}"), || {
+            format!("{value} is outside 1 to {MAX_TIMEOUT_MS} milliseconds")
+        })?;
     }
     Ok(())
 }
@@ -152,48 +132,25 @@ impl Synthesis {
             check(names.insert(voice.name.as_str()), &format!("{path}.name"), || {
                 format!("{:?} occurs twice", voice.name)
             })?;
-            check(
-                voice.prompt.len() <= MAX_PROMPT_BYTES,
-                &format!("{path}.prompt"),
-                || {
-                    format!(
-                        "has {} bytes, more than {MAX_PROMPT_BYTES} bytes",
-                        voice.prompt.len()
-                    )
-                },
-            )?;
+            check(voice.prompt.len() <= MAX_PROMPT_BYTES, &format!("{path}.prompt"), || {
+                format!("has {} bytes, more than {MAX_PROMPT_BYTES} bytes", voice.prompt.len())
+            })?;
             check(
                 voice.temperature_percent <= MAX_TEMPERATURE_PERCENT,
                 &format!("{path}.temperaturePercent"),
-                || {
-                    format!(
-                        "{} is more than {MAX_TEMPERATURE_PERCENT}",
-                        voice.temperature_percent
-                    )
-                },
+                || format!("{} is more than {MAX_TEMPERATURE_PERCENT}", voice.temperature_percent),
             )?;
         }
-        count(
-            "synthesis.defaultVoices",
-            self.default_voices.len(),
-            MAX_VOICES_PER_REQUEST,
-        )?;
+        count("synthesis.defaultVoices", self.default_voices.len(), MAX_VOICES_PER_REQUEST)?;
         for (index, voice) in self.default_voices.iter().enumerate() {
-            check(
-                names.contains(voice.as_str()),
-                &format!("synthesis.defaultVoices[{index}]"),
-                || format!("there is no voice {voice:?}"),
-            )?;
+            check(names.contains(voice.as_str()), &format!("synthesis.defaultVoices[{index}]"), || {
+                format!("there is no voice {voice:?}")
+            })?;
         }
         check(
             (1..=MAX_TOKENS_PER_VOICE).contains(&self.max_tokens_per_voice),
             "synthesis.maxTokensPerVoice",
-            || {
-                format!(
-                    "{} is outside 1 to {MAX_TOKENS_PER_VOICE}",
-                    self.max_tokens_per_voice
-                )
-            },
+            || format!("{} is outside 1 to {MAX_TOKENS_PER_VOICE}", self.max_tokens_per_voice),
         )
     }
 }
@@ -202,26 +159,15 @@ fn name(path: &str, name: &str) -> Checked {
     check(!name.is_empty() && name.len() <= MAX_NAME_BYTES, path, || {
         format!("has {} bytes, outside 1 to {MAX_NAME_BYTES} bytes", name.len())
     })?;
-    check(!name.chars().any(char::is_control), path, || {
-        "has a control character".into()
-    })
+    check(!name.chars().any(char::is_control), path, || "has a control character".into())
 }
 
 fn count(path: &str, count: usize, limit: usize) -> Checked {
-    check((1..=limit).contains(&count), path, || {
-        format!("has {count} entries, outside 1 to {limit}")
-    })
+    check((1..=limit).contains(&count), path, || format!("has {count} entries, outside 1 to {limit}"))
 }
 
 fn check(holds: bool, path: &str, problem: impl FnOnce() -> String) -> Checked {
-    if holds {
-        Ok(())
-    } else {
-        Err(Invalid {
-            path: path.to_owned(),
-            problem: problem(),
-        })
-    }
+    if holds { Ok(()) } else { Err(Invalid { path: path.to_owned(), problem: problem() }) }
 }
 
 #[cfg(test)]
@@ -236,25 +182,12 @@ pub(crate) mod tests {
                 audience: "demo".into(),
                 access_token_seconds: 900,
             },
-            observability: Observability {
-                log_level: LogLevel::Info,
-            },
+            observability: Observability { log_level: LogLevel::Info },
             backends: vec![Backend {
                 name: "local".into(),
-                kind: BackendKind::Remote(Remote {
-                    url: "http://localhost:1".into(),
-                    has_credential: false,
-                }),
-                models: vec![Model {
-                    name: "m".into(),
-                    alias: None,
-                }],
-                timeouts: Timeouts {
-                    connect_ms: 1,
-                    first_byte_ms: 1,
-                    idle_ms: 1,
-                    total_ms: 1,
-                },
+                kind: BackendKind::Remote(Remote { url: "http://localhost:1".into(), has_credential: false }),
+                models: vec![Model { name: "m".into(), alias: None }],
+                timeouts: Timeouts { connect_ms: 1, first_byte_ms: 1, idle_ms: 1, total_ms: 1 },
             }],
             synthesis: Synthesis {
                 voices: voices::built_in(),
@@ -278,34 +211,19 @@ pub(crate) mod tests {
 
     #[test]
     fn every_broken_rule_is_reported_at_its_path() {
-        assert_eq!(
-            path_of(|p| p.identity.access_token_seconds = 59),
-            "identity.accessTokenSeconds"
-        );
+        assert_eq!(path_of(|p| p.identity.access_token_seconds = 59), "identity.accessTokenSeconds");
         assert_eq!(path_of(|p| p.identity.issuer = String::new()), "identity.issuer");
         assert_eq!(path_of(|p| p.backends.clear()), "backends");
-        assert_eq!(
-            path_of(|p| p.backends.push(p.backends[0].clone())),
-            "backends[1].name"
-        );
-        assert_eq!(
-            path_of(|p| p.backends[0].name = "../x".into()),
-            "backends[0].name"
-        );
+        assert_eq!(path_of(|p| p.backends.push(p.backends[0].clone())), "backends[1].name");
+        assert_eq!(path_of(|p| p.backends[0].name = "../x".into()), "backends[0].name");
         assert_eq!(path_of(|p| p.backends[0].models.clear()), "backends[0].models");
-        assert_eq!(
-            path_of(|p| p.backends[0].timeouts.idle_ms = 0),
-            "backends[0].timeouts.idleMs"
-        );
+        assert_eq!(path_of(|p| p.backends[0].timeouts.idle_ms = 0), "backends[0].timeouts.idleMs");
         assert_eq!(path_of(|p| p.synthesis.voices.clear()), "synthesis.voices");
         assert_eq!(
             path_of(|p| p.synthesis.default_voices.push("nobody".into())),
             "synthesis.defaultVoices[3]"
         );
-        assert_eq!(
-            path_of(|p| p.synthesis.max_tokens_per_voice = 0),
-            "synthesis.maxTokensPerVoice"
-        );
+        assert_eq!(path_of(|p| p.synthesis.max_tokens_per_voice = 0), "synthesis.maxTokensPerVoice");
         assert_eq!(
             path_of(|p| p.synthesis.voices[2].temperature_percent = 201),
             "synthesis.voices[2].temperaturePercent"
@@ -333,31 +251,18 @@ pub(crate) mod tests {
             "http://h?q=1",
             "file:///etc",
         ] {
-            let remote = BackendKind::Remote(Remote {
-                url: url.into(),
-                has_credential: false,
-            });
-            assert_eq!(
-                path_of(|p| p.backends[0].kind = remote),
-                "backends[0].kind.remote.url",
-                "{url}"
-            );
+            let remote = BackendKind::Remote(Remote { url: url.into(), has_credential: false });
+            assert_eq!(path_of(|p| p.backends[0].kind = remote), "backends[0].kind.remote.url", "{url}");
         }
     }
 
     #[test]
     fn a_model_file_needs_an_absolute_path_and_a_whole_hash() {
         let file = |path: &str, sha256: &str| {
-            BackendKind::Embedded(Embedded {
-                path: path.into(),
-                sha256: sha256.into(),
-            })
+            BackendKind::Embedded(Embedded { path: path.into(), sha256: sha256.into() })
         };
         let hash = "0".repeat(64);
-        assert_eq!(
-            path_of(|p| p.backends[0].kind = file("m.gguf", &hash)),
-            "backends[0].kind.embedded.path"
-        );
+        assert_eq!(path_of(|p| p.backends[0].kind = file("m.gguf", &hash)), "backends[0].kind.embedded.path");
         assert_eq!(
             path_of(|p| p.backends[0].kind = file("/m.gguf", "00")),
             "backends[0].kind.embedded.sha256"

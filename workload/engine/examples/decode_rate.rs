@@ -10,25 +10,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = arguments.next().ok_or("usage: decode_rate FILE SHA256")?;
     let sha256 = arguments.next().ok_or("usage: decode_rate FILE SHA256")?;
     let start = Instant::now();
-    let engine = Engine::load(&EngineConfig {
-        path: path.into(),
-        sha256,
-        queue_capacity: 1,
-    })?;
+    let engine = Engine::load(&EngineConfig { path: path.into(), sha256, queue_capacity: 1 })?;
     println!("loaded in {:.2} s", start.elapsed().as_secs_f64());
     let content = "Write a Python function that sorts a list of numbers with merge sort. Explain each step.";
-    let messages = vec![Turn {
-        role: Role::User,
-        content: content.into(),
-    }];
-    let generation = Generation {
-        messages,
-        max_tokens: 128,
-        temperature: 0.0,
-        top_p: 1.0,
-        seed: 0,
-        stop: Vec::new(),
-    };
+    let messages = vec![Turn { role: Role::User, content: content.into() }];
+    let generation =
+        Generation { messages, max_tokens: 128, temperature: 0.0, top_p: 1.0, seed: 0, stop: Vec::new() };
     let start = Instant::now();
     let mut events = engine.submit(generation)?;
     let mut first = None;

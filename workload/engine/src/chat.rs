@@ -46,13 +46,7 @@ pub(crate) fn prompt(turns: &[Turn]) -> Vec<Part<'_>> {
             Role::User => "user\n",
             Role::Assistant => "assistant\n",
         };
-        parts.extend([
-            Part::Start,
-            Part::Text(role),
-            Part::Text(&turn.content),
-            Part::End,
-            Part::Text("\n"),
-        ]);
+        parts.extend([Part::Start, Part::Text(role), Part::Text(&turn.content), Part::End, Part::Text("\n")]);
     }
     parts.extend([Part::Start, Part::Text("assistant\n")]);
     parts
@@ -65,21 +59,12 @@ mod tests {
     #[test]
     fn a_system_message_replaces_the_usual_one() {
         let turns = [
-            Turn {
-                role: Role::System,
-                content: "S".into(),
-            },
-            Turn {
-                role: Role::User,
-                content: "U".into(),
-            },
+            Turn { role: Role::System, content: "S".into() },
+            Turn { role: Role::User, content: "U".into() },
         ];
         let parts = prompt(&turns);
         assert_eq!(parts[..3], [Part::Start, Part::Text("system\n"), Part::Text("S")]);
         assert_eq!(parts.iter().filter(|part| **part == Part::Start).count(), 3);
-        assert_eq!(
-            prompt(&turns[1..])[1],
-            Part::Text("system\nYou are a helpful assistant.")
-        );
+        assert_eq!(prompt(&turns[1..])[1], Part::Text("system\nYou are a helpful assistant."));
     }
 }

@@ -48,11 +48,7 @@ impl Engine {
             .name("model-worker".into())
             .spawn(worker)
             .map_err(|error| LoadError::Worker(error.to_string()))?;
-        Ok(Self {
-            tokenizer,
-            context_tokens,
-            queue,
-        })
+        Ok(Self { tokenizer, context_tokens, queue })
     }
 
     /// Queues a request. Never blocks. Dropping the receiver cancels the work.

@@ -17,20 +17,15 @@ pub(crate) struct Gguf {
 
 impl Gguf {
     pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
-        let file = File::open(path).map_err(|error| LoadError::Unreadable {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let file = File::open(path)
+            .map_err(|error| LoadError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
         let mut reader = BufReader::new(file);
         let content = Content::read(&mut reader)?;
         Ok(Self { content, reader })
     }
 
     fn value(&self, key: &str) -> Result<&Value, LoadError> {
-        self.content
-            .metadata
-            .get(key)
-            .ok_or_else(|| LoadError::Malformed(format!("it has no {key}")))
+        self.content.metadata.get(key).ok_or_else(|| LoadError::Malformed(format!("it has no {key}")))
     }
 
     pub(crate) fn text(&self, key: &str) -> Result<&str, LoadError> {
@@ -47,10 +42,7 @@ impl Gguf {
 
     pub(crate) fn texts(&self, key: &str) -> Result<Vec<String>, LoadError> {
         let values = self.value(key)?.to_vec()?;
-        values
-            .iter()
-            .map(|value| Ok(value.to_string()?.clone()))
-            .collect()
+        values.iter().map(|value| Ok(value.to_string()?.clone())).collect()
     }
 
     pub(crate) fn has_tensor(&self, name: &str) -> bool {
@@ -71,10 +63,7 @@ impl Gguf {
     /// much less time.
     pub(crate) fn matrix(&mut self, name: &str) -> Result<QMatMul, LoadError> {
         let stored = self.quantized(name)?;
-        let is_slow = matches!(
-            stored.dtype(),
-            GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1
-        );
+        let is_slow = matches!(stored.dtype(), GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1);
         let matrix = if is_slow {
             QTensor::quantize(&stored.dequantize(&Device::Cpu)?, GgmlDType::Q8_0)?
         } else {

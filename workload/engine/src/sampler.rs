@@ -12,11 +12,7 @@ pub(crate) struct Sampler {
 
 impl Sampler {
     pub(crate) fn new(temperature: f64, top_p: f64, seed: u64) -> Self {
-        Self {
-            temperature,
-            top_p,
-            random: Random(seed),
-        }
+        Self { temperature, top_p, random: Random(seed) }
     }
 
     /// The next token; at temperature zero always the likeliest.

@@ -15,10 +15,7 @@ pub(crate) struct Passed {
 
 impl StopWatch {
     pub(crate) fn new(stops: Vec<String>) -> Self {
-        Self {
-            stops: stops.into_iter().filter(|stop| !stop.is_empty()).collect(),
-            held: String::new(),
-        }
+        Self { stops: stops.into_iter().filter(|stop| !stop.is_empty()).collect(), held: String::new() }
     }
 
     /// Takes more text; what could be the beginning of a stop text is held back.
@@ -27,22 +24,11 @@ impl StopWatch {
         let first = self.stops.iter().filter_map(|stop| self.held.find(stop)).min();
         if let Some(position) = first {
             self.held.truncate(position);
-            return Passed {
-                text: std::mem::take(&mut self.held),
-                stopped: true,
-            };
+            return Passed { text: std::mem::take(&mut self.held), stopped: true };
         }
-        let keep = self
-            .stops
-            .iter()
-            .map(|stop| overlap(&self.held, stop))
-            .max()
-            .unwrap_or(0);
+        let keep = self.stops.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
         let rest = self.held.split_off(self.held.len() - keep);
-        Passed {
-            text: std::mem::replace(&mut self.held, rest),
-            stopped: false,
-        }
+        Passed { text: std::mem::replace(&mut self.held, rest), stopped: false }
     }
 
     /// What was held back, once the answer ended otherwise.
@@ -53,13 +39,8 @@ impl StopWatch {
 
 /// Length of the longest end of `text` that is a beginning of `stop`, but not all of it.
 fn overlap(text: &str, stop: &str) -> usize {
-    let lengths = (1..stop.len())
-        .rev()
-        .filter(|&length| stop.is_char_boundary(length));
-    lengths
-        .into_iter()
-        .find(|&length| text.ends_with(&stop[..length]))
-        .unwrap_or(0)
+    let lengths = (1..stop.len()).rev().filter(|&length| stop.is_char_boundary(length));
+    lengths.into_iter().find(|&length| text.ends_with(&stop[..length])).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -81,12 +62,7 @@ mod tests {
 
     #[test]
     fn a_stop_text_ends_the_answer_however_it_is_cut() {
-        for pieces in [
-            &["a END b"][..],
-            &["a E", "ND b"],
-            &["a ", "E", "N", "D"],
-            &["a ", "END"],
-        ] {
+        for pieces in [&["a END b"][..], &["a E", "ND b"], &["a ", "E", "N", "D"], &["a ", "END"]] {
             assert_eq!(run(&["END"], pieces), ("a ".into(), true), "{pieces:?}");
         }
     }
@@ -106,10 +82,7 @@ mod tests {
     fn without_stop_texts_everything_passes_at_once() {
         assert_eq!(
             StopWatch::new(vec![String::new()]).push("x"),
-            Passed {
-                text: "x".into(),
-                stopped: false
-            }
+            Passed { text: "x".into(), stopped: false }
         );
     }
 }

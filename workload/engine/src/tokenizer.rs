@@ -33,24 +33,12 @@ impl Tokenizer {
         inner.set_encode_special_tokens(true);
         let names = gguf.texts("tokenizer.ggml.tokens")?;
         let id = |name: &str| {
-            let found = names
-                .iter()
-                .position(|known| known == name)
-                .and_then(|id| u32::try_from(id).ok());
+            let found = names.iter().position(|known| known == name).and_then(|id| u32::try_from(id).ok());
             found.ok_or_else(|| LoadError::Malformed(format!("its vocabulary has no {name}")))
         };
         let mut ends: HashSet<u32> = END_TOKENS.iter().filter_map(|name| id(name).ok()).collect();
-        ends.extend(
-            gguf.count("tokenizer.ggml.eos_token_id")
-                .ok()
-                .and_then(|id| u32::try_from(id).ok()),
-        );
-        Ok(Self {
-            start: id("<|im_start|>")?,
-            end: id("<|im_end|>")?,
-            ends,
-            inner,
-        })
+        ends.extend(gguf.count("tokenizer.ggml.eos_token_id").ok().and_then(|id| u32::try_from(id).ok()));
+        Ok(Self { start: id("<|im_start|>")?, end: id("<|im_end|>")?, ends, inner })
     }
 
     /// The tokens of a conversation and the beginning of its answer.
@@ -63,9 +51,7 @@ impl Tokenizer {
                 Part::Text(text) => {
                     let encoded = self.inner.encode_fast(text, false);
                     tokens.extend(
-                        encoded
-                            .map_err(|error| EngineError::Inference(error.to_string()))?
-                            .get_ids(),
+                        encoded.map_err(|error| EngineError::Inference(error.to_string()))?.get_ids(),
                     );
                 }
             }
@@ -82,9 +68,7 @@ impl Tokenizer {
     pub(crate) fn decoder(&self) -> impl FnMut(u32) -> Result<String, EngineError> + '_ {
         let mut stream = self.inner.decode_stream(true);
         move |token| {
-            let text = stream
-                .step(token)
-                .map_err(|error| EngineError::Inference(error.to_string()))?;
+            let text = stream.step(token).map_err(|error| EngineError::Inference(error.to_string()))?;
             Ok(text.unwrap_or_default())
         }
     }

@@ -11,10 +11,8 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 /// Reads the whole file and compares its hash.
 pub(crate) fn verify(path: &Path, expected: &str) -> Result<(), LoadError> {
-    let unreadable = |error: std::io::Error| LoadError::Unreadable {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
+    let unreadable =
+        |error: std::io::Error| LoadError::Unreadable { path: path.to_owned(), reason: error.to_string() };
     let mut file = File::open(path).map_err(unreadable)?;
     let (mut hash, mut buffer) = (Sha256::new(), vec![0; BUFFER_BYTES]);
     loop {
@@ -27,10 +25,7 @@ pub(crate) fn verify(path: &Path, expected: &str) -> Result<(), LoadError> {
     if actual == expected {
         Ok(())
     } else {
-        Err(LoadError::HashMismatch {
-            expected: expected.to_owned(),
-            actual,
-        })
+        Err(LoadError::HashMismatch { expected: expected.to_owned(), actual })
     }
 }
 

@@ -105,11 +105,7 @@ fn answer(model: &mut Transformer, tokenizer: &Tokenizer, job: &Job) -> Result<F
     let prompt = tokenizer.prompt(&generation.messages)?;
     let limit = model.context_tokens();
     if prompt.len() >= limit {
-        return Err(EngineError::PromptTooLong {
-            tokens: prompt.len(),
-            limit,
-        }
-        .into());
+        return Err(EngineError::PromptTooLong { tokens: prompt.len(), limit }.into());
     }
     let most = generation.max_tokens.min(limit - prompt.len());
     let mut sampler = Sampler::new(generation.temperature, generation.top_p, generation.seed);
@@ -118,11 +114,8 @@ fn answer(model: &mut Transformer, tokenizer: &Tokenizer, job: &Job) -> Result<F
 
     model.reset();
     let mut scores = prefill(model, &prompt, events)?;
-    let mut finish = Finish {
-        reason: FinishReason::Length,
-        prompt_tokens: prompt.len(),
-        completion_tokens: 0,
-    };
+    let mut finish =
+        Finish { reason: FinishReason::Length, prompt_tokens: prompt.len(), completion_tokens: 0 };
     while finish.completion_tokens < most {
         let token = sampler.choose(&scores);
         finish.completion_tokens += 1;
@@ -137,9 +130,7 @@ fn answer(model: &mut Transformer, tokenizer: &Tokenizer, job: &Job) -> Result<F
             return Ok(finish);
         }
         if finish.completion_tokens < most {
-            scores = model
-                .forward(&[token], prompt.len() + finish.completion_tokens - 1)?
-                .to_vec1()?;
+            scores = model.forward(&[token], prompt.len() + finish.completion_tokens - 1)?.to_vec1()?;
         }
     }
     send(events, watch.finish())?;

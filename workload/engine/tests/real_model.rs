@@ -15,10 +15,8 @@ const QWEN: (&str, &str) = (
     "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
     "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
 );
-const SMOLLM: (&str, &str) = (
-    "smollm2-135m-instruct-q4_1.gguf",
-    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-);
+const SMOLLM: (&str, &str) =
+    ("smollm2-135m-instruct-q4_1.gguf", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53");
 
 fn load((file, sha256): (&str, &str), queue_capacity: usize) -> Engine {
     let folder = std::env::var_os("CODECRUCIBLE_MODEL_DIR").map_or_else(
@@ -27,29 +25,14 @@ fn load((file, sha256): (&str, &str), queue_capacity: usize) -> Engine {
     );
     let path = folder.join(file);
     assert!(path.exists(), "{} is missing: run `make model`", path.display());
-    Engine::load(&EngineConfig {
-        path,
-        sha256: sha256.into(),
-        queue_capacity,
-    })
-    .unwrap()
+    Engine::load(&EngineConfig { path, sha256: sha256.into(), queue_capacity }).unwrap()
 }
 
 static SMALL: LazyLock<Engine> = LazyLock::new(|| load(SMOLLM, 16));
 
 fn greedy(question: &str, max_tokens: usize) -> Generation {
-    let messages = vec![Turn {
-        role: Role::User,
-        content: question.into(),
-    }];
-    Generation {
-        messages,
-        max_tokens,
-        temperature: 0.0,
-        top_p: 1.0,
-        seed: 0,
-        stop: Vec::new(),
-    }
+    let messages = vec![Turn { role: Role::User, content: question.into() }];
+    Generation { messages, max_tokens, temperature: 0.0, top_p: 1.0, seed: 0, stop: Vec::new() }
 }
 
 fn read(mut events: Receiver<Event>) -> (String, FinishReason, usize) {
@@ -84,21 +67,8 @@ fn the_coding_model_writes_code() {
 #[test]
 fn greedy_answers_repeat_and_seeds_decide_the_others() {
     let question = "Tell me a story about a fox.";
-    assert_eq!(
-        ask(&SMALL, greedy(question, 12)),
-        ask(&SMALL, greedy(question, 12))
-    );
-    let seeded = |seed| {
-        ask(
-            &SMALL,
-            Generation {
-                temperature: 1.5,
-                seed,
-                ..greedy(question, 12)
-            },
-        )
-        .0
-    };
+    assert_eq!(ask(&SMALL, greedy(question, 12)), ask(&SMALL, greedy(question, 12)));
+    let seeded = |seed| ask(&SMALL, Generation { temperature: 1.5, seed, ..greedy(question, 12) }).0;
     assert_eq!(seeded(1), seeded(1));
     assert_ne!(seeded(1), seeded(2));
 }
@@ -111,10 +81,7 @@ fn the_token_limit_is_kept() {
 
 #[test]
 fn a_stop_text_ends_the_answer_before_itself() {
-    let stop = Generation {
-        stop: vec!["Paris".into()],
-        ..greedy("What is the capital of France?", 60)
-    };
+    let stop = Generation { stop: vec!["Paris".into()], ..greedy("What is the capital of France?", 60) };
     let (text, reason, _) = ask(&SMALL, stop);
     assert!(!text.contains("Paris"), "{text}");
     assert_eq!(reason, FinishReason::Stop);
@@ -123,13 +90,8 @@ fn a_stop_text_ends_the_answer_before_itself() {
 #[test]
 fn marks_that_a_user_writes_are_plain_text() {
     let plain = SMALL.count_prompt_tokens(&greedy("x", 1).messages).unwrap();
-    let marked = SMALL
-        .count_prompt_tokens(&greedy("x<|im_end|>", 1).messages)
-        .unwrap();
-    assert!(
-        marked > plain + 1,
-        "one control token instead of its letters: {plain} {marked}"
-    );
+    let marked = SMALL.count_prompt_tokens(&greedy("x<|im_end|>", 1).messages).unwrap();
+    assert!(marked > plain + 1, "one control token instead of its letters: {plain} {marked}");
 }
 
 #[test]
@@ -146,9 +108,7 @@ fn a_full_queue_is_reported_and_a_client_that_leaves_frees_the_worker() {
     let mut first = engine.submit(greedy("Tell me a very long story.", 4000)).unwrap();
     // The first text shows that the worker is busy with it, so that the next request waits.
     assert!(matches!(first.blocking_recv(), Some(Event::Text(_))));
-    let second = engine
-        .submit(greedy("What is the capital of France?", 60))
-        .unwrap();
+    let second = engine.submit(greedy("What is the capital of France?", 60)).unwrap();
     assert_eq!(engine.submit(greedy("x", 1)).unwrap_err(), SubmitError::QueueFull);
     drop(first);
     assert!(read(second).0.contains("Paris"));
@@ -157,8 +117,6 @@ fn a_full_queue_is_reported_and_a_client_that_leaves_frees_the_worker() {
 #[test]
 fn a_conversation_that_does_not_fit_fails_with_the_limit() {
     let mut events = SMALL.submit(greedy(&"word ".repeat(5000), 1)).unwrap();
-    let Some(Event::Failed(error)) = events.blocking_recv() else {
-        panic!("not refused")
-    };
+    let Some(Event::Failed(error)) = events.blocking_recv() else { panic!("not refused") };
     assert!(error.to_string().contains("4096 tokens"), "{error}");
 }

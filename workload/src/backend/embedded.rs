@@ -36,10 +36,7 @@ impl Engines {
     pub fn backend(&self, embedded: &Embedded) -> EmbeddedBackend {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.retain(|(_, slot)| slot.strong_count() > 0);
-        let known = loaded
-            .iter()
-            .find(|(known, _)| known == embedded)
-            .and_then(|(_, slot)| slot.upgrade());
+        let known = loaded.iter().find(|(known, _)| known == embedded).and_then(|(_, slot)| slot.upgrade());
         // A file that failed is tried again: it may have arrived since.
         if let Some(slot) = known.filter(|slot| !matches!(slot.get(), Some(Err(_)))) {
             return EmbeddedBackend { slot };
@@ -91,9 +88,7 @@ impl EmbeddedBackend {
             Some(Ok(engine)) => engine,
         };
         let generation = generation(request);
-        let tokens = engine
-            .count_prompt_tokens(&generation.messages)
-            .map_err(engine_error)?;
+        let tokens = engine.count_prompt_tokens(&generation.messages).map_err(engine_error)?;
         let limit = engine.context_tokens();
         if tokens >= limit {
             return Err(engine_error(EngineError::PromptTooLong { tokens, limit }));
@@ -107,15 +102,7 @@ impl EmbeddedBackend {
 }
 
 fn generation(request: CompletionRequest) -> Generation {
-    let CompletionRequest {
-        model: _,
-        turns,
-        max_tokens,
-        temperature,
-        top_p,
-        seed,
-        stop,
-    } = request;
+    let CompletionRequest { model: _, turns, max_tokens, temperature, top_p, seed, stop } = request;
     let messages = turns
         .into_iter()
         .map(|turn| engine::Turn {
@@ -133,14 +120,7 @@ fn generation(request: CompletionRequest) -> Generation {
         let _ = aws_lc_rs::rand::fill(&mut bytes);
         u64::from_le_bytes(bytes)
     });
-    Generation {
-        messages,
-        max_tokens,
-        temperature,
-        top_p,
-        seed,
-        stop,
-    }
+    Generation { messages, max_tokens, temperature, top_p, seed, stop }
 }
 
 fn pieces(events: tokio::sync::mpsc::Receiver<Event>) -> Completion {
@@ -161,11 +141,7 @@ fn translate(finish: &engine::Finish) -> Finish {
         engine::FinishReason::Stop => FinishReason::Stop,
         engine::FinishReason::Length => FinishReason::Length,
     };
-    Finish {
-        reason,
-        prompt_tokens: finish.prompt_tokens,
-        completion_tokens: finish.completion_tokens,
-    }
+    Finish { reason, prompt_tokens: finish.prompt_tokens, completion_tokens: finish.completion_tokens }
 }
 
 fn engine_error(error: EngineError) -> BackendError {

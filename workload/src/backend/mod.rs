@@ -49,11 +49,7 @@ impl Backend {
             }
             BackendKind::Embedded(embedded) => Kind::Embedded(engines.backend(embedded)),
         };
-        Ok(Self {
-            name: backend.name.clone(),
-            timeouts: backend.timeouts,
-            kind,
-        })
+        Ok(Self { name: backend.name.clone(), timeouts: backend.timeouts, kind })
     }
 
     /// The name in the policy.

@@ -83,19 +83,14 @@ impl RemoteBackend {
             return Err(refused_or(parts.status, BackendError::Protocol));
         }
         let retry_after = parts.headers.get(RETRY_AFTER).cloned();
-        Ok(Answer::Whole {
-            status: parts.status,
-            retry_after,
-            body: self.whole(body).await?,
-        })
+        Ok(Answer::Whole { status: parts.status, retry_after, body: self.whole(body).await? })
     }
 
     async fn whole(&self, body: Incoming) -> Result<Bytes, BackendError> {
         let whole = Limited::new(body, MAX_ANSWER_BYTES).collect();
         let patience = Duration::from_millis(self.timeouts.total_ms);
-        let collected = tokio::time::timeout(patience, whole)
-            .await
-            .map_err(|_elapsed| BackendError::TimedOut)?;
+        let collected =
+            tokio::time::timeout(patience, whole).await.map_err(|_elapsed| BackendError::TimedOut)?;
         Ok(collected.map_err(|_| BackendError::Cut)?.to_bytes())
     }
 
@@ -105,10 +100,7 @@ impl RemoteBackend {
         *request.uri_mut() = self.chat.clone();
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(
-            ACCEPT,
-            HeaderValue::from_static("application/json, text/event-stream"),
-        );
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
@@ -127,23 +119,13 @@ impl RemoteBackend {
                 let answer: Chunk = serde_json::from_slice(&body).map_err(|_| BackendError::Protocol)?;
                 Ok(futures::stream::iter(answer.pieces_of_whole()?).map(Ok).boxed())
             }
-            Answer::Whole { status, .. } => Err(BackendError::Refused {
-                status: status.as_u16(),
-            }),
+            Answer::Whole { status, .. } => Err(BackendError::Refused { status: status.as_u16() }),
         }
     }
 }
 
 fn request_document(request: &CompletionRequest) -> serde_json::Value {
-    let CompletionRequest {
-        model,
-        turns,
-        max_tokens,
-        temperature,
-        top_p,
-        seed,
-        stop,
-    } = request;
+    let CompletionRequest { model, turns, max_tokens, temperature, top_p, seed, stop } = request;
     let mut document = json!({
         "model": model, "messages": turns, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p,
         "stream": true, "stream_options": {"include_usage": true},
@@ -200,12 +182,7 @@ impl StreamedAnswer {
             if let Some(event) = self.events.pop_front() {
                 return Ok(event);
             }
-            let frame = self
-                .body
-                .frame()
-                .await
-                .ok_or(BackendError::Cut)?
-                .map_err(|_| BackendError::Cut)?;
+            let frame = self.body.frame().await.ok_or(BackendError::Cut)?.map_err(|_| BackendError::Cut)?;
             if let Ok(bytes) = frame.into_data() {
                 self.events.extend(self.reader.read(&bytes)?);
             }
@@ -260,18 +237,10 @@ impl Chunk {
         } else {
             FinishReason::Stop
         };
-        let (prompt_tokens, completion_tokens) = self
-            .usage
-            .map_or((0, 0), |usage| (usage.prompt_tokens, usage.completion_tokens));
+        let (prompt_tokens, completion_tokens) =
+            self.usage.map_or((0, 0), |usage| (usage.prompt_tokens, usage.completion_tokens));
         let text = choice.delta.content.unwrap_or_default();
-        Ok([
-            Piece::Text(text),
-            Piece::Finished(Finish {
-                reason,
-                prompt_tokens,
-                completion_tokens,
-            }),
-        ])
+        Ok([Piece::Text(text), Piece::Finished(Finish { reason, prompt_tokens, completion_tokens })])
     }
 }
 
@@ -298,9 +267,5 @@ fn refused_or(status: StatusCode, otherwise: BackendError) -> BackendError {
 }
 
 fn request_error(error: &hyper_util::client::legacy::Error) -> BackendError {
-    if error.is_connect() {
-        BackendError::Unreachable
-    } else {
-        BackendError::Cut
-    }
+    if error.is_connect() { BackendError::Unreachable } else { BackendError::Cut }
 }

@@ -23,11 +23,7 @@ impl EventReader {
             self.buffer.drain(..consumed);
             events.extend(data);
         }
-        if self.buffer.len() > MAX_EVENT_BYTES {
-            Err(BackendError::Protocol)
-        } else {
-            Ok(events)
-        }
+        if self.buffer.len() > MAX_EVENT_BYTES { Err(BackendError::Protocol) } else { Ok(events) }
     }
 }
 
@@ -65,11 +61,8 @@ mod tests {
     fn events_are_the_same_however_the_bytes_are_cut() {
         for size in 1..STREAM.len() {
             let mut reader = EventReader::default();
-            let events: Vec<String> = STREAM
-                .as_bytes()
-                .chunks(size)
-                .flat_map(|piece| reader.read(piece).unwrap())
-                .collect();
+            let events: Vec<String> =
+                STREAM.as_bytes().chunks(size).flat_map(|piece| reader.read(piece).unwrap()).collect();
             assert_eq!(events, ["{\"a\":1}", "one\ntwo", "é"], "pieces of {size} bytes");
         }
     }
@@ -83,9 +76,6 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_utf8_are_refused() {
-        assert_eq!(
-            EventReader::default().read(b"data: \xff\n\n"),
-            Err(BackendError::Protocol)
-        );
+        assert_eq!(EventReader::default().read(b"data: \xff\n\n"), Err(BackendError::Protocol));
     }
 }

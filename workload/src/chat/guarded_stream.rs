@@ -44,16 +44,7 @@ impl<B> GuardedStream<B> {
         let idle = Duration::from_millis(timeouts.idle_ms);
         let end = now + Duration::from_millis(timeouts.total_ms);
         let timer = Box::pin(tokio::time::sleep_until(end.min(now + idle)));
-        Self {
-            inner,
-            idle,
-            end,
-            last_frame: now,
-            timer,
-            tail: Tail::default(),
-            last_words,
-            finished: false,
-        }
+        Self { inner, idle, end, last_frame: now, timer, tail: Tail::default(), last_words, finished: false }
     }
 
     fn finish(&mut self, trouble: Trouble) -> Option<Result<Frame<Bytes>, std::convert::Infallible>> {
@@ -149,12 +140,7 @@ mod tests {
     use futures::{StreamExt as _, stream};
     use http_body_util::{BodyExt as _, StreamBody};
 
-    const TIMEOUTS: Timeouts = Timeouts {
-        connect_ms: 1,
-        first_byte_ms: 1,
-        idle_ms: 1_000,
-        total_ms: 10_000,
-    };
+    const TIMEOUTS: Timeouts = Timeouts { connect_ms: 1, first_byte_ms: 1, idle_ms: 1_000, total_ms: 10_000 };
 
     fn last_words(trouble: Trouble) -> Bytes {
         Bytes::from(format!("data: {trouble:?}\n\n"))
@@ -183,22 +169,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_that_breaks_gets_last_words_of_its_own() {
-        assert_eq!(
-            passed(vec![data("data: 1\n\n"), Err("reset")]).await,
-            "data: 1\n\ndata: Cut\n\n"
-        );
-        assert_eq!(
-            passed(vec![data("data: {\"a"), Err("reset")]).await,
-            "data: {\"a\n\ndata: Cut\n\n"
-        );
+        assert_eq!(passed(vec![data("data: 1\n\n"), Err("reset")]).await, "data: 1\n\ndata: Cut\n\n");
+        assert_eq!(passed(vec![data("data: {\"a"), Err("reset")]).await, "data: {\"a\n\ndata: Cut\n\n");
     }
 
     #[tokio::test]
     async fn a_stream_that_just_ends_is_not_taken_for_whole() {
-        assert_eq!(
-            passed(vec![data("data: 1\n\n")]).await,
-            "data: 1\n\ndata: Cut\n\n"
-        );
+        assert_eq!(passed(vec![data("data: 1\n\n")]).await, "data: 1\n\ndata: Cut\n\n");
         assert_eq!(passed(vec![]).await, "data: Cut\n\n");
     }
 

@@ -65,10 +65,7 @@ enum OneOrMany {
 /// Reads what the embedded engine honours. The flag says whether a stream is to end with the usage.
 pub fn parse_for_embedded(body: &[u8], model: &str) -> Result<(CompletionRequest, bool), RequestError> {
     let document: Document = serde_json::from_str(checked_text(body)?).map_err(|error| syntax(&error))?;
-    let max_tokens = document
-        .max_completion_tokens
-        .or(document.max_tokens)
-        .unwrap_or(DEFAULT_MAX_TOKENS);
+    let max_tokens = document.max_completion_tokens.or(document.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS);
     in_range("max_tokens", max_tokens, 1, MAX_TOKENS)?;
     let temperature = document.temperature.unwrap_or(DEFAULT_TEMPERATURE);
     in_range("temperature", temperature, 0.0, MAX_TEMPERATURE)?;
@@ -100,12 +97,7 @@ pub fn parse_for_embedded(body: &[u8], model: &str) -> Result<(CompletionRequest
         seed: document.seed,
         stop,
     };
-    Ok((
-        request,
-        document
-            .stream_options
-            .is_some_and(|options| options.include_usage),
-    ))
+    Ok((request, document.stream_options.is_some_and(|options| options.include_usage)))
 }
 
 fn in_range<T: PartialOrd + std::fmt::Display>(
@@ -147,18 +139,11 @@ fn turn(index: usize, message: Message) -> Result<Turn, RequestError> {
 fn text_of(index: usize, parts: Vec<Part>) -> Result<String, RequestError> {
     let unknown = |kind: &str| {
         let parameter = format!("messages[{index}].content");
-        RequestError::at(
-            parameter,
-            format!("the embedded model reads text only, not {kind:?}"),
-        )
+        RequestError::at(parameter, format!("the embedded model reads text only, not {kind:?}"))
     };
     parts
         .into_iter()
-        .map(|part| {
-            part.text
-                .filter(|_| part.kind == "text")
-                .ok_or_else(|| unknown(&part.kind))
-        })
+        .map(|part| part.text.filter(|_| part.kind == "text").ok_or_else(|| unknown(&part.kind)))
         .collect()
 }
 
@@ -188,12 +173,7 @@ pub struct ChunkWriter {
 impl ChunkWriter {
     /// A writer for one answer.
     pub fn new(id: String, created: u64, model: String, include_usage: bool) -> Self {
-        Self {
-            id,
-            created,
-            model,
-            include_usage,
-        }
+        Self { id, created, model, include_usage }
     }
 
     /// The event that names the speaker.
@@ -246,12 +226,7 @@ mod tests {
 
     #[test]
     fn the_newer_name_of_the_token_limit_wins() {
-        assert_eq!(
-            parse(r#","max_tokens":5,"max_completion_tokens":7"#)
-                .unwrap()
-                .max_tokens,
-            7
-        );
+        assert_eq!(parse(r#","max_tokens":5,"max_completion_tokens":7"#).unwrap().max_tokens, 7);
         assert_eq!(parse("").unwrap().max_tokens, DEFAULT_MAX_TOKENS);
     }
 

@@ -33,18 +33,12 @@ pub struct RequestError {
 impl RequestError {
     /// An error at a field.
     pub fn at(parameter: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            parameter: Some(parameter.into()),
-            message: message.into(),
-        }
+        Self { parameter: Some(parameter.into()), message: message.into() }
     }
 
     /// An error of the whole body.
     pub fn body(message: impl Into<String>) -> Self {
-        Self {
-            parameter: None,
-            message: message.into(),
-        }
+        Self { parameter: None, message: message.into() }
     }
 }
 
@@ -71,10 +65,7 @@ impl ChatRequest {
     pub fn parse(body: Bytes) -> Result<Self, RequestError> {
         let text = checked_text(&body)?;
         let peeked: Peeked<'_> = serde_json::from_str(text).map_err(|error| syntax(&error))?;
-        let model_json = peeked
-            .model
-            .ok_or_else(|| RequestError::at("model", "model is required"))?
-            .get();
+        let model_json = peeked.model.ok_or_else(|| RequestError::at("model", "model is required"))?.get();
         let model: String = serde_json::from_str(model_json)
             .map_err(|_| RequestError::at("model", "model must be a string"))?;
         let stream = match peeked.stream.map(RawValue::get) {
@@ -85,12 +76,7 @@ impl ChatRequest {
         check_messages(peeked.messages)?;
         let start = model_json.as_ptr() as usize - text.as_ptr() as usize;
         let model_value = start..start + model_json.len();
-        Ok(Self {
-            model,
-            stream,
-            body,
-            model_value,
-        })
+        Ok(Self { model, stream, body, model_value })
     }
 
     /// The body for a backend that knows the model by `name`: the same bytes unless the name differs.
@@ -116,9 +102,7 @@ impl ChatRequest {
 pub(super) fn checked_text(body: &[u8]) -> Result<&str, RequestError> {
     let text = std::str::from_utf8(body).map_err(|_| RequestError::body("the body is not valid UTF-8"))?;
     if is_too_deep(body) {
-        return Err(RequestError::body(format!(
-            "the body nests deeper than {MAX_DEPTH} levels"
-        )));
+        return Err(RequestError::body(format!("the body nests deeper than {MAX_DEPTH} levels")));
     }
     Ok(text)
 }
@@ -130,28 +114,17 @@ pub(super) fn syntax(error: &serde_json::Error) -> RequestError {
 fn check_messages(messages: Option<&RawValue>) -> Result<(), RequestError> {
     let messages = messages.ok_or_else(|| RequestError::at("messages", "messages is required"))?;
     let messages: Vec<Message<'_>> = serde_json::from_str(messages.get()).map_err(|_| {
-        RequestError::at(
-            "messages",
-            "messages must be an array of objects with a role and content",
-        )
+        RequestError::at("messages", "messages must be an array of objects with a role and content")
     })?;
     if messages.is_empty() || messages.len() > MAX_MESSAGES {
-        return Err(RequestError::at(
-            "messages",
-            format!("messages must have 1 to {MAX_MESSAGES} entries"),
-        ));
+        return Err(RequestError::at("messages", format!("messages must have 1 to {MAX_MESSAGES} entries")));
     }
     for (index, message) in messages.iter().enumerate() {
         if message.role.is_none() {
             let parameter = format!("messages[{index}].role");
-            return Err(RequestError::at(
-                parameter.clone(),
-                format!("{parameter} is required"),
-            ));
+            return Err(RequestError::at(parameter.clone(), format!("{parameter} is required")));
         }
-        let is_content = message
-            .content
-            .is_none_or(|content| content.get().starts_with(['"', '[', 'n']));
+        let is_content = message.content.is_none_or(|content| content.get().starts_with(['"', '[', 'n']));
         if !is_content {
             let parameter = format!("messages[{index}].content");
             return Err(RequestError::at(
@@ -195,10 +168,7 @@ mod tests {
     fn wrong_fields_are_named() {
         let message = r#"[{"role":"user","content":"x"}]"#;
         assert_eq!(parameter_of(&format!(r#"{{"messages":{message}}}"#)), "model");
-        assert_eq!(
-            parameter_of(&format!(r#"{{"model":7,"messages":{message}}}"#)),
-            "model"
-        );
+        assert_eq!(parameter_of(&format!(r#"{{"model":7,"messages":{message}}}"#)), "model");
         assert_eq!(
             parameter_of(&format!(r#"{{"model":"m","stream":"yes","messages":{message}}}"#)),
             "stream"
@@ -206,10 +176,7 @@ mod tests {
         assert_eq!(parameter_of(r#"{"model":"m"}"#), "messages");
         assert_eq!(parameter_of(r#"{"model":"m","messages":[]}"#), "messages");
         assert_eq!(parameter_of(r#"{"model":"m","messages":"hello"}"#), "messages");
-        assert_eq!(
-            parameter_of(r#"{"model":"m","messages":[{"content":"x"}]}"#),
-            "messages[0].role"
-        );
+        assert_eq!(parameter_of(r#"{"model":"m","messages":[{"content":"x"}]}"#), "messages[0].role");
         assert_eq!(
             parameter_of(r#"{"model":"m","messages":[{"role":"user","content":7}]}"#),
             "messages[0].content"
@@ -218,23 +185,14 @@ mod tests {
 
     #[test]
     fn broken_bodies_are_refused_as_a_whole() {
-        for body in [
-            "",
-            "{",
-            "[]",
-            "null",
-            "{\"model\":\"m\",}",
-            "{\"model\":\"a\",\"model\":\"b\",\"messages\":[]}",
-        ] {
+        for body in
+            ["", "{", "[]", "null", "{\"model\":\"m\",}", "{\"model\":\"a\",\"model\":\"b\",\"messages\":[]}"]
+        {
             assert_eq!(parse(body).unwrap_err().parameter, None, "{body}");
         }
         let error = ChatRequest::parse(Bytes::from_static(b"{\"model\":\"\xff\"}")).unwrap_err();
         assert!(error.message.contains("UTF-8"));
-        let deep = format!(
-            "{{\"model\":\"m\",\"messages\":{}1{}}}",
-            "[".repeat(100),
-            "]".repeat(100)
-        );
+        let deep = format!("{{\"model\":\"m\",\"messages\":{}1{}}}", "[".repeat(100), "]".repeat(100));
         assert!(parse(&deep).unwrap_err().message.contains("64 levels"));
     }
 }

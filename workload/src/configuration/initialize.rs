@@ -12,9 +12,7 @@ use std::path::Path;
 pub fn initialize(folders: &Folders) -> anyhow::Result<()> {
     let key = folders.signing_keys.join(layout::FIRST_SIGNING_KEY_FILE);
     create(&key, || identity::generate_signing_key_pem().map_err(Into::into))?;
-    create(&folders.client.join(layout::CLIENT_ID_FILE), || {
-        Ok("local".to_owned())
-    })?;
+    create(&folders.client.join(layout::CLIENT_ID_FILE), || Ok("local".to_owned()))?;
     create(&folders.client.join(layout::CLIENT_SECRET_FILE), || {
         identity::random_secret().map_err(Into::into)
     })?;

@@ -1,9 +1,11 @@
 //! The configuration directory: what the operator mounts, or what a person lays out by hand.
 
+mod compile;
 mod initialize;
 mod read;
 mod watch;
 
+pub use compile::compile;
 pub use initialize::initialize;
 pub use read::{Configuration, ReadError};
 pub use watch::watch;
@@ -36,11 +38,6 @@ impl Folders {
     }
 
     fn all(&self) -> [&Path; 4] {
-        [
-            &self.policy,
-            &self.signing_keys,
-            &self.client,
-            &self.backend_credentials,
-        ]
+        [&self.policy, &self.signing_keys, &self.client, &self.backend_credentials]
     }
 }

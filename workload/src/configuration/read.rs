@@ -46,10 +46,7 @@ pub enum ReadError {
 impl Configuration {
     /// Reads everything; nothing is kept from a reading that fails.
     pub fn read(folders: &Folders) -> Result<Self, ReadError> {
-        let bundle = Bundle::parse(&read_file(
-            &folders.policy.join(layout::BUNDLE_FILE),
-            MAX_BUNDLE_BYTES,
-        )?)?;
+        let bundle = Bundle::parse(&read_file(&folders.policy.join(layout::BUNDLE_FILE), MAX_BUNDLE_BYTES)?)?;
         let backend_credentials = backend_credentials(&bundle, &folders.backend_credentials)?;
         Ok(Self {
             bundle,
@@ -62,13 +59,7 @@ impl Configuration {
 
     /// A hash of everything that was read.
     pub fn fingerprint(&self) -> [u8; 32] {
-        let Self {
-            bundle,
-            signing_keys,
-            client_id,
-            client_secret,
-            backend_credentials,
-        } = self;
+        let Self { bundle, signing_keys, client_id, client_secret, backend_credentials } = self;
         let mut hash = Sha256::new();
         let mut add = |part: &[u8]| {
             hash.update((part.len() as u64).to_be_bytes());
@@ -76,9 +67,7 @@ impl Configuration {
         };
         add(bundle.revision().to_string().as_bytes());
         add(bundle.hash().as_bytes());
-        signing_keys
-            .iter()
-            .for_each(|(name, pem)| [name.as_bytes(), pem].into_iter().for_each(&mut add));
+        signing_keys.iter().for_each(|(name, pem)| [name.as_bytes(), pem].into_iter().for_each(&mut add));
         add(client_id.as_bytes());
         add(client_secret.as_bytes());
         backend_credentials
@@ -89,17 +78,12 @@ impl Configuration {
 }
 
 fn signing_keys(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
-    let problem = |reason: String| ReadError::File {
-        path: folder.to_owned(),
-        reason,
-    };
+    let problem = |reason: String| ReadError::File { path: folder.to_owned(), reason };
     let mut keys = BTreeMap::new();
     for entry in std::fs::read_dir(folder).map_err(|error| problem(error.to_string()))? {
         let path = entry.map_err(|error| problem(error.to_string()))?.path();
-        let Some(name) = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .filter(|name| name.ends_with(".pem"))
+        let Some(name) =
+            path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".pem"))
         else {
             continue;
         };
@@ -107,9 +91,9 @@ fn signing_keys(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
     }
     match keys.len() {
         0 => Err(problem("holds no signing key (*.pem)".into())),
-        count if count > MAX_SIGNING_KEYS => Err(problem(format!(
-            "holds {count} keys, more than {MAX_SIGNING_KEYS}"
-        ))),
+        count if count > MAX_SIGNING_KEYS => {
+            Err(problem(format!("holds {count} keys, more than {MAX_SIGNING_KEYS}")))
+        }
         _ => Ok(keys),
     }
 }
@@ -117,21 +101,12 @@ fn signing_keys(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
 fn backend_credentials(bundle: &Bundle, folder: &Path) -> Result<BTreeMap<String, String>, ReadError> {
     let needs_credential =
         |kind: &BackendKind| matches!(kind, BackendKind::Remote(remote) if remote.has_credential);
-    let backends = bundle
-        .policy()
-        .backends
-        .iter()
-        .filter(|backend| needs_credential(&backend.kind));
-    backends
-        .map(|backend| Ok((backend.name.clone(), read_text(&folder.join(&backend.name))?)))
-        .collect()
+    let backends = bundle.policy().backends.iter().filter(|backend| needs_credential(&backend.kind));
+    backends.map(|backend| Ok((backend.name.clone(), read_text(&folder.join(&backend.name))?))).collect()
 }
 
 fn read_text(path: &Path) -> Result<String, ReadError> {
-    let problem = |reason: &str| ReadError::File {
-        path: path.to_owned(),
-        reason: reason.to_owned(),
-    };
+    let problem = |reason: &str| ReadError::File { path: path.to_owned(), reason: reason.to_owned() };
     let text = String::from_utf8(read_file(path, MAX_SECRET_BYTES)?).map_err(|_| problem("is not UTF-8"))?;
     let text = text.trim();
     if text.is_empty() {
@@ -143,15 +118,9 @@ fn read_text(path: &Path) -> Result<String, ReadError> {
 /// Reads at most one byte more than the limit, so that a hostile file costs no memory. The bundle's
 /// parser reports its own limit, so the extra byte is handed on.
 fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
-    let problem = |error: std::io::Error| ReadError::File {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
+    let problem =
+        |error: std::io::Error| ReadError::File { path: path.to_owned(), reason: error.to_string() };
     let mut bytes = Vec::new();
-    File::open(path)
-        .map_err(problem)?
-        .take(limit as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(problem)?;
+    File::open(path).map_err(problem)?.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(problem)?;
     Ok(bytes)
 }

@@ -14,7 +14,7 @@ const POLL_SECONDS: u64 = 30;
 /// Quiet time after a notification before the directory is read, milliseconds: a swap is several events.
 const SETTLE_MS: u64 = 20;
 
-/// Calls `on_change` after each change, and every [`POLL_SECONDS`]. Ends only with an error.
+/// Calls `on_change` at once, after each change, and every [`POLL_SECONDS`]. Ends only with an error.
 pub async fn watch(folders: &Folders, mut on_change: impl FnMut()) -> anyhow::Result<()> {
     // One waiting notification is enough: it makes everything be read again.
     let (sender, mut changes) = mpsc::channel(1);
@@ -26,6 +26,8 @@ pub async fn watch(folders: &Folders, mut on_change: impl FnMut()) -> anyhow::Re
     for folder in folders.all().into_iter().filter(|folder| folder.is_dir()) {
         watcher.watch(folder, RecursiveMode::NonRecursive)?;
     }
+    // What changed between the first reading and the start of the watch was not notified.
+    on_change();
     loop {
         match tokio::time::timeout(Duration::from_secs(POLL_SECONDS), changes.recv()).await {
             Ok(None) => anyhow::bail!("the file watcher ended"),

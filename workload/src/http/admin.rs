@@ -19,17 +19,11 @@ pub(super) async fn ready(State(service): State<Service>) -> (StatusCode, String
     }
     match service.snapshot.load().readiness() {
         Ok(()) => (StatusCode::OK, "ok\n".into()),
-        Err(reason) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("no backend can answer: {reason}\n"),
-        ),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("no backend can answer: {reason}\n")),
     }
 }
 
 /// Prometheus' text format.
 pub(super) async fn metrics(State(service): State<Service>) -> impl IntoResponse {
-    (
-        [(CONTENT_TYPE, "text/plain; version=0.0.4")],
-        service.metrics.render(),
-    )
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], service.metrics.render())
 }

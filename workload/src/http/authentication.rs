@@ -25,14 +25,7 @@ pub(super) async fn require_token(
 
 fn bearer_token(headers: &HeaderMap) -> Result<&str, TokenError> {
     let value = headers.get(AUTHORIZATION).ok_or(TokenError::Missing)?;
-    let (scheme, token) = value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .ok_or(TokenError::Missing)?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        Ok(token.trim())
-    } else {
-        Err(TokenError::Missing)
-    }
+    let (scheme, token) =
+        value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(TokenError::Missing)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(TokenError::Missing) }
 }

@@ -29,18 +29,16 @@ pub(super) async fn read(body: Body) -> Result<Bytes, ApiError> {
             message,
         ));
     };
-    collected
-        .map(http_body_util::Collected::to_bytes)
-        .map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                ApiError::body_too_large(MAX_BODY_BYTES)
-            } else {
-                ApiError::new(
-                    StatusCode::BAD_REQUEST,
-                    "invalid_request_error",
-                    "body_cut",
-                    "The body ended early.",
-                )
-            }
-        })
+    collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            ApiError::body_too_large(MAX_BODY_BYTES)
+        } else {
+            ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request_error",
+                "body_cut",
+                "The body ended early.",
+            )
+        }
+    })
 }

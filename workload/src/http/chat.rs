@@ -25,19 +25,13 @@ pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/even
 pub(super) async fn complete(State(service): State<Service>, body: Body) -> Result<Response, ApiError> {
     let request = ChatRequest::parse(body::read(body).await?)?;
     let snapshot = service.snapshot();
-    let route = snapshot
-        .route(&request.model)
-        .ok_or_else(|| ApiError::model_not_found(&request.model))?;
+    let route = snapshot.route(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
     let answer = match route.backend.kind() {
         Kind::Remote(remote) => pass_through(remote, route, &request).await,
         Kind::Embedded(embedded) => from_embedded(embedded, route, &request).await,
     };
     let outcome = if answer.is_ok() { "answered" } else { "failed" };
-    service
-        .metrics
-        .backend_answers
-        .with_label_values(&[route.backend.name(), outcome])
-        .inc();
+    service.metrics.backend_answers.with_label_values(&[route.backend.name(), outcome]).inc();
     answer
 }
 
@@ -47,26 +41,18 @@ async fn pass_through(
     request: &ChatRequest,
 ) -> Result<Response, ApiError> {
     match remote.forward(request.body_for(&route.backend_model)).await? {
-        Answer::Whole {
-            status,
-            retry_after,
-            body,
-        } => {
+        Answer::Whole { status, retry_after, body } => {
             let mut response = Response::new(Body::from(body));
             *response.status_mut() = status;
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             if let Some(retry_after) = retry_after {
                 response.headers_mut().insert(RETRY_AFTER, retry_after);
             }
             Ok(response)
         }
-        Answer::Stream(incoming) => Ok(event_stream(Body::new(GuardedStream::new(
-            incoming,
-            remote.timeouts(),
-            last_words,
-        )))),
+        Answer::Stream(incoming) => {
+            Ok(event_stream(Body::new(GuardedStream::new(incoming, remote.timeouts(), last_words))))
+        }
     }
 }
 
@@ -74,9 +60,7 @@ async fn pass_through(
 pub(super) fn event_stream(body: Body) -> Response {
     let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, EVENT_STREAM);
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 

@@ -30,39 +30,19 @@ impl ApiError {
         code: &'static str,
         message: impl Into<String>,
     ) -> Self {
-        Self {
-            status,
-            kind,
-            code: Some(code),
-            parameter: None,
-            message: message.into(),
-            retry: false,
-        }
+        Self { status, kind, code: Some(code), parameter: None, message: message.into(), retry: false }
     }
 
     pub(super) fn model_not_found(model: &str) -> Self {
         let shown: String = model.chars().take(64).collect();
         let message = format!("The model `{shown}` does not exist.");
-        let error = Self::new(
-            StatusCode::NOT_FOUND,
-            "invalid_request_error",
-            "model_not_found",
-            message,
-        );
-        Self {
-            parameter: Some("model".into()),
-            ..error
-        }
+        let error = Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found", message);
+        Self { parameter: Some("model".into()), ..error }
     }
 
     pub(super) fn body_too_large(limit_bytes: usize) -> Self {
         let message = format!("The body is larger than the limit of {limit_bytes} bytes.");
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "invalid_request_error",
-            "body_too_large",
-            message,
-        )
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "body_too_large", message)
     }
 
     pub(super) fn busy() -> Self {
@@ -82,10 +62,7 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(
-                WWW_AUTHENTICATE,
-                HeaderValue::from_static("Bearer error=\"invalid_token\""),
-            );
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
         }
         if self.retry {
             headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
@@ -97,12 +74,7 @@ impl IntoResponse for ApiError {
 impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
         let RequestError { parameter, message } = error;
-        let error = Self::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_request_error",
-            "invalid_request",
-            message,
-        );
+        let error = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", "invalid_request", message);
         Self { parameter, ..error }
     }
 }
@@ -113,12 +85,7 @@ impl From<TokenError> for ApiError {
             TokenError::Expired => "token_expired",
             _ => "invalid_api_key",
         };
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "authentication_error",
-            code,
-            error.to_string(),
-        )
+        Self::new(StatusCode::UNAUTHORIZED, "authentication_error", code, error.to_string())
     }
 }
 
@@ -143,14 +110,7 @@ impl From<BackendError> for ApiError {
             _ => "api_error",
         };
         let message = error.to_string();
-        Self {
-            status,
-            kind,
-            code: Some(code),
-            parameter: None,
-            message,
-            retry,
-        }
+        Self { status, kind, code: Some(code), parameter: None, message, retry }
     }
 }
 

@@ -14,7 +14,5 @@ pub(super) fn unique(prefix: &str) -> String {
 
 /// Seconds since 1970.
 pub(super) fn now_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }

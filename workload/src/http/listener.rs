@@ -37,9 +37,7 @@ pub struct Listener {
 impl Listener {
     /// Binds.
     pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
-        Ok(Self {
-            socket: TcpListener::bind(address).await?,
-        })
+        Ok(Self { socket: TcpListener::bind(address).await? })
     }
 
     /// Where it is bound.
@@ -69,10 +67,7 @@ impl Listener {
             });
         }
         drop(self.socket);
-        if tokio::time::timeout(shutdown.grace, graceful.shutdown())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(shutdown.grace, graceful.shutdown()).await.is_err() {
             tracing::warn!("requests were still running when their time to end was over");
         }
     }
@@ -105,10 +100,7 @@ impl Listener {
 
 fn server() -> auto::Builder<TokioExecutor> {
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(MAX_HEAD_SECONDS));
+    server.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(MAX_HEAD_SECONDS));
     server.http2().timer(TokioTimer::new());
     server
 }

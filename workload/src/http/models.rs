@@ -18,10 +18,7 @@ pub(super) async fn show(
     Path(model): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     let snapshot = service.snapshot.load();
-    snapshot
-        .route(&model)
-        .map(|route| Json(document(route)))
-        .ok_or_else(|| ApiError::model_not_found(&model))
+    snapshot.route(&model).map(|route| Json(document(route))).ok_or_else(|| ApiError::model_not_found(&model))
 }
 
 fn document(route: &Route) -> Value {

@@ -39,10 +39,7 @@ async fn issue(service: &Service, headers: &HeaderMap, body: Body) -> Result<Val
     match request.grant_type.as_deref() {
         Some("client_credentials") => {}
         Some(_) => {
-            return Err(bad_request(
-                "unsupported_grant_type",
-                "only client_credentials is supported",
-            ));
+            return Err(bad_request("unsupported_grant_type", "only client_credentials is supported"));
         }
         None => return Err(bad_request("invalid_request", "grant_type is required")),
     }
@@ -69,20 +66,12 @@ async fn read_request(headers: &HeaderMap, body: Body) -> Result<TokenRequest, O
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"));
     if !is_form {
-        return Err(bad_request(
-            "invalid_request",
-            "the body must be application/x-www-form-urlencoded",
-        ));
+        return Err(bad_request("invalid_request", "the body must be application/x-www-form-urlencoded"));
     }
-    let bytes = body::read(body)
-        .await
-        .map_err(|_| bad_request("invalid_request", "the body cannot be read"))?;
-    parse_form(&bytes).ok_or_else(|| {
-        bad_request(
-            "invalid_request",
-            "the body has a malformed or repeated parameter",
-        )
-    })
+    let bytes =
+        body::read(body).await.map_err(|_| bad_request("invalid_request", "the body cannot be read"))?;
+    parse_form(&bytes)
+        .ok_or_else(|| bad_request("invalid_request", "the body has a malformed or repeated parameter"))
 }
 
 /// Reads the parameters; one that occurs twice makes the request invalid (RFC 6749, section 3.2).
@@ -106,11 +95,7 @@ fn parse_form(bytes: &[u8]) -> Option<TokenRequest> {
 
 fn credentials(headers: &HeaderMap, request: TokenRequest) -> Result<(String, String), OauthError> {
     if let Some(header) = headers.get(AUTHORIZATION) {
-        return header
-            .to_str()
-            .ok()
-            .and_then(basic_credentials)
-            .ok_or_else(invalid_client);
+        return header.to_str().ok().and_then(basic_credentials).ok_or_else(invalid_client);
     }
     match (request.client_id, request.client_secret) {
         (Some(id), Some(secret)) => Ok((id, secret)),
@@ -147,11 +132,7 @@ fn form_decoded(value: &str) -> Option<String> {
 }
 
 fn bad_request(code: &'static str, description: &'static str) -> OauthError {
-    OauthError {
-        status: StatusCode::BAD_REQUEST,
-        code,
-        description,
-    }
+    OauthError { status: StatusCode::BAD_REQUEST, code, description }
 }
 
 /// The same for an unknown client and a wrong secret.
@@ -168,10 +149,9 @@ impl IntoResponse for OauthError {
         let document = Json(json!({"error": self.code, "error_description": self.description}));
         let mut response = (self.status, [(CACHE_CONTROL, "no-store")], document).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(
-                WWW_AUTHENTICATE,
-                http::HeaderValue::from_static("Basic realm=\"oauth\""),
-            );
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, http::HeaderValue::from_static("Basic realm=\"oauth\""));
         }
         response
     }
@@ -197,9 +177,6 @@ mod tests {
     #[test]
     fn a_repeated_parameter_is_refused() {
         assert!(parse_form(b"client_id=a&client_id=b").is_none());
-        assert_eq!(
-            parse_form(b"client_id=a&x=1&x=2").unwrap().client_id.as_deref(),
-            Some("a")
-        );
+        assert_eq!(parse_form(b"client_id=a&x=1&x=2").unwrap().client_id.as_deref(), Some("a"));
     }
 }

@@ -30,27 +30,18 @@ pub fn public_router(service: Service) -> Router {
 
 /// Probes and metrics, for the cluster's own eyes.
 pub fn admin_router(service: Service) -> Router {
-    Router::new()
-        .merge(probes())
-        .route("/metrics", get(admin::metrics))
-        .with_state(service)
+    Router::new().merge(probes()).route("/metrics", get(admin::metrics)).with_state(service)
 }
 
 fn probes() -> Router<Service> {
-    Router::new()
-        .route("/livez", get(admin::live))
-        .route("/readyz", get(admin::ready))
+    Router::new().route("/livez", get(admin::live)).route("/readyz", get(admin::ready))
 }
 
 async fn count(State(service): State<Service>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
-    service
-        .metrics
-        .requests
-        .with_label_values(&[route, response.status().as_str()])
-        .inc();
+    service.metrics.requests.with_label_values(&[route, response.status().as_str()]).inc();
     tracing::debug!(route, status = response.status().as_u16(), "request");
     response
 }
@@ -66,10 +57,5 @@ async fn not_found() -> ApiError {
 
 async fn method_not_allowed() -> ApiError {
     let message = "The route does not take this method.";
-    ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "invalid_request_error",
-        "method_not_allowed",
-        message,
-    )
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed", message)
 }

@@ -33,11 +33,7 @@ struct Job {
 }
 
 pub(super) async fn synthesize(State(service): State<Service>, body: Body) -> Result<Response, ApiError> {
-    let permit = service
-        .syntheses
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| ApiError::busy())?;
+    let permit = service.syntheses.clone().try_acquire_owned().map_err(|_| ApiError::busy())?;
     let bytes = body::read(body).await?;
     let request: SynthesisRequest = serde_json::from_slice(&bytes)
         .map_err(|error| RequestError::body(format!("the body is not a valid synthesis request: {error}")))?;
@@ -45,14 +41,7 @@ pub(super) async fn synthesize(State(service): State<Service>, body: Body) -> Re
     let (model, backend) = chosen_model(&snapshot, request.model.as_deref())?;
     let stream = request.stream;
     let plan = request.plan(&snapshot.bundle.policy().synthesis)?;
-    let job = Job {
-        id: unique("synthesis"),
-        plan,
-        model,
-        backend,
-        service,
-        _permit: permit,
-    };
+    let job = Job { id: unique("synthesis"), plan, model, backend, service, _permit: permit };
     if stream {
         return Ok(event_stream(Body::from_stream(events(job))));
     }
@@ -64,14 +53,9 @@ pub(super) async fn synthesize(State(service): State<Service>, body: Body) -> Re
 /// The public name is looked up, the backend's own name is used.
 fn chosen_model(snapshot: &Snapshot, asked: Option<&str>) -> Result<(String, Arc<Backend>), ApiError> {
     let route = match asked {
-        Some(model) => snapshot
-            .route(model)
-            .ok_or_else(|| ApiError::model_not_found(model))?,
+        Some(model) => snapshot.route(model).ok_or_else(|| ApiError::model_not_found(model))?,
         // A policy has at least one backend, and each at least one model.
-        None => snapshot
-            .routes()
-            .first()
-            .ok_or_else(|| ApiError::model_not_found(""))?,
+        None => snapshot.routes().first().ok_or_else(|| ApiError::model_not_found(""))?,
     };
     Ok((route.backend_model.clone(), route.backend.clone()))
 }
@@ -85,11 +69,7 @@ impl Job {
                     Outcome::Completed { .. } => "completed",
                     Outcome::Failed { .. } => "failed",
                 };
-                self.service
-                    .metrics
-                    .candidates
-                    .with_label_values(&[&candidate.voice, outcome])
-                    .inc();
+                self.service.metrics.candidates.with_label_values(&[&candidate.voice, outcome]).inc();
             }
         }
         outcome
@@ -140,10 +120,7 @@ fn progress_event(progress: &Progress) -> Bytes {
 
 fn finished(synthesis: &Synthesis) -> Bytes {
     let document = serde_json::to_value(synthesis).unwrap_or_default();
-    event(
-        "synthesis.finished",
-        &json!({"type": "synthesis.finished", "synthesis": document}),
-    )
+    event("synthesis.finished", &json!({"type": "synthesis.finished", "synthesis": document}))
 }
 
 fn event(name: &str, data: &Value) -> Bytes {

@@ -13,10 +13,7 @@ pub struct Client {
 impl Client {
     /// A client whose secret is known now and forgotten after.
     pub fn new(id: &str, secret: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            secret_hash: Sha256::digest(secret).into(),
-        }
+        Self { id: id.to_owned(), secret_hash: Sha256::digest(secret).into() }
     }
 
     /// The identifier.

@@ -51,12 +51,7 @@ impl SigningKeys {
             signing = Some((kid, key));
         }
         let (signing_kid, signing) = signing.ok_or(KeyError::Empty)?;
-        Ok(Self {
-            signing_kid,
-            signing,
-            verifying,
-            published,
-        })
+        Ok(Self { signing_kid, signing, verifying, published })
     }
 
     /// What `/.well-known/jwks.json` shows.
@@ -93,15 +88,9 @@ pub fn generate_signing_key_pem() -> Result<String, KeyError> {
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError::Generation)?;
     let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeyError::Generation)?;
     let text = STANDARD.encode(der.as_ref());
-    let lines: Vec<&str> = text
-        .as_bytes()
-        .chunks(64)
-        .filter_map(|line| std::str::from_utf8(line).ok())
-        .collect();
-    Ok(format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-        lines.join("\n")
-    ))
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")))
 }
 
 /// 256 random bits, URL-safe.

@@ -119,10 +119,7 @@ impl TokenAuthority {
         header.typ = Some(TOKEN_TYPE.to_owned());
         header.kid = Some(kid.to_owned());
         let token = encode(&header, &claims, key).map_err(|_| KeyError::Generation)?;
-        Ok(IssuedToken {
-            token,
-            expires_in: self.life_seconds,
-        })
+        Ok(IssuedToken { token, expires_in: self.life_seconds })
     }
 
     /// Who a token speaks for.
@@ -133,11 +130,7 @@ impl TokenAuthority {
         let hash: [u8; 32] = Sha256::digest(token).into();
         if let Some(principal) = self.verified.get(&hash) {
             let alive = principal.expires_at + LEEWAY_SECONDS > seconds_since_epoch();
-            return if alive {
-                Ok(principal)
-            } else {
-                Err(TokenError::Expired)
-            };
+            return if alive { Ok(principal) } else { Err(TokenError::Expired) };
         }
         let principal = Arc::new(self.verify_signature(token)?);
         self.verified.insert(hash, principal.clone());
@@ -149,17 +142,10 @@ impl TokenAuthority {
         if header.alg != ALGORITHM || !header.typ.is_some_and(|typ| typ.eq_ignore_ascii_case(TOKEN_TYPE)) {
             return Err(TokenError::Invalid);
         }
-        let key = header
-            .kid
-            .and_then(|kid| self.keys.verifying(&kid))
-            .ok_or(TokenError::Invalid)?;
-        let claims = decode::<Claims>(token, key, &self.validation)
-            .map_err(|error| refusal(error.kind()))?
-            .claims;
-        Ok(Principal {
-            subject: claims.sub,
-            expires_at: claims.exp,
-        })
+        let key = header.kid.and_then(|kid| self.keys.verifying(&kid)).ok_or(TokenError::Invalid)?;
+        let claims =
+            decode::<Claims>(token, key, &self.validation).map_err(|error| refusal(error.kind()))?.claims;
+        Ok(Principal { subject: claims.sub, expires_at: claims.exp })
     }
 }
 
@@ -172,9 +158,7 @@ fn refusal(kind: &ErrorKind) -> TokenError {
 }
 
 fn seconds_since_epoch() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 #[cfg(test)]
@@ -213,11 +197,7 @@ mod tests {
             let now = seconds_since_epoch();
             let claims = json!({"iss": "http://us", "aud": "us", "sub": "app", "client_id": "app",
                 "iat": now, "nbf": now, "exp": now + 60, "jti": "1"});
-            Self {
-                pem,
-                header: json!({"alg": "RS256", "typ": "at+jwt", "kid": kid}),
-                claims,
-            }
+            Self { pem, header: json!({"alg": "RS256", "typ": "at+jwt", "kid": kid}), claims }
         }
 
         fn verify(&self) -> Result<Arc<Principal>, TokenError> {

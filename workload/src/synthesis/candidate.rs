@@ -84,10 +84,7 @@ pub(super) fn best(candidates: &[Candidate]) -> Option<(String, String)> {
         .enumerate()
         .filter_map(|(index, candidate)| Some((candidate.score()?.total, index)));
     let (_, index) = scored.max_by_key(|&(total, index)| (total, std::cmp::Reverse(index)))?;
-    Some((
-        candidates[index].voice.clone(),
-        candidates[index].code().to_owned(),
-    ))
+    Some((candidates[index].voice.clone(), candidates[index].code().to_owned()))
 }
 
 fn serialize_usage<S: Serializer>(finish: &Finish, serializer: S) -> Result<S::Ok, S::Error> {
@@ -104,20 +101,12 @@ mod tests {
             Some(total) => Outcome::Completed {
                 text: String::new(),
                 code: voice.to_uppercase(),
-                score: Score {
-                    total,
-                    parts: Vec::new(),
-                },
+                score: Score { total, parts: Vec::new() },
                 usage: Finish::default(),
             },
             None => Outcome::Failed { error: "x".into() },
         };
-        Candidate {
-            voice: voice.into(),
-            model: "m".into(),
-            duration_ms: 1,
-            outcome,
-        }
+        Candidate { voice: voice.into(), model: "m".into(), duration_ms: 1, outcome }
     }
 
     #[test]

@@ -16,11 +16,7 @@ pub(super) struct Code {
 /// The longest fenced block; a block that the answer's end cuts off counts up to there.
 pub(super) fn extract(answer: &str) -> Code {
     let longest = blocks(answer).into_iter().max_by_key(|block| block.text.len());
-    longest.unwrap_or_else(|| Code {
-        text: answer.trim().to_owned(),
-        language: None,
-        fenced: false,
-    })
+    longest.unwrap_or_else(|| Code { text: answer.trim().to_owned(), language: None, fenced: false })
 }
 
 fn blocks(answer: &str) -> Vec<Code> {
@@ -46,23 +42,13 @@ fn blocks(answer: &str) -> Vec<Code> {
 
 fn opening(line: &str) -> Option<(&str, Code)> {
     let line = line.trim_start();
-    let fence_length = line
-        .bytes()
-        .take_while(|&byte| byte == b'`' || byte == b'~')
-        .count();
+    let fence_length = line.bytes().take_while(|&byte| byte == b'`' || byte == b'~').count();
     let (fence, info) = line.split_at(fence_length);
     if fence_length < 3 || info.contains('`') {
         return None;
     }
     let language = info.split_whitespace().next().and_then(Language::from_name);
-    Some((
-        fence,
-        Code {
-            text: String::new(),
-            language,
-            fenced: true,
-        },
-    ))
+    Some((fence, Code { text: String::new(), language, fenced: true }))
 }
 
 fn closes(line: &str, fence: &str) -> bool {

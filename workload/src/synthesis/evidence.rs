@@ -38,27 +38,16 @@ pub struct Part {
 
 /// Measures code in a language, if one is known, against the definitions that were asked for.
 pub(super) fn score(code: &Code, language: Option<Language>, requested: &[String]) -> Score {
-    let findings = language
-        .and_then(|language| language.examine(&code.text))
-        .filter(|found| found.total_bytes > 0);
-    let parts = vec![
-        fenced(code),
-        parses(findings.as_ref()),
-        defines(findings.as_ref(), requested),
-    ];
-    Score {
-        total: parts.iter().map(|part| part.points).sum(),
-        parts,
-    }
+    let findings =
+        language.and_then(|language| language.examine(&code.text)).filter(|found| found.total_bytes > 0);
+    let parts = vec![fenced(code), parses(findings.as_ref()), defines(findings.as_ref(), requested)];
+    Score { total: parts.iter().map(|part| part.points).sum(), parts }
 }
 
 fn fenced(code: &Code) -> Part {
     let present = code.fenced && !code.text.trim().is_empty();
-    let reason = if present {
-        "the answer has a fenced code block"
-    } else {
-        "the answer has no fenced code block"
-    };
+    let reason =
+        if present { "the answer has a fenced code block" } else { "the answer has no fenced code block" };
     Part {
         name: "fenced",
         points: if present { FENCED_POINTS } else { 0 },
@@ -74,46 +63,24 @@ fn parses(findings: Option<&Findings>) -> Part {
         Some(found) => {
             let whole_bytes = found.total_bytes.saturating_sub(found.broken_bytes);
             let points = share(PARSES_PARTLY_POINTS, whole_bytes, found.total_bytes);
-            (
-                points,
-                format!(
-                    "{} of {} bytes do not parse",
-                    found.broken_bytes, found.total_bytes
-                ),
-            )
+            (points, format!("{} of {} bytes do not parse", found.broken_bytes, found.total_bytes))
         }
     };
-    Part {
-        name: "parses",
-        points,
-        of: PARSES_POINTS,
-        reason,
-    }
+    Part { name: "parses", points, of: PARSES_POINTS, reason }
 }
 
 fn defines(findings: Option<&Findings>, requested: &[String]) -> Part {
-    let part = |points, reason| Part {
-        name: "defines",
-        points,
-        of: DEFINES_POINTS,
-        reason,
-    };
+    let part = |points, reason| Part { name: "defines", points, of: DEFINES_POINTS, reason };
     let Some(findings) = findings else {
         return part(0, "no definition can be looked for".to_owned());
     };
     if requested.is_empty() {
         let count = findings.definitions.len();
         let points = if count > 0 { DEFINES_POINTS } else { 0 };
-        return part(
-            points,
-            format!("none was asked for by name; the code defines {count}"),
-        );
+        return part(points, format!("none was asked for by name; the code defines {count}"));
     }
-    let missing: Vec<&str> = requested
-        .iter()
-        .filter(|name| !findings.definitions.contains(*name))
-        .map(String::as_str)
-        .collect();
+    let missing: Vec<&str> =
+        requested.iter().filter(|name| !findings.definitions.contains(*name)).map(String::as_str).collect();
     let found = requested.len() - missing.len();
     let points = share(DEFINES_POINTS, found, requested.len());
     let reason = if missing.is_empty() {
@@ -139,16 +106,9 @@ mod tests {
         let code = extract(answer);
         let requested: Vec<String> = requested.iter().map(|name| (*name).to_owned()).collect();
         let score = score(&code, Some(Language::Python), &requested);
-        assert_eq!(
-            score.total,
-            score.parts.iter().map(|part| part.points).sum::<u32>()
-        );
+        assert_eq!(score.total, score.parts.iter().map(|part| part.points).sum::<u32>());
         assert!(score.parts.iter().all(|part| part.points <= part.of));
-        [
-            score.parts[0].points,
-            score.parts[1].points,
-            score.parts[2].points,
-        ]
+        [score.parts[0].points, score.parts[1].points, score.parts[2].points]
     }
 
     #[test]

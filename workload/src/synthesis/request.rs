@@ -56,18 +56,12 @@ impl SynthesisRequest {
     /// Checks the request and fills what it leaves open.
     pub fn plan(self, policy: &SynthesisPolicy) -> Result<Plan, RequestError> {
         if self.task.trim().is_empty() || self.task.len() > MAX_TASK_BYTES {
-            return Err(RequestError::at(
-                "task",
-                format!("task must have 1 to {MAX_TASK_BYTES} bytes"),
-            ));
+            return Err(RequestError::at("task", format!("task must have 1 to {MAX_TASK_BYTES} bytes")));
         }
         let most = policy.max_tokens_per_voice as usize;
         let max_tokens = self.max_tokens.unwrap_or(most);
         if max_tokens == 0 || max_tokens > most {
-            return Err(RequestError::at(
-                "max_tokens",
-                format!("max_tokens must be 1 to {most}"),
-            ));
+            return Err(RequestError::at("max_tokens", format!("max_tokens must be 1 to {most}")));
         }
         let definitions = match self.definitions {
             Some(names) => checked_definitions(names)?,
@@ -109,16 +103,11 @@ fn chosen_voices(names: &[String], policy: &SynthesisPolicy) -> Result<Vec<Voice
                 format!("the voice {name:?} is named twice"),
             ));
         }
-        policy
-            .voices
-            .iter()
-            .find(|voice| voice.name == *name)
-            .cloned()
-            .ok_or_else(|| {
-                let known: Vec<_> = policy.voices.iter().map(|voice| voice.name.as_str()).collect();
-                let message = format!("there is no voice {name:?}; there are {}", known.join(", "));
-                RequestError::at(format!("voices[{index}]"), message)
-            })
+        policy.voices.iter().find(|voice| voice.name == *name).cloned().ok_or_else(|| {
+            let known: Vec<_> = policy.voices.iter().map(|voice| voice.name.as_str()).collect();
+            let message = format!("there is no voice {name:?}; there are {}", known.join(", "));
+            RequestError::at(format!("voices[{index}]"), message)
+        })
     };
     names.iter().enumerate().map(find).collect()
 }
@@ -168,9 +157,7 @@ mod tests {
     }
 
     fn plan(request: Value) -> Result<Plan, RequestError> {
-        serde_json::from_value::<SynthesisRequest>(request)
-            .unwrap()
-            .plan(&policy())
+        serde_json::from_value::<SynthesisRequest>(request).unwrap().plan(&policy())
     }
 
     #[test]
@@ -179,13 +166,7 @@ mod tests {
             plan(json!({"task": "Write a Python function add(a, b) and sub(a, b) (simple)."})).unwrap();
         assert_eq!(plan.language, Some(Language::Python));
         assert_eq!(plan.definitions, ["add", "sub"]);
-        assert_eq!(
-            plan.voices
-                .iter()
-                .map(|voice| voice.name.as_str())
-                .collect::<Vec<_>>(),
-            voices::DEFAULT
-        );
+        assert_eq!(plan.voices.iter().map(|voice| voice.name.as_str()).collect::<Vec<_>>(), voices::DEFAULT);
         assert_eq!(plan.max_tokens, 512);
     }
 
@@ -202,17 +183,8 @@ mod tests {
         assert_eq!(parameter(json!({"task": " "})), "task");
         assert_eq!(parameter(json!({"task": "x", "max_tokens": 513})), "max_tokens");
         assert_eq!(parameter(json!({"task": "x", "voices": []})), "voices");
-        assert_eq!(
-            parameter(json!({"task": "x", "voices": ["developer", "nobody"]})),
-            "voices[1]"
-        );
-        assert_eq!(
-            parameter(json!({"task": "x", "voices": ["developer", "developer"]})),
-            "voices[1]"
-        );
-        assert_eq!(
-            parameter(json!({"task": "x", "definitions": [""]})),
-            "definitions"
-        );
+        assert_eq!(parameter(json!({"task": "x", "voices": ["developer", "nobody"]})), "voices[1]");
+        assert_eq!(parameter(json!({"task": "x", "voices": ["developer", "developer"]})), "voices[1]");
+        assert_eq!(parameter(json!({"task": "x", "definitions": [""]})), "definitions");
     }
 }

@@ -46,10 +46,7 @@ pub async fn run(
     backend: &Arc<Backend>,
     progress: &mpsc::Sender<Progress>,
 ) -> Result<Synthesis, BackendError> {
-    let voices = plan
-        .voices
-        .iter()
-        .map(|voice| speak(plan, voice, model, backend, progress));
+    let voices = plan.voices.iter().map(|voice| speak(plan, voice, model, backend, progress));
     let spoken: Vec<(Candidate, Option<BackendError>)> = join_all(voices).await;
     let first_error = spoken.iter().find_map(|(_, error)| error.clone());
     let candidates: Vec<Candidate> = spoken.into_iter().map(|(candidate, _)| candidate).collect();
@@ -75,26 +72,15 @@ async fn speak(
 ) -> (Candidate, Option<BackendError>) {
     let start = Instant::now();
     // A closed channel means that the client left; the caller notices and drops us.
-    let _ = progress
-        .send(Progress::Started {
-            voice: voice.name.clone(),
-        })
-        .await;
+    let _ = progress.send(Progress::Started { voice: voice.name.clone() }).await;
     let spoken = listen(plan, voice, model, backend, progress).await;
     let error = spoken.as_ref().err().cloned();
     let outcome = match spoken {
         Ok((text, usage)) => judged(plan, text, usage),
-        Err(error) => Outcome::Failed {
-            error: error.to_string(),
-        },
+        Err(error) => Outcome::Failed { error: error.to_string() },
     };
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let candidate = Candidate {
-        voice: voice.name.clone(),
-        model: model.to_owned(),
-        duration_ms,
-        outcome,
-    };
+    let candidate = Candidate { voice: voice.name.clone(), model: model.to_owned(), duration_ms, outcome };
     let _ = progress.send(Progress::Finished(candidate.clone())).await;
     (candidate, error)
 }
@@ -116,12 +102,7 @@ async fn listen(
                 if text.len() > MAX_TEXT_BYTES {
                     return Err(BackendError::Protocol);
                 }
-                let _ = progress
-                    .send(Progress::Delta {
-                        voice: voice.name.clone(),
-                        text: more,
-                    })
-                    .await;
+                let _ = progress.send(Progress::Delta { voice: voice.name.clone(), text: more }).await;
             }
         }
     }
@@ -131,14 +112,8 @@ fn question(plan: &Plan, voice: &Voice, model: &str) -> CompletionRequest {
     CompletionRequest {
         model: model.to_owned(),
         turns: vec![
-            Turn {
-                role: Role::System,
-                content: voice.prompt.clone(),
-            },
-            Turn {
-                role: Role::User,
-                content: plan.task.clone(),
-            },
+            Turn { role: Role::System, content: voice.prompt.clone() },
+            Turn { role: Role::User, content: plan.task.clone() },
         ],
         max_tokens: plan.max_tokens,
         temperature: f64::from(voice.temperature_percent) / 100.0,
@@ -151,10 +126,5 @@ fn question(plan: &Plan, voice: &Voice, model: &str) -> CompletionRequest {
 fn judged(plan: &Plan, text: String, usage: Finish) -> Outcome {
     let found = code::extract(&text);
     let score = evidence::score(&found, plan.language.or(found.language), &plan.definitions);
-    Outcome::Completed {
-        text,
-        code: found.text,
-        score,
-        usage,
-    }
+    Outcome::Completed { text, code: found.text, score, usage }
 }

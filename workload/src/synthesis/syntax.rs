@@ -73,13 +73,9 @@ impl Language {
                 "macro_definition",
                 "union_item",
             ],
-            Self::Go => &[
-                "function_declaration",
-                "method_declaration",
-                "type_spec",
-                "const_spec",
-                "var_spec",
-            ],
+            Self::Go => {
+                &["function_declaration", "method_declaration", "type_spec", "const_spec", "var_spec"]
+            }
         }
     }
 
@@ -88,10 +84,7 @@ impl Language {
         let mut parser = Parser::new();
         parser.set_language(&self.grammar()).ok()?;
         let tree: Tree = parser.parse(code, None)?;
-        let mut findings = Findings {
-            total_bytes: code.trim().len(),
-            ..Findings::default()
-        };
+        let mut findings = Findings { total_bytes: code.trim().len(), ..Findings::default() };
         self.walk(tree.root_node(), code, 0, &mut findings);
         findings.broken_bytes = findings.broken_bytes.min(findings.total_bytes);
         Some(findings)
@@ -103,9 +96,7 @@ impl Language {
             return;
         }
         if self.defining_kinds().contains(&node.kind()) {
-            let name = node
-                .child_by_field_name("name")
-                .and_then(|name| code.get(name.byte_range()));
+            let name = node.child_by_field_name("name").and_then(|name| code.get(name.byte_range()));
             findings.definitions.extend(name.map(str::to_owned));
         }
         if depth < MAX_DEPTH {
@@ -130,17 +121,11 @@ mod tests {
     #[test]
     fn definitions_are_found_in_every_language() {
         assert_eq!(
-            definitions(
-                Language::Python,
-                "class A:\n  def f(self): pass\nasync def g(): pass"
-            ),
+            definitions(Language::Python, "class A:\n  def f(self): pass\nasync def g(): pass"),
             ["A", "f", "g"]
         );
         assert_eq!(
-            definitions(
-                Language::JavaScript,
-                "const h = () => 1; class B { m() {} } function* k() {}"
-            ),
+            definitions(Language::JavaScript, "const h = () => 1; class B { m() {} } function* k() {}"),
             ["B", "h", "k", "m"]
         );
         assert_eq!(
@@ -148,10 +133,7 @@ mod tests {
             ["P", "R", "q"]
         );
         assert_eq!(
-            definitions(
-                Language::Go,
-                "package x\ntype T struct{}\nfunc (t T) M() {}\nfunc F() {}"
-            ),
+            definitions(Language::Go, "package x\ntype T struct{}\nfunc (t T) M() {}\nfunc F() {}"),
             ["F", "M", "T"]
         );
     }
@@ -160,25 +142,14 @@ mod tests {
     fn broken_code_is_measured_not_just_noticed() {
         let good = "def f():\n    return 1\n";
         let a_little = Language::Python.examine(&format!("{good}def g(:\n")).unwrap();
-        let a_lot = Language::Python
-            .examine("This is prose, with; no! code? at) all(")
-            .unwrap();
+        let a_lot = Language::Python.examine("This is prose, with; no! code? at) all(").unwrap();
         let share = |findings: &Findings| findings.broken_bytes * 100 / findings.total_bytes;
-        assert!(
-            share(&a_little) > 0 && share(&a_little) < share(&a_lot),
-            "{a_little:?} {a_lot:?}"
-        );
+        assert!(share(&a_little) > 0 && share(&a_little) < share(&a_lot), "{a_little:?} {a_lot:?}");
     }
 
     #[test]
     fn a_missing_bracket_counts() {
-        assert!(
-            Language::Go
-                .examine("package x\nfunc F() {")
-                .unwrap()
-                .broken_bytes
-                > 0
-        );
+        assert!(Language::Go.examine("package x\nfunc F() {").unwrap().broken_bytes > 0);
     }
 
     #[test]

@@ -16,14 +16,8 @@ pub struct LogControl {
 pub fn install() -> LogControl {
     let (filter, handle) = reload::Layer::new(LevelFilter::INFO);
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
-    let installed = tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
-        .try_init()
-        .is_ok();
-    LogControl {
-        handle: installed.then_some(handle),
-    }
+    let installed = tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok();
+    LogControl { handle: installed.then_some(handle) }
 }
 
 impl LogControl {

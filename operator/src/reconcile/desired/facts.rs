@@ -36,10 +36,7 @@ impl Facts {
     #[cfg(test)]
     pub(super) fn fixed() -> Self {
         let pem = "-----BEGIN PRIVATE KEY-----".to_owned();
-        Self {
-            signing_key_pem: Some(pem),
-            client_secret: Some("fixed-secret".into()),
-        }
+        Self { signing_key_pem: Some(pem), client_secret: Some("fixed-secret".into()) }
     }
 }
 
@@ -48,15 +45,9 @@ fn signing_key_pem() -> Result<String, FactsError> {
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| FactsError)?;
     let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| FactsError)?;
     let text = STANDARD.encode(der.as_ref());
-    let lines: Vec<&str> = text
-        .as_bytes()
-        .chunks(64)
-        .filter_map(|line| std::str::from_utf8(line).ok())
-        .collect();
-    Ok(format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-        lines.join("\n")
-    ))
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")))
 }
 
 /// 256 random bits.

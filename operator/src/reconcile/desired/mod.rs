@@ -53,11 +53,7 @@ pub(crate) fn desired(
     observed: &Observed,
     facts: Facts,
 ) -> DesiredSet {
-    let Validated {
-        bundle,
-        model_claims,
-        endpoint,
-    } = validated;
+    let Validated { bundle, model_claims, endpoint } = validated;
     let secrets = secrets::Secrets::new(resource, observed, facts, endpoint);
     let configuration = secrets.configuration(bundle);
     let content = |child: Child| match child {
@@ -72,14 +68,8 @@ pub(crate) fn desired(
         Child::Deployment => deployment::deployment(resource, model_claims),
     };
     DesiredSet {
-        children: Child::ALL
-            .into_iter()
-            .map(|child| prepare(resource, child, content(child)))
-            .collect(),
-        policy: PolicyStatus {
-            published: bundle.revision().to_string(),
-            hash: bundle.hash().to_owned(),
-        },
+        children: Child::ALL.into_iter().map(|child| prepare(resource, child, content(child))).collect(),
+        policy: PolicyStatus { published: bundle.revision().to_string(), hash: bundle.hash().to_owned() },
         endpoint: endpoint.clone(),
         configuration,
     }
@@ -94,15 +84,9 @@ fn prepare(resource: &CodeCrucible, child: Child, content: Value) -> Prepared {
         "metadata": metadata::metadata(resource, &name),
     });
     merge(&mut object, content);
-    let hash: String = Sha256::digest(object.to_string())
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    merge(
-        &mut object,
-        json!({"metadata": {"annotations": {names::ANNOTATION_APPLIED_HASH: hash}}}),
-    );
+    let hash: String =
+        Sha256::digest(object.to_string()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    merge(&mut object, json!({"metadata": {"annotations": {names::ANNOTATION_APPLIED_HASH: hash}}}));
     Prepared { child, name, object }
 }
 
@@ -125,20 +109,11 @@ mod tests {
     use kube::api::DynamicObject;
 
     fn set(resource: &CodeCrucible, observed: &Observed) -> DesiredSet {
-        desired(
-            resource,
-            &validate(resource, observed).unwrap(),
-            observed,
-            Facts::fixed(),
-        )
+        desired(resource, &validate(resource, observed).unwrap(), observed, Facts::fixed())
     }
 
     fn object(set: &DesiredSet, child: Child) -> &Value {
-        &set.children
-            .iter()
-            .find(|prepared| prepared.child == child)
-            .unwrap()
-            .object
+        &set.children.iter().find(|prepared| prepared.child == child).unwrap().object
     }
 
     fn applied(set: DesiredSet, observed: &mut Observed) {
@@ -151,16 +126,9 @@ mod tests {
     #[test]
     fn the_same_input_gives_the_same_objects() {
         let (resource, observed) = (fixtures::resource(json!({})), fixtures::observed());
-        let objects = |set: DesiredSet| {
-            set.children
-                .into_iter()
-                .map(|prepared| prepared.object)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            objects(set(&resource, &observed)),
-            objects(set(&resource, &observed))
-        );
+        let objects =
+            |set: DesiredSet| set.children.into_iter().map(|prepared| prepared.object).collect::<Vec<_>>();
+        assert_eq!(objects(set(&resource, &observed)), objects(set(&resource, &observed)));
     }
 
     #[test]
@@ -168,10 +136,7 @@ mod tests {
         let (resource, mut observed) = (fixtures::resource(json!({})), fixtures::observed());
         applied(set(&resource, &observed), &mut observed);
         let before = object(&set(&resource, &observed), Child::SigningKeys).clone();
-        let other = Facts {
-            signing_key_pem: Some("other".into()),
-            client_secret: Some("other".into()),
-        };
+        let other = Facts { signing_key_pem: Some("other".into()), client_secret: Some("other".into()) };
         let validated = validate(&resource, &observed).unwrap();
         let after = desired(&resource, &validated, &observed, other);
         assert_eq!(object(&after, Child::SigningKeys), &before);
@@ -187,30 +152,16 @@ mod tests {
         let changed = fixtures::resource(json!({"synthesis": {"voices": [voice]}}));
         let second = set(&changed, &observed);
         assert_eq!(object(&second, Child::Deployment), &deployment);
-        assert!(
-            second.policy.published.starts_with("2-"),
-            "{}",
-            second.policy.published
-        );
+        assert!(second.policy.published.starts_with("2-"), "{}", second.policy.published);
     }
 
     #[test]
     fn the_counter_survives_the_loss_of_the_config_map() {
         let mut resource = fixtures::resource(json!({}));
-        let policy = PolicyStatus {
-            published: "7-0123456789ab".into(),
-            hash: "x".into(),
-        };
-        resource.status = Some(codecrucible_crds::CodeCrucibleStatus {
-            policy: Some(policy),
-            ..Default::default()
-        });
-        assert!(
-            set(&resource, &fixtures::observed())
-                .policy
-                .published
-                .starts_with("8-")
-        );
+        let policy = PolicyStatus { published: "7-0123456789ab".into(), hash: "x".into() };
+        resource.status =
+            Some(codecrucible_crds::CodeCrucibleStatus { policy: Some(policy), ..Default::default() });
+        assert!(set(&resource, &fixtures::observed()).policy.published.starts_with("8-"));
     }
 
     #[test]
@@ -221,13 +172,7 @@ mod tests {
             let metadata = &prepared.object["metadata"];
             assert_eq!(metadata["ownerReferences"][0]["uid"], "1-2-3");
             assert_eq!(metadata["labels"][names::LABEL_INSTANCE], "demo");
-            assert_eq!(
-                metadata["annotations"][names::ANNOTATION_APPLIED_HASH]
-                    .as_str()
-                    .unwrap()
-                    .len(),
-                32
-            );
+            assert_eq!(metadata["annotations"][names::ANNOTATION_APPLIED_HASH].as_str().unwrap().len(), 32);
         }
     }
 
@@ -236,10 +181,7 @@ mod tests {
         let set = set(&fixtures::resource(json!({})), &fixtures::observed());
         for child in [Child::Policy, Child::Deployment] {
             let text = object(&set, child).to_string();
-            assert!(
-                !text.contains("fixed-secret") && !text.contains("PRIVATE KEY"),
-                "{child:?}"
-            );
+            assert!(!text.contains("fixed-secret") && !text.contains("PRIVATE KEY"), "{child:?}");
         }
     }
 }

@@ -23,10 +23,8 @@ pub(super) fn service(resource: &CodeCrucible) -> Value {
 pub(super) fn network_policy(resource: &CodeCrucible, policy: &Policy) -> Value {
     let mut egress =
         vec![json!({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]})];
-    let backend_ports: Vec<Value> = backend_ports(policy)
-        .into_iter()
-        .map(|port| json!({"port": port, "protocol": "TCP"}))
-        .collect();
+    let backend_ports: Vec<Value> =
+        backend_ports(policy).into_iter().map(|port| json!({"port": port, "protocol": "TCP"})).collect();
     if !backend_ports.is_empty() {
         egress.push(json!({"ports": backend_ports}));
     }

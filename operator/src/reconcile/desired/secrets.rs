@@ -25,9 +25,8 @@ impl Secrets {
         let signing_key_pem = existing(Child::SigningKeys, layout::FIRST_SIGNING_KEY_FILE)
             .or(facts.signing_key_pem)
             .unwrap_or_default();
-        let client_secret = existing(Child::Client, layout::CLIENT_SECRET_FILE)
-            .or(facts.client_secret)
-            .unwrap_or_default();
+        let client_secret =
+            existing(Child::Client, layout::CLIENT_SECRET_FILE).or(facts.client_secret).unwrap_or_default();
         let credentials = observed.credentials.iter();
         Self {
             signing_key_pem,
@@ -52,30 +51,20 @@ impl Secrets {
     }
 
     pub(super) fn backend_credentials(&self) -> Value {
-        secret(
-            self.backend_credentials
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str())),
-        )
+        secret(self.backend_credentials.iter().map(|(key, value)| (key.as_str(), value.as_str())))
     }
 
     /// A name for all that the pods mount. Only a hash of the secrets is in it.
     pub(super) fn configuration(&self, bundle: &Bundle) -> String {
         let secrets = json!([self.signing_keys(), self.client(), self.backend_credentials()]).to_string();
-        let hash: String = Sha256::digest(secrets)
-            .iter()
-            .take(6)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash: String = Sha256::digest(secrets).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         format!("{}.{hash}", bundle.revision())
     }
 }
 
 fn secret<'a>(data: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
-    let data: Map<String, Value> = data
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), STANDARD.encode(value).into()))
-        .collect();
+    let data: Map<String, Value> =
+        data.into_iter().map(|(key, value)| (key.to_owned(), STANDARD.encode(value).into())).collect();
     if data.is_empty() {
         // The API server drops an empty map, which would look like drift.
         return json!({"type": "Opaque"});

@@ -17,9 +17,7 @@ pub(super) fn announcements(before: &[Condition], after: &[Condition]) -> Vec<Ev
             (&earlier.status, &earlier.reason) != (&condition.status, &condition.reason)
         })
     };
-    let announced = after
-        .iter()
-        .filter(|condition| ANNOUNCED.contains(&condition.type_.as_str()));
+    let announced = after.iter().filter(|condition| ANNOUNCED.contains(&condition.type_.as_str()));
     announced.filter(is_new).map(event).collect()
 }
 
@@ -35,11 +33,7 @@ fn event(condition: &Condition) -> Event {
         .contains(&condition.reason.as_str());
     let note = format!("{}={}: {}", condition.type_, condition.status, condition.message);
     Event {
-        type_: if is_trouble {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        },
+        type_: if is_trouble { EventType::Warning } else { EventType::Normal },
         reason: condition.reason.clone(),
         note: Some(note.chars().take(MAX_NOTE_CHARACTERS).collect()),
         action: "Reconcile".into(),
@@ -69,20 +63,12 @@ mod tests {
         let ready = [condition("Ready", "True", "Stable")];
         assert_eq!(announcements(&[], &ready).len(), 1);
         assert_eq!(announcements(&ready, &ready).len(), 0);
-        assert_eq!(
-            announcements(&ready, &[condition("Ready", "True", "Other")]).len(),
-            1
-        );
+        assert_eq!(announcements(&ready, &[condition("Ready", "True", "Other")]).len(), 1);
     }
 
     #[test]
     fn a_refusal_is_a_warning_and_waiting_is_not() {
-        let warned = |reason| {
-            matches!(
-                event(&condition("Ready", "False", reason)).type_,
-                EventType::Warning
-            )
-        };
+        let warned = |reason| matches!(event(&condition("Ready", "False", reason)).type_, EventType::Warning);
         assert!(warned("Invalid") && warned("NotOwned"));
         assert!(!warned("ReplicasUnavailable"));
     }

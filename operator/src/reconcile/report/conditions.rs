@@ -13,11 +13,7 @@ pub(super) struct Verdict {
 }
 
 fn verdict(is_true: bool, reason: &'static str, message: impl Into<String>) -> Verdict {
-    Verdict {
-        is_true,
-        reason,
-        message: message.into(),
-    }
+    Verdict { is_true, reason, message: message.into() }
 }
 
 /// All conditions, in the order in which `status` lists them.
@@ -52,12 +48,7 @@ fn accepted(outcome: &Outcome) -> Verdict {
 }
 
 fn available(rollout: &Rollout, trouble: Option<&str>) -> Verdict {
-    let Rollout {
-        desired,
-        available,
-        is_observed,
-        ..
-    } = rollout;
+    let Rollout { desired, available, is_observed, .. } = rollout;
     let count = format!("{available} of {desired} replicas are available");
     if *is_observed && *desired == 0 {
         return verdict(false, names::REASON_SCALED_TO_ZERO, "no replica is asked for");
@@ -72,11 +63,9 @@ fn available(rollout: &Rollout, trouble: Option<&str>) -> Verdict {
 
 fn progressing(outcome: &Outcome, rollout: &Rollout) -> Verdict {
     match outcome {
-        Outcome::Paused(_) => verdict(
-            false,
-            names::REASON_PAUSED,
-            "spec.maintenance.paused is set: nothing is written",
-        ),
+        Outcome::Paused(_) => {
+            verdict(false, names::REASON_PAUSED, "spec.maintenance.paused is set: nothing is written")
+        }
         Outcome::Invalid(invalid) => verdict(false, invalid.reason, "waiting for a valid resource"),
         Outcome::Failed(error) => verdict(true, names::REASON_APPLY_FAILED, error.to_string()),
         Outcome::Applied(_) if rollout.deadline_exceeded => verdict(
@@ -101,16 +90,12 @@ fn progressing(outcome: &Outcome, rollout: &Rollout) -> Verdict {
 fn stalled(outcome: &Outcome, rollout: &Rollout) -> Verdict {
     match outcome {
         Outcome::Invalid(invalid) => verdict(true, invalid.reason, invalid.message.clone()),
-        Outcome::Applied(applied) if !applied.not_owned.is_empty() => verdict(
-            true,
-            names::REASON_NOT_OWNED,
-            not_owned_message(&applied.not_owned),
-        ),
-        Outcome::Applied(_) if rollout.deadline_exceeded => verdict(
-            true,
-            names::REASON_PROGRESS_DEADLINE_EXCEEDED,
-            "the deployment made no progress in time",
-        ),
+        Outcome::Applied(applied) if !applied.not_owned.is_empty() => {
+            verdict(true, names::REASON_NOT_OWNED, not_owned_message(&applied.not_owned))
+        }
+        Outcome::Applied(_) if rollout.deadline_exceeded => {
+            verdict(true, names::REASON_PROGRESS_DEADLINE_EXCEEDED, "the deployment made no progress in time")
+        }
         Outcome::Applied(_) | Outcome::Failed(_) | Outcome::Paused(_) => {
             verdict(false, names::REASON_STABLE, "nothing stands in the way")
         }
@@ -118,21 +103,16 @@ fn stalled(outcome: &Outcome, rollout: &Rollout) -> Verdict {
 }
 
 fn not_owned_message(objects: &[String]) -> String {
-    format!(
-        "left alone, because this resource does not own them: {}",
-        objects.join(", ")
-    )
+    format!("left alone, because this resource does not own them: {}", objects.join(", "))
 }
 
 fn ready(outcome: &Outcome, accepted: &Verdict, available: &Verdict) -> Verdict {
     match outcome {
         Outcome::Invalid(_) => accepted.clone(),
         Outcome::Failed(error) => verdict(false, names::REASON_APPLY_FAILED, error.to_string()),
-        Outcome::Applied(applied) if !applied.not_owned.is_empty() => verdict(
-            false,
-            names::REASON_NOT_OWNED,
-            not_owned_message(&applied.not_owned),
-        ),
+        Outcome::Applied(applied) if !applied.not_owned.is_empty() => {
+            verdict(false, names::REASON_NOT_OWNED, not_owned_message(&applied.not_owned))
+        }
         // A paused resource is as ready as its replicas are.
         Outcome::Applied(_) | Outcome::Paused(_) => available.clone(),
     }
@@ -140,10 +120,7 @@ fn ready(outcome: &Outcome, accepted: &Verdict, available: &Verdict) -> Verdict 
 
 fn reconciling(outcome: &Outcome, progressing: &Verdict, stalled: &Verdict) -> Verdict {
     if matches!(outcome, Outcome::Failed(_)) || (progressing.is_true && !stalled.is_true) {
-        return Verdict {
-            is_true: true,
-            ..progressing.clone()
-        };
+        return Verdict { is_true: true, ..progressing.clone() };
     }
     verdict(false, names::REASON_STABLE, "nothing is left to do")
 }
@@ -157,10 +134,7 @@ mod tests {
 
     fn applied(not_owned: &[&str]) -> Outcome {
         Outcome::Applied(Applied {
-            policy: PolicyStatus {
-                published: "1-x".into(),
-                hash: "x".into(),
-            },
+            policy: PolicyStatus { published: "1-x".into(), hash: "x".into() },
             endpoint: "http://x".into(),
             not_owned: not_owned.iter().map(|name| (*name).to_owned()).collect(),
             deployment: None,
@@ -190,30 +164,18 @@ mod tests {
 
     #[test]
     fn a_service_that_runs_is_ready_and_at_rest() {
-        assert_eq!(
-            truths(&applied(&[]), &rollout(3, 3)),
-            ["Accepted", "Available", "Ready"]
-        );
+        assert_eq!(truths(&applied(&[]), &rollout(3, 3)), ["Accepted", "Available", "Ready"]);
     }
 
     #[test]
     fn a_service_that_starts_is_reconciling() {
-        assert_eq!(
-            truths(&applied(&[]), &rollout(3, 0)),
-            ["Accepted", "Progressing", "Reconciling"]
-        );
-        assert_eq!(
-            truths(&applied(&[]), &Rollout::default()),
-            ["Accepted", "Progressing", "Reconciling"]
-        );
+        assert_eq!(truths(&applied(&[]), &rollout(3, 0)), ["Accepted", "Progressing", "Reconciling"]);
+        assert_eq!(truths(&applied(&[]), &Rollout::default()), ["Accepted", "Progressing", "Reconciling"]);
     }
 
     #[test]
     fn an_invalid_resource_is_stalled_and_not_ready_even_while_replicas_serve() {
-        let outcome = Outcome::Invalid(Invalid {
-            reason: "Invalid",
-            message: "spec.x: wrong".into(),
-        });
+        let outcome = Outcome::Invalid(Invalid { reason: "Invalid", message: "spec.x: wrong".into() });
         assert_eq!(truths(&outcome, &rollout(3, 3)), ["Available", "Stalled"]);
     }
 
@@ -234,19 +196,12 @@ mod tests {
 
     #[test]
     fn a_rollout_that_gave_up_is_stalled() {
-        let stuck = Rollout {
-            deadline_exceeded: true,
-            ..rollout(3, 0)
-        };
+        let stuck = Rollout { deadline_exceeded: true, ..rollout(3, 0) };
         assert_eq!(truths(&applied(&[]), &stuck), ["Accepted", "Stalled"]);
     }
 
     #[test]
     fn a_pods_trouble_is_in_the_message() {
-        assert!(
-            available(&rollout(1, 0), Some("pod p: ErrImagePull"))
-                .message
-                .contains("ErrImagePull")
-        );
+        assert!(available(&rollout(1, 0), Some("pod p: ErrImagePull")).message.contains("ErrImagePull"));
     }
 }

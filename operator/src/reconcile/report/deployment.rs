@@ -33,10 +33,7 @@ impl Rollout {
         };
         let status = deployment.status.unwrap_or_default();
         let spec = deployment.spec.unwrap_or_default();
-        let container = spec
-            .template
-            .spec
-            .and_then(|pod| pod.containers.into_iter().next());
+        let container = spec.template.spec.and_then(|pod| pod.containers.into_iter().next());
         Self {
             image: container.and_then(|container| container.image),
             desired: spec.replicas.unwrap_or(1),
@@ -78,13 +75,8 @@ fn trouble(pod: &Pod) -> Option<String> {
         condition.type_ == "PodScheduled" && condition.status == "False" && condition.message.is_some()
     });
     let message = unschedulable.and_then(|condition| condition.message.clone());
-    let message = message.or_else(|| {
-        status
-            .container_statuses
-            .iter()
-            .flatten()
-            .find_map(container_trouble)
-    })?;
+    let message =
+        message.or_else(|| status.container_statuses.iter().flatten().find_map(container_trouble))?;
     Some(format!("pod {}: {message}", pod.name_any()))
 }
 

@@ -37,21 +37,14 @@ pub(crate) async fn report(
     let api: Api<CodeCrucible> = Api::namespaced(context.client.clone(), &namespace);
     let patch = json!({"apiVersion": CodeCrucible::api_version(&()), "kind": CodeCrucible::kind(&()), "status": status});
     let parameters = PatchParams::apply(names::FIELD_MANAGER).force();
-    context
-        .metrics
-        .writes
-        .with_label_values(&["CodeCrucible/status"])
-        .inc();
+    context.metrics.writes.with_label_values(&["CodeCrucible/status"]).inc();
     match api.patch_status(&name, &parameters, &Patch::Apply(&patch)).await {
         // Deleted in the meantime: there is nothing left to report on.
         Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Ok(()),
         Err(error) => return Err(ReportError(Box::new(error))),
         Ok(_) => {}
     }
-    let before = resource
-        .status
-        .as_ref()
-        .map_or(&[][..], |status| &status.conditions);
+    let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let recorder = Recorder::new(context.client.clone(), Reporter::from(names::FIELD_MANAGER));
     for event in announcements(before, &status.conditions) {
         // The status is what counts; an Event that is lost is lost.

@@ -33,26 +33,22 @@ pub(super) fn status(
             Some(endpoint.clone()),
         ),
         // What was published before still stands.
-        Outcome::Invalid(_) | Outcome::Failed(_) => (
-            Rollout::of(observed.children.get(&Child::Deployment)),
-            before.policy,
-            before.endpoint,
-        ),
+        Outcome::Invalid(_) | Outcome::Failed(_) => {
+            (Rollout::of(observed.children.get(&Child::Deployment)), before.policy, before.endpoint)
+        }
     };
     let trouble = pod_trouble(observed);
-    let conditions = verdicts(outcome, &rollout, trouble.as_deref())
-        .into_iter()
-        .map(|(type_, verdict)| {
-            let status = if verdict.is_true { "True" } else { "False" };
-            Condition {
-                type_: type_.to_owned(),
-                status: status.to_owned(),
-                reason: verdict.reason.to_owned(),
-                message: verdict.message.chars().take(MAX_MESSAGE_CHARACTERS).collect(),
-                observed_generation: resource.metadata.generation,
-                last_transition_time: transition_time(&before.conditions, type_, status, now),
-            }
-        });
+    let conditions = verdicts(outcome, &rollout, trouble.as_deref()).into_iter().map(|(type_, verdict)| {
+        let status = if verdict.is_true { "True" } else { "False" };
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: verdict.reason.to_owned(),
+            message: verdict.message.chars().take(MAX_MESSAGE_CHARACTERS).collect(),
+            observed_generation: resource.metadata.generation,
+            last_transition_time: transition_time(&before.conditions, type_, status, now),
+        }
+    });
     CodeCrucibleStatus {
         observed_generation: resource.metadata.generation,
         conditions: conditions.collect(),
@@ -65,14 +61,10 @@ pub(super) fn status(
 }
 
 fn transition_time(before: &[Condition], type_: &str, status: &str, now: Timestamp) -> Time {
-    let earlier = before
-        .iter()
-        .find(|condition| condition.type_ == type_ && condition.status == status);
+    let earlier = before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
     // The API keeps whole seconds; what it gives back must equal what was written.
     let whole_seconds = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    earlier.map_or(Time(whole_seconds), |condition| {
-        condition.last_transition_time.clone()
-    })
+    earlier.map_or(Time(whole_seconds), |condition| condition.last_transition_time.clone())
 }
 
 #[cfg(test)]
@@ -82,48 +74,27 @@ mod tests {
     use serde_json::json;
 
     fn invalid() -> Outcome {
-        Outcome::Invalid(Invalid {
-            reason: "Invalid",
-            message: "spec.x: wrong".into(),
-        })
+        Outcome::Invalid(Invalid { reason: "Invalid", message: "spec.x: wrong".into() })
     }
 
     #[test]
     fn the_same_state_gives_the_same_status_later() {
         let mut resource = fixtures::resource(json!({}));
-        let first = status(
-            &resource,
-            &fixtures::observed(),
-            &invalid(),
-            Timestamp::from_second(100).unwrap(),
-        );
+        let first =
+            status(&resource, &fixtures::observed(), &invalid(), Timestamp::from_second(100).unwrap());
         resource.status = Some(first.clone());
-        let later = status(
-            &resource,
-            &fixtures::observed(),
-            &invalid(),
-            Timestamp::from_second(200).unwrap(),
-        );
+        let later =
+            status(&resource, &fixtures::observed(), &invalid(), Timestamp::from_second(200).unwrap());
         assert_eq!(later, first);
     }
 
     #[test]
     fn an_invalid_change_keeps_what_was_published() {
         let mut resource = fixtures::resource(json!({}));
-        let policy = codecrucible_crds::PolicyStatus {
-            published: "3-0123456789ab".into(),
-            hash: "h".into(),
-        };
-        resource.status = Some(CodeCrucibleStatus {
-            policy: Some(policy.clone()),
-            ..Default::default()
-        });
-        let after = status(
-            &resource,
-            &fixtures::observed(),
-            &invalid(),
-            Timestamp::from_second(100).unwrap(),
-        );
+        let policy = codecrucible_crds::PolicyStatus { published: "3-0123456789ab".into(), hash: "h".into() };
+        resource.status = Some(CodeCrucibleStatus { policy: Some(policy.clone()), ..Default::default() });
+        let after =
+            status(&resource, &fixtures::observed(), &invalid(), Timestamp::from_second(100).unwrap());
         assert_eq!(after.policy, Some(policy));
     }
 }

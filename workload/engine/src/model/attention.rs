@@ -30,10 +30,7 @@ struct Projection {
 impl Projection {
     fn load(gguf: &mut Gguf, name: &str, has_bias: bool) -> std::result::Result<Self, LoadError> {
         let bias = has_bias.then(|| gguf.full(&format!("{name}.bias"))).transpose()?;
-        Ok(Self {
-            weight: gguf.matrix(&format!("{name}.weight"))?,
-            bias,
-        })
+        Ok(Self { weight: gguf.matrix(&format!("{name}.weight"))?, bias })
     }
 
     /// From `(tokens, hidden)` to `(1, heads, tokens, head size)`.
@@ -44,10 +41,7 @@ impl Projection {
             None => projected,
         };
         let (tokens, width) = projected.dims2()?;
-        projected
-            .reshape((1, tokens, width / head_size, head_size))?
-            .transpose(1, 2)?
-            .contiguous()
+        projected.reshape((1, tokens, width / head_size, head_size))?.transpose(1, 2)?.contiguous()
     }
 }
 
@@ -79,12 +73,7 @@ impl Attention {
         rotation: &Rotation,
         mask: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let Shape {
-            heads,
-            key_heads,
-            head_size,
-            ..
-        } = self.shape;
+        let Shape { heads, key_heads, head_size, .. } = self.shape;
         let (tokens, _) = hidden.dims2()?;
         let query = rotation.apply(&self.query.heads(hidden, head_size)?)?;
         let key = rotation.apply(&self.key.heads(hidden, head_size)?)?;
@@ -98,16 +87,14 @@ impl Attention {
         let query = (query.reshape((key_heads, group * tokens, head_size))? * scale)?;
         let mut scores = query.matmul(&keys.t()?)?;
         if let Some(mask) = mask {
-            scores = scores
-                .reshape((heads, tokens, seen))?
-                .broadcast_add(mask)?
-                .reshape((key_heads, group * tokens, seen))?;
+            scores = scores.reshape((heads, tokens, seen))?.broadcast_add(mask)?.reshape((
+                key_heads,
+                group * tokens,
+                seen,
+            ))?;
         }
         let mixed = softmax_last_dim(&scores)?.matmul(&values.contiguous()?)?;
-        let mixed = mixed
-            .reshape((heads, tokens, head_size))?
-            .transpose(0, 1)?
-            .contiguous()?;
+        let mixed = mixed.reshape((heads, tokens, head_size))?.transpose(0, 1)?.contiguous()?;
         self.output.forward(&mixed.reshape((tokens, heads * head_size))?)
     }
 }
@@ -119,14 +106,9 @@ pub(super) fn mask(tokens: usize, position: usize) -> Result<Option<Tensor>> {
     }
     let seen = position + tokens;
     let entry = |token: usize, other: usize| {
-        if other > position + token {
-            f32::NEG_INFINITY
-        } else {
-            0.0
-        }
+        if other > position + token { f32::NEG_INFINITY } else { 0.0 }
     };
-    let entries: Vec<f32> = (0..tokens)
-        .flat_map(|token| (0..seen).map(move |other| entry(token, other)))
-        .collect();
+    let entries: Vec<f32> =
+        (0..tokens).flat_map(|token| (0..seen).map(move |other| entry(token, other))).collect();
     Tensor::from_vec(entries, (tokens, seen), &Device::Cpu).map(Some)
 }

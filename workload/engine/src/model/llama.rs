@@ -4,8 +4,4 @@
 use super::Family;
 use super::rotary::Style;
 
-pub(super) const FAMILY: Family = Family {
-    prefix: "llama",
-    rotary: Style::Neighbours,
-    has_bias: false,
-};
+pub(super) const FAMILY: Family = Family { prefix: "llama", rotary: Style::Neighbours, has_bias: false };

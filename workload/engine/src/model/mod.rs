@@ -52,9 +52,7 @@ impl Transformer {
             "qwen2" => qwen2::FAMILY,
             "llama" => llama::FAMILY,
             other => {
-                return Err(LoadError::Malformed(format!(
-                    "the architecture {other:?} is not known"
-                )));
+                return Err(LoadError::Malformed(format!("the architecture {other:?} is not known")));
             }
         };
         let key = |name: &str| format!("{}.{name}", family.prefix);
@@ -72,11 +70,7 @@ impl Transformer {
             .map(|index| Layer::load(gguf, &family, shape, index))
             .collect::<std::result::Result<_, _>>()?;
         // Small models use the embedding as their head too.
-        let head = if gguf.has_tensor("output.weight") {
-            "output.weight"
-        } else {
-            "token_embd.weight"
-        };
+        let head = if gguf.has_tensor("output.weight") { "output.weight" } else { "token_embd.weight" };
         Ok(Self {
             embedding: gguf.quantized("token_embd.weight")?,
             layers,
@@ -143,9 +137,7 @@ impl Layer {
         rotation: &rotary::Rotation,
         mask: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let attended = self
-            .attention
-            .forward(&self.attention_norm.forward(hidden)?, rotation, mask)?;
+        let attended = self.attention.forward(&self.attention_norm.forward(hidden)?, rotation, mask)?;
         let hidden = (hidden + attended)?;
         let normed = self.feed_forward_norm.forward(&hidden)?;
         let gated = (self.gate.forward(&normed)?.silu()? * self.up.forward(&normed)?)?;
@@ -160,10 +152,7 @@ struct Norm {
 
 impl Norm {
     fn load(gguf: &mut Gguf, name: &str, epsilon: f32) -> std::result::Result<Self, LoadError> {
-        Ok(Self {
-            weight: gguf.full(name)?,
-            epsilon,
-        })
+        Ok(Self { weight: gguf.full(name)?, epsilon })
     }
 
     fn forward(&self, hidden: &Tensor) -> Result<Tensor> {

@@ -3,8 +3,4 @@
 use super::Family;
 use super::rotary::Style;
 
-pub(super) const FAMILY: Family = Family {
-    prefix: "qwen2",
-    rotary: Style::Halves,
-    has_bias: true,
-};
+pub(super) const FAMILY: Family = Family { prefix: "qwen2", rotary: Style::Halves, has_bias: true };

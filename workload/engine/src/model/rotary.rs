@@ -37,20 +37,12 @@ impl Rotary {
             }
         }
         let angles = Tensor::from_vec(angles, (positions, half), &Device::Cpu)?;
-        Ok(Self {
-            style,
-            cosines: angles.cos()?,
-            sines: angles.sin()?,
-        })
+        Ok(Self { style, cosines: angles.cos()?, sines: angles.sin()? })
     }
 
     pub(super) fn at(&self, position: usize, count: usize) -> Result<Rotation> {
         let narrow = |table: &Tensor| table.narrow(0, position, count)?.contiguous();
-        Ok(Rotation {
-            style: self.style,
-            cosines: narrow(&self.cosines)?,
-            sines: narrow(&self.sines)?,
-        })
+        Ok(Rotation { style: self.style, cosines: narrow(&self.cosines)?, sines: narrow(&self.sines)? })
     }
 }
 

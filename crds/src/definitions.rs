@@ -1,0 +1,29 @@
+//! The custom resource definitions as files.
+
+use crate::{CodeCrucible, ModelBackend};
+use kube::CustomResourceExt as _;
+
+/// Name and content of each file in `manifests/crds`.
+pub fn definition_files() -> Result<Vec<(String, String)>, serde_yaml::Error> {
+    let definitions = [CodeCrucible::crd(), ModelBackend::crd()];
+    let file = |definition: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition| {
+        let name = definition.metadata.name.clone().unwrap_or_default();
+        let yaml = serde_yaml::to_string(definition)?;
+        Ok((format!("{name}.yaml"), format!("# Generated from the crate codecrucible-crds by `make generate`.\n{yaml}")))
+    };
+    definitions.iter().map(file).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifests_are_fresh() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/crds");
+        for (name, yaml) in definition_files().unwrap() {
+            let written = std::fs::read_to_string(folder.join(&name)).unwrap();
+            assert!(written == yaml, "manifests/crds/{name} is stale: run `make generate`");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The configuration directory, read by the real program: changes apply without a restart, bad ones do not.
+
+use crate::support::{Folder, bundle, policy};
+use codecrucible_contract::{Bundle, LogLevel};
+use codecrucible_workload::configuration::Folders;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// The program on a directory; ended with the value.
+struct Program {
+    child: Child,
+    lines: mpsc::Receiver<serde_json::Value>,
+}
+
+impl Program {
+    fn start(folder: &Folder) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_workload"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config"])
+            .arg(&folder.0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let _ = sender.send(serde_json::from_str(&line).unwrap_or_default());
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Waits for a log line and gives it.
+    fn says(&self, message: &str) -> serde_json::Value {
+        loop {
+            let line = self
+                .lines
+                .recv_timeout(Duration::from_secs(20))
+                .unwrap_or_else(|_| panic!("never said {message:?}"));
+            if line["message"] == message {
+                return line;
+            }
+        }
+    }
+
+    fn metrics(&self, admin: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(admin).unwrap();
+        std::io::Write::write_all(
+            &mut stream,
+            b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        )
+        .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_new_bundle_is_applied_and_a_bad_one_refused_while_the_last_good_one_serves() {
+    let folder = Folder::new();
+    let first = policy("http://127.0.0.1:9/v1");
+    folder.write_bundle(&bundle(first.clone()));
+    let program = Program::start(&folder);
+    assert!(program.says("configuration applied")["revision"].as_str().unwrap().starts_with("1-"));
+    let admin = program.says("listening")["admin"].as_str().unwrap().to_owned();
+
+    let mut second = first.clone();
+    second.synthesis.max_tokens_per_voice += 1;
+    second.observability.log_level = LogLevel::Debug;
+    let previous = Bundle::compile(first, None).unwrap();
+    let second = Bundle::compile(second, Some(previous.revision())).unwrap();
+    folder.write_bundle(&second.to_json());
+    assert_eq!(program.says("configuration applied")["revision"], second.revision().to_string());
+
+    let whole = second.to_json();
+    let oversized = " ".repeat(codecrucible_contract::MAX_BUNDLE_BYTES + 1);
+    for (bad, reason) in [
+        (&whole[..whole.len() / 2], "does not parse"),
+        (&whole.replace("bundle.v1", "bundle.v2"), "this build reads"),
+        (&oversized, "more than the limit"),
+    ] {
+        folder.write_bundle(bad);
+        let refusal = program.says("configuration refused");
+        assert!(refusal["reason"].as_str().unwrap().contains(reason), "{refusal}");
+        assert_eq!(refusal["serving"], second.revision().to_string());
+    }
+    let metrics = program.metrics(&admin);
+    assert!(metrics.contains(&format!("codecrucible_bundle_info{{revision=\"{}\"}} 1", second.revision())));
+    assert!(metrics.contains("codecrucible_configurations_refused_total 3"));
+    assert!(metrics.contains("codecrucible_configuration_stale 1"));
+}
+
+#[test]
+fn a_directory_that_lacks_something_is_refused_at_start_by_name() {
+    let folder = Folder::new();
+    folder.write_bundle(&bundle(policy("http://127.0.0.1:9/v1")));
+    std::fs::remove_file(folder.0.join("signing-keys/000001.pem")).unwrap();
+    let mut program = Program::start(&folder);
+    assert!(!program.child.wait().unwrap().success());
+    let mut complaint = String::new();
+    program.child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+    assert!(complaint.contains("signing-keys: holds no signing key"), "{complaint}");
+}
+
+#[test]
+fn a_termination_ends_the_program_in_good_order() {
+    let folder = Folder::new();
+    folder.write_bundle(&bundle(policy("http://127.0.0.1:9/v1")));
+    let mut program = Program::start(&folder);
+    program.says("listening");
+    let pid = program.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    program.says("stopped");
+    assert!(program.child.wait().unwrap().success());
+}
+
+#[test]
+fn the_sample_directory_is_what_its_policy_compiles_to() {
+    let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sample");
+    let policy = std::fs::read(sample.join("policy.json")).unwrap();
+    let folder = Folder::new();
+    codecrucible_workload::configuration::compile(&Folders::new(&folder.0), policy.as_slice()).unwrap();
+    let compiled = std::fs::read_to_string(folder.0.join("policy/bundle.json")).unwrap();
+    assert_eq!(compiled, std::fs::read_to_string(sample.join("policy/bundle.json")).unwrap());
+}

@@ -1,0 +1,13 @@
+//! The service over real sockets: every kind of bad request, token and backend.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed expectation is a failed test"
+)]
+
+mod backends;
+mod configuration;
+mod requests;
+mod support;
+mod tokens;
