@@ -1,0 +1,14 @@
+//! The parts of the gateway's benchmark: a backend, a floor, the product, and a clock of processor time.
+#![allow(clippy::print_stdout, reason = "benchmarks print their figures")]
+
+mod backend;
+mod clock;
+mod floor;
+mod load;
+mod product;
+
+pub use backend::Backend;
+pub use clock::{Server, pin_to};
+pub use floor::floor;
+pub use load::{Load, Target};
+pub use product::product;

@@ -1,0 +1,60 @@
+//! The product's gateway in front of a backend, with tokens, validation and metrics as in production.
+
+use codecrucible_contract as contract;
+use codecrucible_workload::backend::Engines;
+use codecrucible_workload::configuration::{Configuration, Folders, compile, initialize};
+use codecrucible_workload::http::{Listener, Service, Shutdown, public_router};
+use codecrucible_workload::snapshot::Snapshot;
+use codecrucible_workload::telemetry::Metrics;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Serves the product and gives its address and a token.
+pub async fn product(backend: SocketAddr) -> anyhow::Result<(SocketAddr, String)> {
+    let folder = std::env::temp_dir().join(format!("codecrucible-bench-{}", std::process::id()));
+    let folders = Folders::new(&folder);
+    initialize(&folders)?;
+    compile(&folders, serde_json::to_vec(&policy(backend))?.as_slice())?;
+    let snapshot = Snapshot::build(Configuration::read(&folders)?, None, &Engines::default())?;
+    std::fs::remove_dir_all(&folder)?;
+    let token = snapshot.tokens.issue("bench")?.token;
+    let service = Service::new(snapshot, Arc::new(Metrics::new()?));
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await?;
+    let address = listener.local_address()?;
+    let shutdown = Shutdown { stop: CancellationToken::new(), grace: Duration::ZERO };
+    tokio::spawn(listener.serve(public_router(service.clone()), service, shutdown));
+    Ok((address, token))
+}
+
+fn policy(backend: SocketAddr) -> contract::Policy {
+    contract::Policy {
+        identity: contract::Identity {
+            issuer: "http://bench".into(),
+            audience: "bench".into(),
+            access_token_seconds: 86_400,
+        },
+        observability: contract::Observability { log_level: contract::LogLevel::Info },
+        backends: vec![contract::Backend {
+            name: "bench".into(),
+            kind: contract::BackendKind::Remote(contract::Remote {
+                url: format!("http://{backend}/v1"),
+                has_credential: false,
+            }),
+            models: vec![contract::Model { name: "m".into(), alias: None }],
+            timeouts: contract::Timeouts {
+                connect_ms: 5_000,
+                first_byte_ms: 60_000,
+                idle_ms: 60_000,
+                total_ms: 600_000,
+            },
+        }],
+        synthesis: contract::Synthesis {
+            voices: contract::voices::built_in(),
+            default_voices: vec!["developer".into()],
+            default_mode: contract::Mode::Competitive,
+            max_tokens_per_voice: 64,
+        },
+    }
+}
