@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::body::Body;
 use axum::routing::post;
+use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::header::CONTENT_TYPE;
@@ -21,6 +22,9 @@ impl Backend {
         let socket = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = socket.local_addr()?;
         let router = Router::new().route("/v1/chat/completions", post(answer));
+        let socket = socket.tap_io(|connection| {
+            let _ = connection.set_nodelay(true);
+        });
         tokio::spawn(async move { axum::serve(socket, router).await });
         Ok(address)
     }

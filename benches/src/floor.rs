@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
+use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
@@ -28,6 +29,10 @@ pub async fn floor(backend: SocketAddr) -> anyhow::Result<SocketAddr> {
     let router = Router::new().route("/v1/chat/completions", post(pass)).with_state(Floor { client, uri });
     let socket = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = socket.local_addr()?;
+    // A stream whose chunks wait for each other is no stream: every gateway sends at once.
+    let socket = socket.tap_io(|connection| {
+        let _ = connection.set_nodelay(true);
+    });
     tokio::spawn(async move { axum::serve(socket, router).await });
     Ok(address)
 }
