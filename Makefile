@@ -12,8 +12,10 @@ demo-down:
 
 # Every test, on a real cluster and a real model.
 test: prepare lint model images
-	cargo test --locked --workspace --exclude codecrucible-tests
-	cargo test --locked -p codecrucible-tests
+	cargo test --locked --workspace --exclude codecrucible-tests --exclude codecrucible-benches
+	target/debug/cluster --name codecrucible-test down
+	cargo test --locked -p codecrucible-tests -- --test-threads=4
+	target/debug/cluster --name codecrucible-test down
 
 # Fetches the model files: resumes, and checks their hashes.
 model:

@@ -79,6 +79,14 @@ pub fn apply_manifests(cluster: &Cluster, folder: &str) -> anyhow::Result<()> {
 pub fn install(cluster: &Cluster) -> anyhow::Result<()> {
     load_images(cluster)?;
     apply_manifests(cluster, ".")?;
+    // The tag stays the same from build to build: what runs already would go on with the old one.
+    let restart = ["-n", "codecrucible-system", "rollout", "restart", "deployment/codecrucible-operator"];
+    let restarted = cluster.kubectl()?.args(restart).output()?;
+    ensure!(
+        restarted.status.success(),
+        "kubectl rollout restart: {}",
+        String::from_utf8_lossy(&restarted.stderr)
+    );
     let rollout = [
         "-n",
         "codecrucible-system",

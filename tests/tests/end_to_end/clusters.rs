@@ -12,7 +12,9 @@ fn a_cluster_comes_back_after_a_crash_and_leaves_nothing_behind() {
     let pod = "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: default},
         spec: {containers: [{name: c, image: 'none:1', imagePullPolicy: Never}]}}";
     cluster.apply(pod).unwrap();
-    let networks = Path::new("/var/lib/codecrucible-cluster").join(name).join("containerd-run/io.containerd.grpc.v1.cri/netns");
+    let networks = Path::new("/var/lib/codecrucible-cluster")
+        .join(name)
+        .join("containerd-run/io.containerd.grpc.v1.cri/netns");
     let has_network = || std::fs::read_dir(&networks).is_ok_and(|mut entries| entries.next().is_some());
     crate::support::eventually("the pod has a network", has_network);
     let status = cluster.status().unwrap();
