@@ -1,11 +1,11 @@
 //! The bundle: a policy with the revision that names its content.
 
 use crate::canonical::canonical;
+use crate::hash::sha256_hex;
 use crate::policy::Policy;
 use crate::validate::Invalid;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
@@ -166,7 +166,7 @@ fn to_value(policy: &Policy) -> Result<Value, BundleError> {
 }
 
 fn hash_of(policy: &Value) -> String {
-    Sha256::digest(canonical(policy)).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_hex(canonical(policy))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the signature that map_err wants")]

@@ -5,12 +5,15 @@
 
 mod bundle;
 mod canonical;
+mod hash;
 pub mod layout;
 mod policy;
+pub mod secrets;
 mod validate;
 pub mod voices;
 
 pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
+pub use hash::sha256_hex;
 pub use policy::{
     Backend, BackendKind, Embedded, Identity, LogLevel, Mode, Model, Observability, Policy, Remote,
     Synthesis, Timeouts, Voice,

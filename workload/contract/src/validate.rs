@@ -1,6 +1,6 @@
 //! The rules of a policy that types cannot state, each with its limit.
 
-use crate::policy::{Backend, BackendKind, Policy, Synthesis, Timeouts};
+use crate::policy::{Backend, BackendKind, Policy, Synthesis, Timeouts, Voice};
 use std::collections::HashSet;
 
 /// Most backends of one policy.
@@ -34,6 +34,7 @@ pub struct Invalid {
     pub problem: String,
 }
 
+/// Fine, or the first rule that is broken.
 type Checked = Result<(), Invalid>;
 
 impl Policy {
@@ -83,14 +84,10 @@ fn backends(backends: &[Backend]) -> Checked {
 fn kind(path: &str, kind: &BackendKind) -> Checked {
     match kind {
         BackendKind::Remote(remote) => {
-            let host = remote.url.strip_prefix("http://").or_else(|| remote.url.strip_prefix("https://"));
-            let is_url = host.is_some_and(|rest| {
-                !rest.is_empty()
-                    && !rest.starts_with('/')
-                    && !rest.contains(|c: char| c.is_whitespace() || "?#@".contains(c))
-            });
-            check(is_url, &format!("{path}.kind.remote.url"), || {
-                "is not an http or https URL without query, fragment and credentials".into()
+            check(is_base_url(&remote.url), &format!("{path}.kind.remote.url"), || {
+                "is not an http or https URL in ASCII, without query, fragment and credentials, and with a port of 1 \
+                 to 65535 if it names one"
+                    .into()
             })
         }
         BackendKind::Embedded(embedded) => {
@@ -104,6 +101,32 @@ fn kind(path: &str, kind: &BackendKind) -> Checked {
             })
         }
     }
+}
+
+/// Strict, because a replica must be able to use whatever passes here.
+fn is_base_url(url: &str) -> bool {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    rest.is_some_and(|rest| {
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        is_authority(authority)
+            && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%/:+,=".contains(&byte))
+    })
+}
+
+fn is_authority(authority: &str) -> bool {
+    let (is_host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => (
+            address.parse::<std::net::Ipv6Addr>().is_ok(),
+            if rest.is_empty() { Some("") } else { rest.strip_prefix(':') },
+        ),
+        None => {
+            let (host, port) = authority.split_once(':').map_or((authority, ""), |(host, port)| (host, port));
+            let is_host = !host.is_empty()
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+            (is_host, if authority.ends_with(':') { None } else { Some(port) })
+        }
+    };
+    is_host && port.is_some_and(|port| port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn timeouts(path: &str, timeouts: &Timeouts) -> Checked {
@@ -128,23 +151,17 @@ impl Synthesis {
         let mut names = HashSet::new();
         for (index, voice) in self.voices.iter().enumerate() {
             let path = format!("synthesis.voices[{index}]");
-            name(&format!("{path}.name"), &voice.name)?;
+            voice.validate().map_err(|invalid| invalid.below(&path))?;
             check(names.insert(voice.name.as_str()), &format!("{path}.name"), || {
                 format!("{:?} occurs twice", voice.name)
             })?;
-            check(voice.prompt.len() <= MAX_PROMPT_BYTES, &format!("{path}.prompt"), || {
-                format!("has {} bytes, more than {MAX_PROMPT_BYTES} bytes", voice.prompt.len())
-            })?;
-            check(
-                voice.temperature_percent <= MAX_TEMPERATURE_PERCENT,
-                &format!("{path}.temperaturePercent"),
-                || format!("{} is more than {MAX_TEMPERATURE_PERCENT}", voice.temperature_percent),
-            )?;
         }
         count("synthesis.defaultVoices", self.default_voices.len(), MAX_VOICES_PER_REQUEST)?;
         for (index, voice) in self.default_voices.iter().enumerate() {
-            check(names.contains(voice.as_str()), &format!("synthesis.defaultVoices[{index}]"), || {
-                format!("there is no voice {voice:?}")
+            let path = format!("synthesis.defaultVoices[{index}]");
+            check(names.contains(voice.as_str()), &path, || format!("there is no voice {voice:?}"))?;
+            check(!self.default_voices[..index].contains(voice), &path, || {
+                format!("{voice:?} is named twice")
             })?;
         }
         check(
@@ -152,6 +169,25 @@ impl Synthesis {
             "synthesis.maxTokensPerVoice",
             || format!("{} is outside 1 to {MAX_TOKENS_PER_VOICE}", self.max_tokens_per_voice),
         )
+    }
+}
+
+impl Voice {
+    /// Checks one voice; paths are relative to it.
+    pub fn validate(&self) -> Checked {
+        name("name", &self.name)?;
+        check(self.prompt.len() <= MAX_PROMPT_BYTES, "prompt", || {
+            format!("has {} bytes, more than {MAX_PROMPT_BYTES} bytes", self.prompt.len())
+        })?;
+        check(self.temperature_percent <= MAX_TEMPERATURE_PERCENT, "temperaturePercent", || {
+            format!("{} is more than {MAX_TEMPERATURE_PERCENT}", self.temperature_percent)
+        })
+    }
+}
+
+impl Invalid {
+    fn below(self, path: &str) -> Self {
+        Self { path: format!("{path}.{}", self.path), ..self }
     }
 }
 
@@ -223,6 +259,10 @@ pub(crate) mod tests {
             path_of(|p| p.synthesis.default_voices.push("nobody".into())),
             "synthesis.defaultVoices[3]"
         );
+        assert_eq!(
+            path_of(|p| p.synthesis.default_voices.push(p.synthesis.default_voices[0].clone())),
+            "synthesis.defaultVoices[3]"
+        );
         assert_eq!(path_of(|p| p.synthesis.max_tokens_per_voice = 0), "synthesis.maxTokensPerVoice");
         assert_eq!(
             path_of(|p| p.synthesis.voices[2].temperature_percent = 201),
@@ -250,9 +290,33 @@ pub(crate) mod tests {
             "http://user@host",
             "http://h?q=1",
             "file:///etc",
+            "https://b\u{fc}cher.example/v1",
+            "http://[fd00::1/v1",
+            "http://fd00::1/v1",
+            "http://a\\b",
+            "http://a:1:2",
+            "http://a:",
+            "http://a:0",
+            "http://a:99999",
+            "http://a/b c",
         ] {
             let remote = BackendKind::Remote(Remote { url: url.into(), has_credential: false });
             assert_eq!(path_of(|p| p.backends[0].kind = remote), "backends[0].kind.remote.url", "{url}");
+        }
+    }
+
+    #[test]
+    fn usual_urls_are_accepted() {
+        for url in [
+            "http://localhost",
+            "https://api.example.com/v1",
+            "http://vllm_1.models.svc:8000/v1/",
+            "http://[fd00::1]:8000/v1",
+            "http://10.0.0.1/openai/deployments/a%20b",
+        ] {
+            let mut policy = sample_policy();
+            policy.backends[0].kind = BackendKind::Remote(Remote { url: url.into(), has_credential: false });
+            assert_eq!(policy.validate(), Ok(()), "{url}");
         }
     }
 

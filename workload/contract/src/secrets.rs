@@ -1,0 +1,56 @@
+//! The random values that the configuration's folders hold. The operator makes them in a cluster, and
+//! `workload init` outside of one; both write what the workload reads.
+
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+/// Characters on a line of PEM (RFC 7468, section 2).
+const PEM_LINE_CHARACTERS: usize = 64;
+
+/// The system gave no randomness, or the library failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system gave no randomness for a secret")]
+pub struct SecretError;
+
+/// A new 2048-bit RSA key, PKCS#8 in PEM (RFC 7468). Takes a noticeable part of a second.
+pub fn signing_key_pem() -> Result<String, SecretError> {
+    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| SecretError)?;
+    let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| SecretError)?;
+    let text = STANDARD.encode(der.as_ref());
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(PEM_LINE_CHARACTERS)
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .collect();
+    Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")))
+}
+
+/// 256 random bits, URL-safe.
+pub fn random_token() -> Result<String, SecretError> {
+    let mut bytes = [0_u8; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| SecretError)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_secrets_are_the_same() {
+        assert_ne!(random_token().unwrap(), random_token().unwrap());
+        assert_eq!(random_token().unwrap().len(), 43);
+    }
+
+    #[test]
+    fn a_signing_key_has_lines_that_every_pem_reader_takes() {
+        let pem = signing_key_pem().unwrap();
+        assert!(
+            pem.starts_with("-----BEGIN PRIVATE KEY-----\n") && pem.ends_with("-----END PRIVATE KEY-----\n")
+        );
+        assert!(pem.lines().all(|line| line.len() <= PEM_LINE_CHARACTERS));
+        assert_ne!(pem, signing_key_pem().unwrap());
+    }
+}
