@@ -1,7 +1,7 @@
 //! Processor time of the gateway for a request, beside the floor in the same run.
 #![allow(clippy::print_stdout, reason = "benchmarks print their figures")]
 
-use codecrucible_benches::{Backend, Load, Server, Target, floor, pin_to, product};
+use codecrucible_benches::{Backend, Load, Server, Target, floor, median, pin_to, product};
 
 /// The workload's own allocator.
 #[global_allocator]
@@ -52,10 +52,4 @@ fn main() -> anyhow::Result<()> {
         println!("{name}: gateway {gateway:.1} µs, floor {floor:.1} µs, ratio {ratio:.2} (budget {limit})");
     }
     Ok(())
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -5,10 +5,12 @@ mod backend;
 mod clock;
 mod floor;
 mod load;
+mod median;
 mod product;
 
 pub use backend::Backend;
 pub use clock::{Server, pin_to};
 pub use floor::floor;
 pub use load::{Load, Target};
-pub use product::product;
+pub use median::median;
+pub use product::{policy, product};

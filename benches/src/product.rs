@@ -3,13 +3,12 @@
 use codecrucible_contract as contract;
 use codecrucible_workload::backend::Engines;
 use codecrucible_workload::configuration::{Configuration, Folders, compile, initialize};
-use codecrucible_workload::http::{Listener, Service, Shutdown, public_router};
+use codecrucible_workload::http::{Listener, Shutdown, public_router};
+use codecrucible_workload::service::Service;
 use codecrucible_workload::snapshot::Snapshot;
 use codecrucible_workload::telemetry::Metrics;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// Serves the product and gives its address and a token.
 pub async fn product(backend: SocketAddr) -> anyhow::Result<(SocketAddr, String)> {
@@ -19,16 +18,16 @@ pub async fn product(backend: SocketAddr) -> anyhow::Result<(SocketAddr, String)
     compile(&folders, serde_json::to_vec(&policy(backend))?.as_slice())?;
     let snapshot = Snapshot::build(Configuration::read(&folders)?, None, &Engines::default())?;
     std::fs::remove_dir_all(&folder)?;
-    let token = snapshot.tokens.issue("bench")?.token;
+    let token = snapshot.tokens.issue("bench", std::time::SystemTime::now())?.token;
     let service = Service::new(snapshot, Arc::new(Metrics::new()?));
     let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await?;
     let address = listener.local_address()?;
-    let shutdown = Shutdown { stop: CancellationToken::new(), grace: Duration::ZERO };
-    tokio::spawn(listener.serve(public_router(service.clone()), service, shutdown));
+    tokio::spawn(listener.serve(public_router(service), None, Shutdown::never()));
     Ok((address, token))
 }
 
-fn policy(backend: SocketAddr) -> contract::Policy {
+/// A policy with one backend.
+pub fn policy(backend: SocketAddr) -> contract::Policy {
     contract::Policy {
         identity: contract::Identity {
             issuer: "http://bench".into(),

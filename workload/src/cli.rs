@@ -1,9 +1,9 @@
 //! The command line.
 
 use crate::configuration::Folders;
+use crate::serve::ServeArguments;
 use crate::{configuration, serve, telemetry};
 use clap::{Parser, Subcommand};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// The code-synthesis service.
@@ -30,23 +30,6 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
-}
-
-/// What `workload serve` needs.
-#[derive(Clone, Debug, clap::Args)]
-pub struct ServeArguments {
-    /// The configuration directory.
-    #[arg(long)]
-    pub config: PathBuf,
-    /// Address of the public API.
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
-    /// Address of probes and metrics.
-    #[arg(long, default_value = "127.0.0.1:9090")]
-    pub admin_listen: SocketAddr,
-    /// Seconds between the signal to stop and the end of accepting, in which load balancers forget us.
-    #[arg(long, default_value_t = 0)]
-    pub drain_seconds: u64,
 }
 
 impl Cli {

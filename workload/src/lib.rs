@@ -1,16 +1,20 @@
 //! The service that a `CodeCrucible` resource describes.
 //!
-//! `http` knows axum; the domain (`identity`, `chat`, `synthesis`, `backend`) does not. Everything that a
-//! request needs hangs on one [`snapshot::Snapshot`], which is replaced as a whole when the configuration
+//! `http` knows axum; the domain (`identity`, `routing`, `chat`, `synthesis`, `backend`) does not. Everything
+//! that a request needs hangs on one [`snapshot::Snapshot`], which is replaced as a whole when the configuration
 //! directory changes.
 
 pub mod backend;
 pub mod chat;
 pub mod cli;
+mod collect;
 pub mod configuration;
 pub mod http;
 pub mod identity;
+pub mod request_error;
+pub mod routing;
 pub mod serve;
+pub mod service;
 pub mod snapshot;
 pub mod synthesis;
 pub mod telemetry;

@@ -1,10 +1,10 @@
 //! Everything that a request needs, built once for each change of the configuration and swapped as a whole.
 
-use crate::backend::{Backend, BackendError, Engines, Readiness};
+use crate::backend::{Backend, Engines, Readiness, SetupError};
 use crate::configuration::Configuration;
 use crate::identity::{Client, KeyError, SigningKeys, TokenAuthority};
+use crate::routing::{Route, Routes};
 use codecrucible_contract::{Backend as BackendPolicy, Bundle};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One configuration, ready to serve.
@@ -15,21 +15,11 @@ pub struct Snapshot {
     pub tokens: TokenAuthority,
     /// The client that may ask for tokens.
     pub client: Client,
-    routes: Vec<Route>,
-    by_model: HashMap<String, usize>,
+    /// Where models' names lead.
+    pub routes: Routes,
     backends: Vec<BuiltBackend>,
     /// Hash of everything that was read, to tell whether a new reading differs.
     fingerprint: [u8; 32],
-}
-
-/// Where one public model name leads.
-pub struct Route {
-    /// The name that clients use.
-    pub public_model: String,
-    /// The name that the backend uses.
-    pub backend_model: String,
-    /// Who answers.
-    pub backend: Arc<Backend>,
 }
 
 struct BuiltBackend {
@@ -50,7 +40,7 @@ pub enum BuildError {
         /// Its name.
         name: String,
         /// What is wrong.
-        error: BackendError,
+        error: SetupError,
     },
 }
 
@@ -70,15 +60,11 @@ impl Snapshot {
             let credential = backend_credentials.get(&policy.name).cloned();
             backends.push(built(policy, credential, previous, engines)?);
         }
-        let routes = routes(&backends);
-        let by_model =
-            routes.iter().enumerate().map(|(index, route)| (route.public_model.clone(), index)).collect();
         Ok(Self {
             tokens: TokenAuthority::new(keys, &bundle.policy().identity),
             client: Client::new(&client_id, &client_secret),
             bundle,
-            routes,
-            by_model,
+            routes: routes(&backends),
             backends,
             fingerprint,
         })
@@ -90,14 +76,36 @@ impl Snapshot {
         self.fingerprint != configuration.fingerprint() || self.backends.iter().any(failed)
     }
 
-    /// Where a model name leads.
-    pub fn route(&self, model: &str) -> Option<&Route> {
-        self.by_model.get(model).map(|&index| &self.routes[index])
+    /// Blocks until every model is loaded or has failed to.
+    pub fn wait_for_models(&self) {
+        self.backends.iter().for_each(|built| built.backend.wait());
     }
 
-    /// Every route, in the policy's order of preference.
-    pub fn routes(&self) -> &[Route] {
-        &self.routes
+    /// Whether putting this snapshot in the place of another one would bring nothing but another try of
+    /// models that failed again.
+    pub fn is_no_better_than(&self, current: &Self) -> bool {
+        let failed = |snapshot: &Self| {
+            snapshot
+                .backends
+                .iter()
+                .filter(|built| matches!(built.backend.readiness(), Readiness::Failed(_)))
+                .count()
+        };
+        self.fingerprint == current.fingerprint && failed(self) >= failed(current)
+    }
+
+    /// A backend that answers in the current snapshot and would not in this one, and why.
+    pub fn loss_against(&self, current: &Self) -> Option<String> {
+        let works = |name: &str| {
+            let built = current.backends.iter().find(|built| built.backend.name() == name);
+            built.is_some_and(|built| built.backend.readiness() == Readiness::Ready)
+        };
+        self.backends.iter().find_map(|built| match built.backend.readiness() {
+            Readiness::Failed(reason) if works(built.backend.name()) => {
+                Some(format!("backend {}: {reason}", built.backend.name()))
+            }
+            _ => None,
+        })
     }
 
     /// Whether any backend can answer; otherwise what each one says.
@@ -136,14 +144,13 @@ fn built(
     Ok(BuiltBackend { policy: policy.clone(), credential, backend })
 }
 
-fn routes(backends: &[BuiltBackend]) -> Vec<Route> {
+fn routes(backends: &[BuiltBackend]) -> Routes {
     let route = |built: &BuiltBackend, model: &codecrucible_contract::Model| Route {
         public_model: model.public_name().to_owned(),
         backend_model: model.name.clone(),
         backend: built.backend.clone(),
     };
-    backends
-        .iter()
-        .flat_map(|built| built.policy.models.iter().map(move |model| route(built, model)))
-        .collect()
+    let routes =
+        backends.iter().flat_map(|built| built.policy.models.iter().map(move |model| route(built, model)));
+    Routes::new(routes.collect())
 }

@@ -44,9 +44,9 @@ pub enum SubmitError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// The prompt leaves no room for an answer.
-    #[error("the prompt has {tokens} tokens, but the model's context holds {limit} tokens")]
+    #[error("the prompt has at least {tokens} tokens, but the model's context holds {limit} tokens")]
     PromptTooLong {
-        /// Tokens of the prompt.
+        /// Tokens that the prompt has at least.
         tokens: usize,
         /// The context's size.
         limit: usize,

@@ -6,7 +6,6 @@ use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{Device, Tensor};
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
 use std::sync::Arc;
 
 /// A file that is being loaded.
@@ -16,9 +15,7 @@ pub(crate) struct Gguf {
 }
 
 impl Gguf {
-    pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
-        let file = File::open(path)
-            .map_err(|error| LoadError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
+    pub(crate) fn read(file: File) -> Result<Self, LoadError> {
         let mut reader = BufReader::new(file);
         let content = Content::read(&mut reader)?;
         Ok(Self { content, reader })

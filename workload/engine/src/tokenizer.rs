@@ -19,6 +19,8 @@ pub(crate) struct Tokenizer {
     start: u32,
     end: u32,
     ends: HashSet<u32>,
+    /// Bytes of the longest token.
+    longest_bytes: usize,
 }
 
 impl Tokenizer {
@@ -38,7 +40,14 @@ impl Tokenizer {
         };
         let mut ends: HashSet<u32> = END_TOKENS.iter().filter_map(|name| id(name).ok()).collect();
         ends.extend(gguf.count("tokenizer.ggml.eos_token_id").ok().and_then(|id| u32::try_from(id).ok()));
-        Ok(Self { start: id("<|im_start|>")?, end: id("<|im_end|>")?, ends, inner })
+        // In the vocabulary, each character stands for one byte.
+        let longest_bytes = names.iter().map(|name| name.chars().count()).max().unwrap_or(1);
+        Ok(Self { start: id("<|im_start|>")?, end: id("<|im_end|>")?, ends, longest_bytes, inner })
+    }
+
+    /// The least number of tokens that so many bytes can have.
+    pub(crate) fn least_tokens(&self, bytes: usize) -> usize {
+        bytes / self.longest_bytes.max(1)
     }
 
     /// The tokens of a conversation and the beginning of its answer.

@@ -3,14 +3,15 @@
 use crate::LoadError;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _};
 use std::path::Path;
 
 /// How much is read at once, bytes.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// Reads the whole file and compares its hash.
-pub(crate) fn verify(path: &Path, expected: &str) -> Result<(), LoadError> {
+/// Opens a file, reads it whole and compares its hash. What is loaded then must be read from the file that
+/// is given back: another one may lie at the path by then.
+pub(crate) fn open_verified(path: &Path, expected: &str) -> Result<File, LoadError> {
     let unreadable =
         |error: std::io::Error| LoadError::Unreadable { path: path.to_owned(), reason: error.to_string() };
     let mut file = File::open(path).map_err(unreadable)?;
@@ -22,11 +23,11 @@ pub(crate) fn verify(path: &Path, expected: &str) -> Result<(), LoadError> {
         }
     }
     let actual: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    if actual == expected {
-        Ok(())
-    } else {
-        Err(LoadError::HashMismatch { expected: expected.to_owned(), actual })
+    if actual != expected {
+        return Err(LoadError::HashMismatch { expected: expected.to_owned(), actual });
     }
+    file.rewind().map_err(unreadable)?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -40,10 +41,10 @@ mod tests {
     fn only_the_pinned_file_passes() {
         let path = std::env::temp_dir().join(format!("codecrucible-verify-{}", std::process::id()));
         std::fs::write(&path, "abc").unwrap();
-        assert!(verify(&path, ABC).is_ok());
+        assert_eq!(std::io::read_to_string(open_verified(&path, ABC).unwrap()).unwrap(), "abc");
         std::fs::write(&path, "ab").unwrap();
-        assert!(matches!(verify(&path, ABC), Err(LoadError::HashMismatch { .. })));
+        assert!(matches!(open_verified(&path, ABC), Err(LoadError::HashMismatch { .. })));
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(verify(&path, ABC), Err(LoadError::Unreadable { .. })));
+        assert!(matches!(open_verified(&path, ABC), Err(LoadError::Unreadable { .. })));
     }
 }

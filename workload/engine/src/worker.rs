@@ -7,7 +7,6 @@ use crate::sampler::Sampler;
 use crate::stop::StopWatch;
 use crate::tokenizer::Tokenizer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use tokio::sync::mpsc::Sender;
 
@@ -87,7 +86,7 @@ impl<E: Into<EngineError>> From<E> for Failure {
 }
 
 /// Answers until the queue is dropped.
-pub(crate) fn run(mut model: Transformer, tokenizer: &Arc<Tokenizer>, queue: &Receiver<Job>) {
+pub(crate) fn run(mut model: Transformer, tokenizer: &Tokenizer, queue: &Receiver<Job>) {
     while let Ok(job) = queue.recv() {
         let answered = catch_unwind(AssertUnwindSafe(|| answer(&mut model, tokenizer, &job)));
         let failure = match answered {
@@ -102,10 +101,19 @@ pub(crate) fn run(mut model: Transformer, tokenizer: &Arc<Tokenizer>, queue: &Re
 
 fn answer(model: &mut Transformer, tokenizer: &Tokenizer, job: &Job) -> Result<Finish, Failure> {
     let Job { generation, events } = job;
-    let prompt = tokenizer.prompt(&generation.messages)?;
+    // The client may have left while the request waited.
+    send(events, String::new())?;
     let limit = model.context_tokens();
+    let too_long = |tokens: usize| EngineError::PromptTooLong { tokens, limit };
+    // Splitting megabytes into tokens takes seconds and much memory, and most of the time is not needed to
+    // know that they are too many.
+    let bytes = generation.messages.iter().map(|turn| turn.content.len()).sum();
+    if tokenizer.least_tokens(bytes) >= limit {
+        return Err(too_long(tokenizer.least_tokens(bytes)).into());
+    }
+    let prompt = tokenizer.prompt(&generation.messages)?;
     if prompt.len() >= limit {
-        return Err(EngineError::PromptTooLong { tokens: prompt.len(), limit }.into());
+        return Err(too_long(prompt.len()).into());
     }
     let most = generation.max_tokens.min(limit - prompt.len());
     let mut sampler = Sampler::new(generation.temperature, generation.top_p, generation.seed);

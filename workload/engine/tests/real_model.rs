@@ -6,7 +6,9 @@
     reason = "a failed expectation is a failed test"
 )]
 
-use codecrucible_engine::{Engine, EngineConfig, Event, FinishReason, Generation, Role, SubmitError, Turn};
+use codecrucible_engine::{
+    Engine, EngineConfig, Event, Finish, FinishReason, Generation, Role, SubmitError, Turn,
+};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use tokio::sync::mpsc::Receiver;
@@ -35,71 +37,102 @@ fn greedy(question: &str, max_tokens: usize) -> Generation {
     Generation { messages, max_tokens, temperature: 0.0, top_p: 1.0, seed: 0, stop: Vec::new() }
 }
 
-fn read(mut events: Receiver<Event>) -> (String, FinishReason, usize) {
+/// A whole answer.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    text: String,
+    reason: FinishReason,
+    prompt_tokens: usize,
+    completion_tokens: usize,
+}
+
+fn read(mut events: Receiver<Event>) -> Answer {
     let mut text = String::new();
     loop {
         match events.blocking_recv().expect("an answer has an end") {
             Event::Text(more) => text.push_str(&more),
-            Event::Finished(finish) => return (text, finish.reason, finish.completion_tokens),
+            Event::Finished(Finish { reason, prompt_tokens, completion_tokens }) => {
+                return Answer { text, reason, prompt_tokens, completion_tokens };
+            }
             Event::Failed(error) => panic!("{error}"),
         }
     }
 }
 
-fn ask(engine: &Engine, generation: Generation) -> (String, FinishReason, usize) {
+fn ask(engine: &Engine, generation: Generation) -> Answer {
     read(engine.submit(generation).unwrap())
 }
 
 #[test]
 fn the_small_model_knows_a_capital_and_stops_by_itself() {
-    let (text, reason, _) = ask(&SMALL, greedy("What is the capital of France?", 60));
-    assert!(text.contains("Paris"), "{text}");
-    assert_eq!(reason, FinishReason::Stop);
+    let answer = ask(&SMALL, greedy("What is the capital of France?", 60));
+    assert!(answer.text.contains("Paris"), "{answer:?}");
+    assert_eq!(answer.reason, FinishReason::Stop);
 }
 
 #[test]
 fn the_coding_model_writes_code() {
     let engine = load(QWEN, 1);
-    let (text, ..) = ask(&engine, greedy("Write a Python function add(a, b).", 80));
-    assert!(text.contains("def add(a, b)"), "{text}");
+    let answer = ask(&engine, greedy("Write a Python function add(a, b).", 80));
+    assert!(answer.text.contains("def add(a, b)"), "{answer:?}");
 }
 
 #[test]
 fn greedy_answers_repeat_and_seeds_decide_the_others() {
     let question = "Tell me a story about a fox.";
     assert_eq!(ask(&SMALL, greedy(question, 12)), ask(&SMALL, greedy(question, 12)));
-    let seeded = |seed| ask(&SMALL, Generation { temperature: 1.5, seed, ..greedy(question, 12) }).0;
+    let seeded = |seed| ask(&SMALL, Generation { temperature: 1.5, seed, ..greedy(question, 12) }).text;
     assert_eq!(seeded(1), seeded(1));
     assert_ne!(seeded(1), seeded(2));
 }
 
 #[test]
 fn the_token_limit_is_kept() {
-    let (_, reason, tokens) = ask(&SMALL, greedy("Count from 1 to 100.", 5));
-    assert_eq!((reason, tokens), (FinishReason::Length, 5));
+    let answer = ask(&SMALL, greedy("Count from 1 to 100.", 5));
+    assert_eq!((answer.reason, answer.completion_tokens), (FinishReason::Length, 5));
 }
 
 #[test]
 fn a_stop_text_ends_the_answer_before_itself() {
     let stop = Generation { stop: vec!["Paris".into()], ..greedy("What is the capital of France?", 60) };
-    let (text, reason, _) = ask(&SMALL, stop);
-    assert!(!text.contains("Paris"), "{text}");
-    assert_eq!(reason, FinishReason::Stop);
+    let answer = ask(&SMALL, stop);
+    assert!(!answer.text.contains("Paris"), "{answer:?}");
+    assert_eq!(answer.reason, FinishReason::Stop);
 }
 
 #[test]
 fn marks_that_a_user_writes_are_plain_text() {
-    let plain = SMALL.count_prompt_tokens(&greedy("x", 1).messages).unwrap();
-    let marked = SMALL.count_prompt_tokens(&greedy("x<|im_end|>", 1).messages).unwrap();
+    let prompt_tokens = |question: &str| ask(&SMALL, greedy(question, 1)).prompt_tokens;
+    let (plain, marked) = (prompt_tokens("x"), prompt_tokens("x<|im_end|>"));
     assert!(marked > plain + 1, "one control token instead of its letters: {plain} {marked}");
 }
 
+/// Forty tokens that llama.cpp writes greedily for the same prompts from the same files. Where two tokens are
+/// almost equally likely the two may part, as each rounds differently; these prompts have no such place.
 #[test]
-fn a_prompt_longer_than_several_chunks_is_read_whole() {
-    let filler = "The sky is blue. ".repeat(120);
-    let question = format!("Remember the word: zebra. {filler} Which word did I ask you to remember?");
-    let (text, ..) = ask(&SMALL, greedy(&question, 40));
-    assert!(!text.is_empty());
+fn greedy_answers_are_those_of_llama_cpp() {
+    let engine = load(QWEN, 1);
+    let question = "Write a Python function that sorts a list of numbers with merge sort. Explain each step.";
+    let sorting = "Merge sort is a divide-and-conquer algorithm that sorts a list of numbers. It works by dividing the \
+                   list into two halves, sorting each half, and then merging the sorted halves back together. Here";
+    assert_eq!(ask(&engine, greedy(question, 40)).text, sorting);
+    let question = "Write a Python function is_prime(n). Only the code.";
+    let prime = "```python\ndef is_prime(n):\n    if n <= 1:\n        return False\n    if n <= 3:\n        return True\n    \
+                 if n % 2 == 0 or";
+    assert_eq!(ask(&engine, greedy(question, 40)).text, prime);
+    let counting: String = (1..=8).map(|number| format!("{number}. {number}\n")).collect();
+    assert_eq!(ask(&SMALL, greedy("Count from 1 to 100.", 40)).text, counting);
+}
+
+/// Longer than two of the chunks in which a prompt is computed. What the small model says is nonsense, but the
+/// same nonsense as llama.cpp's, which reads the prompt in one.
+#[test]
+fn a_prompt_longer_than_several_chunks_is_read_as_one() {
+    let filler = "The sky is blue and the grass is green. ".repeat(60);
+    let question = format!("The capital of France is Paris. {filler} What is the capital of France?");
+    let answer = ask(&SMALL, greedy(&question, 40));
+    let nonsense = format!("L{}", ["a Ville de France"; 6].join(", l"));
+    assert_eq!((answer.prompt_tokens, answer.text), (635, format!("{nonsense}, la Ville de")));
 }
 
 #[test]
@@ -111,7 +144,7 @@ fn a_full_queue_is_reported_and_a_client_that_leaves_frees_the_worker() {
     let second = engine.submit(greedy("What is the capital of France?", 60)).unwrap();
     assert_eq!(engine.submit(greedy("x", 1)).unwrap_err(), SubmitError::QueueFull);
     drop(first);
-    assert!(read(second).0.contains("Paris"));
+    assert!(read(second).text.contains("Paris"));
 }
 
 #[test]

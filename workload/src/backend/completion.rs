@@ -1,11 +1,9 @@
 //! A model's answer as pieces of text, whoever gives it.
 
-use super::BackendError;
-use codecrucible_contract::Timeouts;
+use super::{BackendError, Deadline};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 use serde::Serialize;
-use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// What to ask a model.
@@ -80,22 +78,61 @@ pub enum FinishReason {
 /// An answer that is still being given. Dropping it cancels the work behind it.
 pub type Completion = BoxStream<'static, Result<Piece, BackendError>>;
 
-/// Ends an answer that makes no progress, or takes too long altogether.
+/// Ends an answer whose first piece does not come until `first`, that stalls, or that takes too long
+/// altogether.
 pub(super) fn within(
     answer: impl Stream<Item = Result<Piece, BackendError>> + Send + 'static,
-    timeouts: Timeouts,
+    deadline: Deadline,
+    first: Instant,
 ) -> Completion {
-    let end = Instant::now() + Duration::from_millis(timeouts.total_ms);
-    let idle = Duration::from_millis(timeouts.idle_ms);
-    let state = Some((answer.boxed(), Duration::from_millis(timeouts.first_byte_ms)));
-    futures::stream::unfold(state, move |state| async move {
-        let (mut answer, patience) = state?;
-        match timeout_at(end.min(Instant::now() + patience), answer.next()).await {
-            Ok(Some(Ok(piece))) => Some((Ok(piece), Some((answer, idle)))),
+    futures::stream::unfold(Some((answer.boxed(), first)), move |state| async move {
+        let (mut answer, until) = state?;
+        match timeout_at(until, answer.next()).await {
+            Ok(Some(Ok(piece))) => Some((Ok(piece), Some((answer, deadline.next_after(Instant::now()))))),
             Ok(Some(Err(error))) => Some((Err(error), None)),
             Ok(None) => None,
             Err(_elapsed) => Some((Err(BackendError::TimedOut), None)),
         }
     })
     .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use codecrucible_contract::Timeouts;
+    use futures::stream;
+    use std::time::Duration;
+
+    const TIMEOUTS: Timeouts =
+        Timeouts { connect_ms: 1, first_byte_ms: 3_000, idle_ms: 1_000, total_ms: 10_000 };
+
+    /// What is heard of pieces that come after so many milliseconds each, and when that ends.
+    async fn heard(pauses_ms: Vec<u64>) -> (usize, Option<BackendError>, u128) {
+        let start = Instant::now();
+        let deadline = Deadline::starting_now(TIMEOUTS);
+        let pieces = stream::iter(pauses_ms).then(|pause| async move {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            Ok(Piece::Text("x".into()))
+        });
+        let all: Vec<_> = within(Box::pin(pieces), deadline, deadline.first_byte()).collect().await;
+        let error = all.last().and_then(|last| last.clone().err());
+        (all.iter().filter(|piece| piece.is_ok()).count(), error, start.elapsed().as_millis())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_piece_has_a_patience_of_its_own() {
+        assert_eq!(heard(vec![2_900, 900]).await, (2, None, 3_800));
+        assert_eq!(heard(vec![3_100]).await, (0, Some(BackendError::TimedOut), 3_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_between_pieces_ends_the_answer() {
+        assert_eq!(heard(vec![100, 1_100]).await, (1, Some(BackendError::TimedOut), 1_100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_whole_time_counts_from_the_requests_start() {
+        assert_eq!(heard(vec![900; 20]).await, (11, Some(BackendError::TimedOut), 10_000));
+    }
 }

@@ -8,6 +8,7 @@ use codecrucible_engine::{
     self as engine, Engine, EngineConfig, EngineError, Event, Generation, SubmitError,
 };
 use futures::StreamExt as _;
+use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
@@ -57,7 +58,8 @@ fn start_loading(embedded: Embedded, slot: Arc<Slot>) {
                 sha256: embedded.sha256,
                 queue_capacity: QUEUE_CAPACITY,
             };
-            let outcome = Engine::load(&config).map_err(|error| error.to_string());
+            let outcome = catch_unwind(|| Engine::load(&config).map_err(|error| error.to_string()))
+                .unwrap_or_else(|_| Err("the model file makes the loader panic".into()));
             match &outcome {
                 Ok(_) => tracing::info!(path = embedded.path, "model loaded"),
                 Err(reason) => tracing::error!(path = embedded.path, reason, "model not loaded"),
@@ -80,6 +82,11 @@ impl EmbeddedBackend {
         }
     }
 
+    /// Blocks until the model is loaded or has failed to.
+    pub fn wait(&self) {
+        self.slot.wait();
+    }
+
     /// Queues a generation and gives its pieces.
     pub fn complete(&self, request: CompletionRequest) -> Result<Completion, BackendError> {
         let engine = match self.slot.get() {
@@ -87,13 +94,7 @@ impl EmbeddedBackend {
             Some(Err(_)) => return Err(BackendError::Unavailable),
             Some(Ok(engine)) => engine,
         };
-        let generation = generation(request);
-        let tokens = engine.count_prompt_tokens(&generation.messages).map_err(engine_error)?;
-        let limit = engine.context_tokens();
-        if tokens >= limit {
-            return Err(engine_error(EngineError::PromptTooLong { tokens, limit }));
-        }
-        let events = engine.submit(generation).map_err(|error| match error {
+        let events = engine.submit(generation(request)).map_err(|error| match error {
             SubmitError::QueueFull => BackendError::Busy,
             SubmitError::Stopped => BackendError::Unavailable,
         })?;

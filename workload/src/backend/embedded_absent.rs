@@ -24,6 +24,9 @@ impl EmbeddedBackend {
         Readiness::Failed("this build has no embedded engine".into())
     }
 
+    /// Nothing to wait for.
+    pub fn wait(&self) {}
+
     /// Always unavailable.
     pub fn complete(&self, _: CompletionRequest) -> Result<Completion, BackendError> {
         Err(BackendError::Unavailable)

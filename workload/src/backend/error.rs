@@ -40,3 +40,14 @@ pub enum BackendError {
     #[error("the model failed while answering")]
     Failed,
 }
+
+/// Why a backend cannot be set up. Read by operators, not by clients; shows no credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// Not an address that requests can be sent to.
+    #[error("its URL is not usable")]
+    Url,
+    /// Not text that fits a header.
+    #[error("its credential does not fit a header")]
+    Credential,
+}

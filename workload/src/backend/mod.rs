@@ -4,6 +4,7 @@
 //! gateway; [`Backend::complete`] gives pieces of text, for synthesis, from remote and embedded models alike.
 
 mod completion;
+mod deadline;
 #[cfg_attr(not(feature = "embedded-engine"), path = "embedded_absent.rs")]
 mod embedded;
 mod error;
@@ -12,13 +13,14 @@ mod remote_client;
 mod sse;
 
 pub use completion::{Completion, CompletionRequest, Finish, FinishReason, Piece, Role, Turn};
+pub use deadline::Deadline;
 pub use embedded::{EmbeddedBackend, Engines};
-pub use error::BackendError;
+pub use error::{BackendError, SetupError};
 pub use remote::{Answer, RemoteBackend};
 pub use sse::EventReader;
 
 use codecrucible_contract::{self as contract, BackendKind, Timeouts};
-use std::sync::Arc;
+use tokio::time::Instant;
 
 /// One place where models answer.
 pub struct Backend {
@@ -42,7 +44,7 @@ impl Backend {
         backend: &contract::Backend,
         credential: Option<&str>,
         engines: &Engines,
-    ) -> Result<Self, BackendError> {
+    ) -> Result<Self, SetupError> {
         let kind = match &backend.kind {
             BackendKind::Remote(remote) => {
                 Kind::Remote(RemoteBackend::new(&remote.url, credential, backend.timeouts)?)
@@ -70,13 +72,26 @@ impl Backend {
         }
     }
 
+    /// Blocks until the backend is ready or has failed.
+    pub fn wait(&self) {
+        if let Kind::Embedded(embedded) = &self.kind {
+            embedded.wait();
+        }
+    }
+
     /// Asks a model and reads its answer piece by piece, within the backend's timeouts.
-    pub async fn complete(self: &Arc<Self>, request: CompletionRequest) -> Result<Completion, BackendError> {
-        let answer = match &self.kind {
-            Kind::Remote(remote) => remote.complete(request).await?,
-            Kind::Embedded(embedded) => embedded.complete(request)?,
-        };
-        Ok(completion::within(answer, self.timeouts))
+    pub async fn complete(&self, request: CompletionRequest) -> Result<Completion, BackendError> {
+        let deadline = Deadline::starting_now(self.timeouts);
+        match &self.kind {
+            Kind::Remote(remote) => {
+                let answer = remote.complete(request, deadline).await?;
+                // It has begun already.
+                Ok(completion::within(answer, deadline, deadline.next_after(Instant::now())))
+            }
+            Kind::Embedded(embedded) => {
+                Ok(completion::within(embedded.complete(request)?, deadline, deadline.first_byte()))
+            }
+        }
     }
 }
 

@@ -2,19 +2,20 @@
 
 use super::completion::{CompletionRequest, Finish, FinishReason, Piece};
 use super::remote_client::{HttpClient, http_client};
-use super::{BackendError, EventReader};
+use super::{BackendError, Deadline, EventReader, SetupError};
+use crate::collect::{CollectError, collect};
 use bytes::Bytes;
 use codecrucible_contract::Timeouts;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::VecDeque;
-use std::time::Duration;
+use tokio::time::timeout_at;
 
 /// Largest whole answer, bytes.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
@@ -40,13 +41,13 @@ pub enum Answer {
         /// The document.
         body: Bytes,
     },
-    /// Server-sent events.
-    Stream(Incoming),
+    /// Server-sent events, and until when they may come.
+    Stream(Incoming, Deadline),
 }
 
 impl RemoteBackend {
     /// A backend at a base URL. Nothing is connected yet.
-    pub fn new(url: &str, credential: Option<&str>, timeouts: Timeouts) -> Result<Self, BackendError> {
+    pub fn new(url: &str, credential: Option<&str>, timeouts: Timeouts) -> Result<Self, SetupError> {
         let chat = format!("{}/chat/completions", url.trim_end_matches('/'));
         let authorization = credential.map(|credential| {
             let mut value = HeaderValue::try_from(format!("Bearer {credential}"))?;
@@ -54,28 +55,28 @@ impl RemoteBackend {
             Ok::<_, http::header::InvalidHeaderValue>(value)
         });
         Ok(Self {
-            chat: chat.parse().map_err(|_| BackendError::Unavailable)?,
-            authorization: authorization.transpose().map_err(|_| BackendError::Credential)?,
+            chat: chat.parse().map_err(|_| SetupError::Url)?,
+            authorization: authorization.transpose().map_err(|_| SetupError::Credential)?,
             timeouts,
             client: http_client(timeouts),
         })
     }
 
-    /// How long each phase may take.
-    pub fn timeouts(&self) -> Timeouts {
-        self.timeouts
-    }
-
     /// Sends a request body as it is and gives the answer as it comes.
     pub async fn forward(&self, body: Bytes) -> Result<Answer, BackendError> {
-        let patience = Duration::from_millis(self.timeouts.first_byte_ms.min(self.timeouts.total_ms));
-        let answer = tokio::time::timeout(patience, self.client.request(self.request(body)))
+        self.ask(body, Deadline::starting_now(self.timeouts)).await
+    }
+
+    async fn ask(&self, body: Bytes, deadline: Deadline) -> Result<Answer, BackendError> {
+        let answer = timeout_at(deadline.first_byte(), self.client.request(self.request(body)))
             .await
             .map_err(|_elapsed| BackendError::TimedOut)?
             .map_err(|error| request_error(&error))?;
         let (parts, body) = answer.into_parts();
         match media_type(parts.headers.get(CONTENT_TYPE)) {
-            Some(MediaType::Events) if parts.status.is_success() => return Ok(Answer::Stream(body)),
+            Some(MediaType::Events) if parts.status.is_success() => {
+                return Ok(Answer::Stream(body, deadline));
+            }
             Some(MediaType::Json) => {}
             _ => return Err(refused_or(parts.status, BackendError::Protocol)),
         }
@@ -83,15 +84,7 @@ impl RemoteBackend {
             return Err(refused_or(parts.status, BackendError::Protocol));
         }
         let retry_after = parts.headers.get(RETRY_AFTER).cloned();
-        Ok(Answer::Whole { status: parts.status, retry_after, body: self.whole(body).await? })
-    }
-
-    async fn whole(&self, body: Incoming) -> Result<Bytes, BackendError> {
-        let whole = Limited::new(body, MAX_ANSWER_BYTES).collect();
-        let patience = Duration::from_millis(self.timeouts.total_ms);
-        let collected =
-            tokio::time::timeout(patience, whole).await.map_err(|_elapsed| BackendError::TimedOut)?;
-        Ok(collected.map_err(|_| BackendError::Cut)?.to_bytes())
+        Ok(Answer::Whole { status: parts.status, retry_after, body: whole(body, deadline).await? })
     }
 
     fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
@@ -111,10 +104,11 @@ impl RemoteBackend {
     pub(super) async fn complete(
         &self,
         request: CompletionRequest,
+        deadline: Deadline,
     ) -> Result<BoxStream<'static, Result<Piece, BackendError>>, BackendError> {
         let body = serde_json::to_vec(&request_document(&request)).map_err(|_| BackendError::Failed)?;
-        match self.forward(body.into()).await? {
-            Answer::Stream(body) => Ok(pieces(body)),
+        match self.ask(body.into(), deadline).await? {
+            Answer::Stream(body, _) => Ok(pieces(body)),
             Answer::Whole { status, body, .. } if status.is_success() => {
                 let answer: Chunk = serde_json::from_slice(&body).map_err(|_| BackendError::Protocol)?;
                 Ok(futures::stream::iter(answer.pieces_of_whole()?).map(Ok).boxed())
@@ -122,6 +116,14 @@ impl RemoteBackend {
             Answer::Whole { status, .. } => Err(BackendError::Refused { status: status.as_u16() }),
         }
     }
+}
+
+async fn whole(body: Incoming, deadline: Deadline) -> Result<Bytes, BackendError> {
+    let whole = timeout_at(deadline.end(), collect(body, MAX_ANSWER_BYTES)).await;
+    whole.map_err(|_elapsed| BackendError::TimedOut)?.map_err(|error| match error {
+        CollectError::TooLarge => BackendError::Protocol,
+        CollectError::Cut => BackendError::Cut,
+    })
 }
 
 fn request_document(request: &CompletionRequest) -> serde_json::Value {
@@ -266,6 +268,15 @@ fn refused_or(status: StatusCode, otherwise: BackendError) -> BackendError {
     }
 }
 
+/// The cause may name addresses: it is for the log, the client gets the kind.
 fn request_error(error: &hyper_util::client::legacy::Error) -> BackendError {
+    tracing::warn!(cause = causes(error), "a backend could not be asked");
     if error.is_connect() { BackendError::Unreachable } else { BackendError::Cut }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

@@ -11,34 +11,32 @@ const MAX_EVENT_BYTES: usize = 1024 * 1024;
 #[derive(Default)]
 pub struct EventReader {
     buffer: Vec<u8>,
+    /// Where the first event's current line begins; what lies before was looked at.
+    line_start: usize,
+    /// Where the search for that line's end goes on.
+    searched: usize,
 }
 
 impl EventReader {
-    /// Takes more bytes and gives the data of each event that they complete.
+    /// Takes more bytes and gives the data of each event that they complete. Each byte is looked at once.
     pub fn read(&mut self, bytes: &[u8]) -> Result<Vec<String>, BackendError> {
         self.buffer.extend_from_slice(bytes);
         let mut events = Vec::new();
-        while let Some((event, consumed)) = first_event(&self.buffer) {
-            let data = data_of(event)?;
-            self.buffer.drain(..consumed);
-            events.extend(data);
+        let mut event_start = 0;
+        while let Some(length) = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n') {
+            let line = &self.buffer[self.line_start..self.searched + length];
+            let next = self.searched + length + 1;
+            if line.is_empty() || line == b"\r" {
+                events.extend(data_of(&self.buffer[event_start..self.line_start])?);
+                event_start = next;
+            }
+            (self.line_start, self.searched) = (next, next);
         }
+        self.buffer.drain(..event_start);
+        self.line_start -= event_start;
+        self.searched = self.buffer.len();
         if self.buffer.len() > MAX_EVENT_BYTES { Err(BackendError::Protocol) } else { Ok(events) }
     }
-}
-
-/// The bytes before the first blank line, and how many bytes they and it take.
-fn first_event(buffer: &[u8]) -> Option<(&[u8], usize)> {
-    let mut line_start = 0;
-    while let Some(length) = buffer[line_start..].iter().position(|&byte| byte == b'\n') {
-        let line = &buffer[line_start..line_start + length];
-        let next = line_start + length + 1;
-        if line.is_empty() || line == b"\r" {
-            return Some((&buffer[..line_start], next));
-        }
-        line_start = next;
-    }
-    None
 }
 
 fn data_of(event: &[u8]) -> Result<Option<String>, BackendError> {

@@ -3,18 +3,17 @@
 //! Frames pass untouched. An answer that stalls, breaks or ends without its end mark gets one last event
 //! in OpenAI's error shape, and no `[DONE]`: nothing is spliced, and the client can tell.
 
+use crate::backend::Deadline;
 use bytes::{BufMut as _, Bytes, BytesMut};
-use codecrucible_contract::Timeouts;
 use http_body::{Body, Frame};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
-/// What every complete stream ends with, blank lines aside.
-const END_MARK: &[u8] = b"[DONE]";
+/// The line that every complete stream ends with, blank lines aside; the space may be missing.
+const END_MARKS: [&[u8]; 2] = [b"data: [DONE]", b"data:[DONE]"];
 /// How much of the end is remembered to find the mark, bytes.
-const TAIL_BYTES: usize = 16;
+const TAIL_BYTES: usize = 24;
 
 /// Why a stream did not end well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +27,7 @@ pub enum Trouble {
 /// The guard around one stream.
 pub struct GuardedStream<B> {
     inner: B,
-    idle: Duration,
-    end: Instant,
+    deadline: Deadline,
     last_frame: Instant,
     timer: Pin<Box<Sleep>>,
     tail: Tail,
@@ -39,12 +37,10 @@ pub struct GuardedStream<B> {
 
 impl<B> GuardedStream<B> {
     /// Guards a stream; `last_words` is the event that a client gets in trouble.
-    pub fn new(inner: B, timeouts: Timeouts, last_words: fn(Trouble) -> Bytes) -> Self {
-        let now = Instant::now();
-        let idle = Duration::from_millis(timeouts.idle_ms);
-        let end = now + Duration::from_millis(timeouts.total_ms);
-        let timer = Box::pin(tokio::time::sleep_until(end.min(now + idle)));
-        Self { inner, idle, end, last_frame: now, timer, tail: Tail::default(), last_words, finished: false }
+    pub fn new(inner: B, deadline: Deadline, last_words: fn(Trouble) -> Bytes) -> Self {
+        let last_frame = Instant::now();
+        let timer = Box::pin(tokio::time::sleep_until(deadline.next_after(last_frame)));
+        Self { inner, deadline, last_frame, timer, tail: Tail::default(), last_words, finished: false }
     }
 
     fn finish(&mut self, trouble: Trouble) -> Option<Result<Frame<Bytes>, std::convert::Infallible>> {
@@ -63,7 +59,7 @@ impl<B> GuardedStream<B> {
     fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(context));
-            let deadline = self.end.min(self.last_frame + self.idle);
+            let deadline = self.deadline.next_after(self.last_frame);
             if deadline <= Instant::now() {
                 return Poll::Ready(());
             }
@@ -84,6 +80,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for GuardedStream<B> {
         if this.finished {
             return Poll::Ready(None);
         }
+        // Looked at here too: a backend that always has more to say never gets as far as the timer.
+        if this.deadline.end() <= Instant::now() {
+            return Poll::Ready(this.finish(Trouble::TimedOut));
+        }
         match Pin::new(&mut this.inner).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
@@ -98,7 +98,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for GuardedStream<B> {
             Poll::Ready(_) => Poll::Ready(this.finish(Trouble::Cut)),
             Poll::Pending => {
                 ready!(this.poll_patience(context));
-                Poll::Ready(this.finish(Trouble::TimedOut))
+                // A whole answer whose connection merely stays open is whole.
+                Poll::Ready(if this.tail.has_end_mark() { None } else { this.finish(Trouble::TimedOut) })
             }
         }
     }
@@ -125,7 +126,11 @@ impl Tail {
     }
 
     fn has_end_mark(&self) -> bool {
-        self.bytes[..self.length].trim_ascii_end().ends_with(END_MARK)
+        let tail = self.bytes[..self.length].trim_ascii_end();
+        END_MARKS.iter().any(|mark| {
+            // A line of its own: inside an event's text a line cannot begin.
+            tail.strip_suffix(*mark).is_some_and(|before| before.is_empty() || before.ends_with(b"\n"))
+        })
     }
 
     fn is_between_events(&self) -> bool {
@@ -137,8 +142,10 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use codecrucible_contract::Timeouts;
     use futures::{StreamExt as _, stream};
     use http_body_util::{BodyExt as _, StreamBody};
+    use std::time::Duration;
 
     const TIMEOUTS: Timeouts = Timeouts { connect_ms: 1, first_byte_ms: 1, idle_ms: 1_000, total_ms: 10_000 };
 
@@ -149,7 +156,11 @@ mod tests {
     type Frames = Vec<Result<Frame<Bytes>, &'static str>>;
 
     async fn passed(frames: Frames) -> String {
-        let body = GuardedStream::new(StreamBody::new(stream::iter(frames)), TIMEOUTS, last_words);
+        let body = GuardedStream::new(
+            StreamBody::new(stream::iter(frames)),
+            Deadline::starting_now(TIMEOUTS),
+            last_words,
+        );
         String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
 
@@ -182,11 +193,38 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stalled_stream_ends_after_the_idle_timeout() {
         let frames = stream::iter([data("data: 1\n\n")]).chain(stream::pending());
-        let body = GuardedStream::new(StreamBody::new(frames), TIMEOUTS, last_words);
+        let body = GuardedStream::new(StreamBody::new(frames), Deadline::starting_now(TIMEOUTS), last_words);
         let start = Instant::now();
         let text = body.collect().await.unwrap().to_bytes();
         assert_eq!(text, "data: 1\n\ndata: TimedOut\n\n");
         assert_eq!(start.elapsed().as_millis(), 1_000);
+    }
+
+    #[tokio::test]
+    async fn a_mark_inside_a_text_ends_nothing() {
+        let text = "data: {\"x\":\"say data: [DONE]";
+        assert_eq!(passed(vec![data(text)]).await, format!("{text}\n\ndata: Cut\n\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_whole_stream_that_stays_open_is_no_trouble() {
+        let frames = stream::iter([data("data: 1\n\ndata: [DONE]\n\n")]).chain(stream::pending());
+        let body = GuardedStream::new(StreamBody::new(frames), Deadline::starting_now(TIMEOUTS), last_words);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "data: 1\n\ndata: [DONE]\n\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_never_pauses_ends_after_the_total_timeout() {
+        let frames = stream::unfold((), |()| async {
+            tokio::time::advance(Duration::from_millis(10)).await;
+            Some((data("data: 1\n\n"), ()))
+        });
+        let body = GuardedStream::new(
+            StreamBody::new(Box::pin(frames)),
+            Deadline::starting_now(TIMEOUTS),
+            last_words,
+        );
+        assert!(body.collect().await.unwrap().to_bytes().ends_with(b"data: TimedOut\n\n"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -195,7 +233,11 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(900)).await;
             Some((data("data: 1\n\n"), ()))
         });
-        let body = GuardedStream::new(StreamBody::new(Box::pin(frames)), TIMEOUTS, last_words);
+        let body = GuardedStream::new(
+            StreamBody::new(Box::pin(frames)),
+            Deadline::starting_now(TIMEOUTS),
+            last_words,
+        );
         let start = Instant::now();
         let text = body.collect().await.unwrap().to_bytes();
         assert!(text.ends_with(b"data: TimedOut\n\n"));

@@ -8,4 +8,4 @@ mod request;
 
 pub use guarded_stream::{GuardedStream, Trouble};
 pub use openai::{ChunkWriter, parse_for_embedded, whole_answer};
-pub use request::{ChatRequest, RequestError};
+pub use request::ChatRequest;

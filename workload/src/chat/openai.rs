@@ -1,7 +1,8 @@
 //! OpenAI's chat documents for models that do not speak them: the embedded ones.
 
-use super::request::{RequestError, checked_text, syntax};
+use super::request::{checked_text, syntax};
 use crate::backend::{CompletionRequest, Finish, Role, Turn};
+use crate::request_error::RequestError;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,6 +13,8 @@ const DEFAULT_MAX_TOKENS: usize = 1024;
 const MAX_TOKENS: usize = 32_768;
 /// Most stop texts (OpenAI's own limit).
 const MAX_STOP_TEXTS: usize = 4;
+/// Longest stop text, bytes.
+const MAX_STOP_BYTES: usize = 256;
 /// OpenAI's default temperature.
 const DEFAULT_TEMPERATURE: f64 = 1.0;
 /// OpenAI's hottest temperature.
@@ -76,10 +79,10 @@ pub fn parse_for_embedded(body: &[u8], model: &str) -> Result<(CompletionRequest
         Some(OneOrMany::One(text)) => vec![text],
         Some(OneOrMany::Many(texts)) => texts,
     };
-    if stop.len() > MAX_STOP_TEXTS || stop.iter().any(String::is_empty) {
+    if stop.len() > MAX_STOP_TEXTS || !stop.iter().all(|text| (1..=MAX_STOP_BYTES).contains(&text.len())) {
         return Err(RequestError::at(
             "stop",
-            format!("stop must be at most {MAX_STOP_TEXTS} texts, none of them empty"),
+            format!("stop must be at most {MAX_STOP_TEXTS} texts of 1 to {MAX_STOP_BYTES} bytes"),
         ));
     }
     let turns = document

@@ -1,10 +1,13 @@
 //! Reads from a chat request's bytes only what routing and validation need, and leaves them as they are.
 
 use super::nesting::{MAX_DEPTH, is_too_deep};
+use crate::request_error::RequestError;
 use bytes::{Bytes, BytesMut};
-use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
 /// Most messages of one request.
@@ -21,36 +24,65 @@ pub struct ChatRequest {
     model_value: Range<usize>,
 }
 
-/// What is wrong with a request; `parameter` is the field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestError {
-    /// The field, where there is one.
-    pub parameter: Option<String>,
-    /// What is wrong, for the client.
-    pub message: String,
-}
+/// Names of the fields that we look at.
+const PEEKED_FIELDS: [&str; 3] = ["model", "stream", "messages"];
 
-impl RequestError {
-    /// An error at a field.
-    pub fn at(parameter: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { parameter: Some(parameter.into()), message: message.into() }
-    }
-
-    /// An error of the whole body.
-    pub fn body(message: impl Into<String>) -> Self {
-        Self { parameter: None, message: message.into() }
-    }
-}
-
-#[derive(Deserialize)]
+/// The fields that we look at.
+#[derive(Default)]
 struct Peeked<'a> {
-    #[serde(borrow)]
     model: Option<&'a RawValue>,
-    #[serde(borrow)]
     stream: Option<&'a RawValue>,
-    #[serde(borrow)]
     messages: Option<&'a RawValue>,
 }
+
+impl<'a> Peeked<'a> {
+    fn slot(&mut self, key: &str) -> Option<&mut Option<&'a RawValue>> {
+        match key {
+            "model" => Some(&mut self.model),
+            "stream" => Some(&mut self.stream),
+            "messages" => Some(&mut self.messages),
+            _ => None,
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Peeked<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PeekedVisitor)
+    }
+}
+
+struct PeekedVisitor;
+
+impl<'de> Visitor<'de> for PeekedVisitor {
+    type Value = Peeked<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    /// Another spelling of a field that we look at is refused: some servers ignore case, and would take it
+    /// for the field.
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut peeked = Peeked::default();
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            if let Some(slot) = peeked.slot(&key.0) {
+                if slot.replace(map.next_value()?).is_some() {
+                    return Err(A::Error::custom(format_args!("the field {} occurs twice", key.0)));
+                }
+            } else if PEEKED_FIELDS.iter().any(|field| key.0.eq_ignore_ascii_case(field)) {
+                return Err(A::Error::custom(format_args!("the field {} must be in lower case", key.0)));
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(peeked)
+    }
+}
+
+/// A key, borrowed unless it has escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 struct Message<'a> {
@@ -181,6 +213,23 @@ mod tests {
             parameter_of(r#"{"model":"m","messages":[{"role":"user","content":7}]}"#),
             "messages[0].content"
         );
+    }
+
+    #[test]
+    fn a_second_or_differently_spelt_model_cannot_slip_past() {
+        let with =
+            |more: &str| format!(r#"{{"model":"m",{more},"messages":[{{"role":"user","content":"x"}}]}}"#);
+        for more in
+            [r#""Model":"other""#, r#""MODEL":"other""#, r#""\u004dodel":"other""#, r#""model":"other""#]
+        {
+            let error = parse(&with(more)).unwrap_err();
+            assert!(
+                error.message.contains("lower case") || error.message.contains("twice"),
+                "{}",
+                error.message
+            );
+        }
+        assert!(parse(&with(r#""modelling":"clay""#)).is_ok());
     }
 
     #[test]

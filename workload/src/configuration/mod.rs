@@ -1,14 +1,16 @@
 //! The configuration directory: what the operator mounts, or what a person lays out by hand.
 
 mod compile;
+mod follow;
 mod initialize;
 mod read;
 mod watch;
 
 pub use compile::compile;
+pub use follow::Follower;
 pub use initialize::initialize;
 pub use read::{Configuration, ReadError};
-pub use watch::watch;
+pub use watch::Changes;
 
 use codecrucible_contract::layout;
 use std::path::{Path, PathBuf};

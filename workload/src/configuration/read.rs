@@ -115,12 +115,14 @@ fn read_text(path: &Path) -> Result<String, ReadError> {
     Ok(text.to_owned())
 }
 
-/// Reads at most one byte more than the limit, so that a hostile file costs no memory. The bundle's
-/// parser reports its own limit, so the extra byte is handed on.
+/// Reads at most one byte more than the limit, so that a hostile file costs no memory.
 fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
-    let problem =
-        |error: std::io::Error| ReadError::File { path: path.to_owned(), reason: error.to_string() };
+    let problem = |reason: String| ReadError::File { path: path.to_owned(), reason };
     let mut bytes = Vec::new();
-    File::open(path).map_err(problem)?.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(problem)?;
+    let read = File::open(path).and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes));
+    read.map_err(|error| problem(error.to_string()))?;
+    if bytes.len() > limit {
+        return Err(problem(format!("is larger than the limit of {limit} bytes")));
+    }
     Ok(bytes)
 }

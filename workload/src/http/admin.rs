@@ -1,6 +1,6 @@
 //! Probes and metrics.
 
-use super::Service;
+use crate::service::Service;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::StatusCode;
@@ -17,13 +17,19 @@ pub(super) async fn ready(State(service): State<Service>) -> (StatusCode, String
     if service.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".into());
     }
-    match service.snapshot.load().readiness() {
+    match service.glance().readiness() {
         Ok(()) => (StatusCode::OK, "ok\n".into()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("no backend can answer: {reason}\n")),
     }
 }
 
+/// The same for the public port, where anybody may ask: paths and names of backends are not for everybody.
+pub(super) async fn ready_without_reason(service: State<Service>) -> (StatusCode, &'static str) {
+    let (status, _) = ready(service).await;
+    (status, if status.is_success() { "ok\n" } else { "not ready\n" })
+}
+
 /// Prometheus' text format.
 pub(super) async fn metrics(State(service): State<Service>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], service.metrics.render())
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], service.metrics().render())
 }

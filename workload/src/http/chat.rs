@@ -1,38 +1,49 @@
 //! `POST /v1/chat/completions`: bytes through to a remote backend, or OpenAI's documents around the
 //! embedded one.
 
-use super::error::{ApiError, error_event, last_words};
+use super::body::{self, MAX_BODY_BYTES};
+use super::error::ApiError;
+use super::events::{error_event, event_stream, last_words};
 use super::identifiers::{now_seconds, unique};
-use super::{Service, body};
-use crate::backend::{
-    Answer, Backend, BackendError, Completion, EmbeddedBackend, Finish, Kind, Piece, RemoteBackend,
-};
+use crate::backend::{Answer, BackendError, Completion, Finish, Kind, Piece, RemoteBackend};
 use crate::chat::{ChatRequest, ChunkWriter, GuardedStream, parse_for_embedded, whole_answer};
-use crate::snapshot::Route;
+use crate::routing::Route;
+use crate::service::Service;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::HeaderValue;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use std::convert::Infallible;
-use std::sync::Arc;
-
-/// Type of a streamed answer.
-pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 pub(super) async fn complete(State(service): State<Service>, body: Body) -> Result<Response, ApiError> {
-    let request = ChatRequest::parse(body::read(body).await?)?;
+    let body = body::read(&service, body, MAX_BODY_BYTES).await?;
+    let request = ChatRequest::parse(body.bytes.clone())?;
     let snapshot = service.snapshot();
-    let route = snapshot.route(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
+    let route =
+        snapshot.routes.of_model(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
     let answer = match route.backend.kind() {
         Kind::Remote(remote) => pass_through(remote, route, &request).await,
-        Kind::Embedded(embedded) => from_embedded(embedded, route, &request).await,
+        Kind::Embedded(_) => from_embedded(route, &request).await,
     };
-    let outcome = if answer.is_ok() { "answered" } else { "failed" };
-    service.metrics.backend_answers.with_label_values(&[route.backend.name(), outcome]).inc();
+    count(&service, route, &answer);
     answer
+}
+
+/// By the answer's head: what a stream may still run into is not known yet.
+fn count(service: &Service, route: &Route, answer: &Result<Response, ApiError>) {
+    let backend = route.backend.name();
+    let outcome = match answer {
+        Ok(answer) if answer.status().is_success() => "answered",
+        Ok(_) => "refused",
+        Err(error) => {
+            tracing::warn!(backend, code = error.code(), "a backend did not answer");
+            "failed"
+        }
+    };
+    service.metrics().backend_answers.with_label_values(&[backend, outcome]).inc();
 }
 
 async fn pass_through(
@@ -50,35 +61,28 @@ async fn pass_through(
             }
             Ok(response)
         }
-        Answer::Stream(incoming) => {
-            Ok(event_stream(Body::new(GuardedStream::new(incoming, remote.timeouts(), last_words))))
+        Answer::Stream(incoming, deadline) => {
+            Ok(event_stream(Body::new(GuardedStream::new(incoming, deadline, last_words))))
         }
     }
 }
 
-/// A response that streams events.
-pub(super) fn event_stream(body: Body) -> Response {
-    let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, EVENT_STREAM);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
-}
-
-async fn from_embedded(
-    _: &EmbeddedBackend,
-    route: &Route,
-    request: &ChatRequest,
-) -> Result<Response, ApiError> {
+async fn from_embedded(route: &Route, request: &ChatRequest) -> Result<Response, ApiError> {
     let (asked, include_usage) = parse_for_embedded(request.body(), &route.backend_model)?;
     let (id, created, model) = (unique("chatcmpl"), now_seconds(), route.public_model.clone());
-    let backend: &Arc<Backend> = &route.backend;
-    let answer = backend.complete(asked).await?;
+    let answer = begun(route.backend.complete(asked).await?).await?;
     if request.stream {
         let writer = ChunkWriter::new(id, created, model, include_usage);
         return Ok(event_stream(Body::from_stream(events(answer, writer))));
     }
     let (text, finish) = whole(answer).await?;
     Ok(axum::Json(whole_answer(&id, created, &model, &text, &finish)).into_response())
+}
+
+/// Waits for the first piece, so that an answer that never begins has a status that says so.
+async fn begun(mut answer: Completion) -> Result<Completion, BackendError> {
+    let first = answer.next().await.ok_or(BackendError::Cut)??;
+    Ok(futures::stream::iter([Ok(first)]).chain(answer).boxed())
 }
 
 async fn whole(mut answer: Completion) -> Result<(String, Finish), BackendError> {

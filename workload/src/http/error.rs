@@ -1,10 +1,9 @@
 //! Errors in OpenAI's shape, with the statuses that official SDKs turn into their exceptions.
 
 use crate::backend::BackendError;
-use crate::chat::{RequestError, Trouble};
 use crate::identity::TokenError;
+use crate::request_error::RequestError;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -49,6 +48,11 @@ impl ApiError {
         let message = "Too many requests are running; try again later.";
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "busy", message);
         Self { retry: true, ..error }
+    }
+
+    /// What the log says of it.
+    pub(super) fn code(&self) -> &'static str {
+        self.code.unwrap_or_default()
     }
 
     pub(super) fn document(&self) -> Value {
@@ -112,18 +116,4 @@ impl From<BackendError> for ApiError {
         let message = error.to_string();
         Self { status, kind, code: Some(code), parameter: None, message, retry }
     }
-}
-
-/// The last event of a stream that could not be completed.
-pub(super) fn last_words(trouble: Trouble) -> Bytes {
-    let error = match trouble {
-        Trouble::TimedOut => BackendError::TimedOut,
-        Trouble::Cut => BackendError::Cut,
-    };
-    error_event(error)
-}
-
-/// An error as a server-sent event.
-pub(super) fn error_event(error: BackendError) -> Bytes {
-    format!("data: {}\n\n", ApiError::from(error).document()).into()
 }

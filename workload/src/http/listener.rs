@@ -1,22 +1,31 @@
 //! Accepts connections within limits, and ends them gracefully.
 
-use super::Service;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use prometheus::IntGauge;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Connections open at once.
 const MAX_CONNECTIONS: usize = 8_192;
 /// Longest time that a client may take to send a request's head, seconds.
 const MAX_HEAD_SECONDS: u64 = 10;
+/// What a client of HTTP/2 sends first (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Pause between two looks at a preface that has not arrived whole, milliseconds.
+const PEEK_PAUSE_MS: u64 = 20;
+/// Requests under way at once on one connection of HTTP/2.
+const MAX_CONCURRENT_STREAMS: u32 = 100;
+/// Time after which a silent connection of HTTP/2 is asked whether it is still there, seconds.
+const PING_SECONDS: u64 = 30;
 /// Pause after the system refused to accept (it is out of descriptors), milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
@@ -27,6 +36,13 @@ pub struct Shutdown {
     pub stop: CancellationToken,
     /// Time for requests in flight.
     pub grace: Duration,
+}
+
+impl Shutdown {
+    /// For what serves as long as the process lives.
+    pub fn never() -> Self {
+        Self { stop: CancellationToken::new(), grace: Duration::ZERO }
+    }
 }
 
 /// A bound socket.
@@ -45,29 +61,28 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Serves until told to stop and the requests in flight have ended, or their time is over.
-    pub async fn serve(self, router: Router, service: Service, shutdown: Shutdown) {
+    /// Serves until told to stop and the requests in flight have ended, or their time is over. Counts open
+    /// connections in a gauge, if there is one.
+    pub async fn serve(self, router: Router, connections: Option<IntGauge>, shutdown: Shutdown) {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let graceful = GracefulShutdown::new();
         let server = server();
         while let Some((stream, slot)) = self.accept(&slots, &shutdown.stop).await {
-            let io = TokioIo::new(stream);
-            let connection = server
-                .serve_connection_with_upgrades(io, TowerToHyperService::new(router.clone()))
-                .into_owned();
-            let connection = graceful.watch(connection);
-            let service = service.clone();
+            let counted = Counted::new(connections.clone());
+            let (server, watcher, stop) = (server.clone(), graceful.watcher(), shutdown.stop.clone());
+            let routes = TowerToHyperService::new(router.clone());
             tokio::spawn(async move {
-                service.metrics().connections.inc();
-                if let Err(error) = connection.await {
-                    tracing::debug!(error, "connection ended with an error");
+                if stop.run_until_cancelled(speaks_in_time(&stream)).await == Some(true) {
+                    let connection = server.serve_connection(TokioIo::new(stream), routes).into_owned();
+                    if let Err(error) = watcher.watch(connection).await {
+                        tracing::debug!(error, "connection ended with an error");
+                    }
                 }
-                service.metrics().connections.dec();
-                drop(slot);
+                drop((counted, slot));
             });
         }
         drop(self.socket);
-        if tokio::time::timeout(shutdown.grace, graceful.shutdown()).await.is_err() {
+        if timeout(shutdown.grace, graceful.shutdown()).await.is_err() {
             tracing::warn!("requests were still running when their time to end was over");
         }
     }
@@ -91,9 +106,43 @@ impl Listener {
                 }
                 (Err(error), _) => {
                     tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                    sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                 }
             }
+        }
+    }
+}
+
+/// One open connection in a gauge, also should its task panic.
+struct Counted(Option<IntGauge>);
+
+impl Counted {
+    fn new(gauge: Option<IntGauge>) -> Self {
+        gauge.iter().for_each(IntGauge::inc);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.iter().for_each(IntGauge::dec);
+    }
+}
+
+/// Whether a client begins to speak before its time is over. The server below has no such limit until it
+/// knows which protocol is spoken.
+async fn speaks_in_time(stream: &TcpStream) -> bool {
+    timeout(Duration::from_secs(MAX_HEAD_SECONDS), first_words(stream)).await.unwrap_or(false)
+}
+
+async fn first_words(stream: &TcpStream) -> bool {
+    let mut words = [0; HTTP2_PREFACE.len()];
+    loop {
+        match stream.peek(&mut words).await {
+            Ok(0) | Err(_) => return false,
+            Ok(count) if count == words.len() || !HTTP2_PREFACE.starts_with(&words[..count]) => return true,
+            // The beginning of HTTP/2, and no more yet.
+            Ok(_) => sleep(Duration::from_millis(PEEK_PAUSE_MS)).await,
         }
     }
 }
@@ -101,6 +150,10 @@ impl Listener {
 fn server() -> auto::Builder<TokioExecutor> {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(MAX_HEAD_SECONDS));
-    server.http2().timer(TokioTimer::new());
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .keep_alive_interval(Some(Duration::from_secs(PING_SECONDS)));
     server
 }

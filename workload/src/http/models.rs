@@ -1,15 +1,15 @@
 //! `GET /v1/models`.
 
-use super::Service;
 use super::error::ApiError;
-use crate::snapshot::Route;
+use crate::routing::Route;
+use crate::service::Service;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 pub(super) async fn list(State(service): State<Service>) -> Json<Value> {
-    let snapshot = service.snapshot.load();
-    let data: Vec<Value> = snapshot.routes().iter().map(document).collect();
+    let snapshot = service.glance();
+    let data: Vec<Value> = snapshot.routes.all().iter().map(document).collect();
     Json(json!({"object": "list", "data": data}))
 }
 
@@ -17,8 +17,12 @@ pub(super) async fn show(
     State(service): State<Service>,
     Path(model): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let snapshot = service.snapshot.load();
-    snapshot.route(&model).map(|route| Json(document(route))).ok_or_else(|| ApiError::model_not_found(&model))
+    let snapshot = service.glance();
+    snapshot
+        .routes
+        .of_model(&model)
+        .map(|route| Json(document(route)))
+        .ok_or_else(|| ApiError::model_not_found(&model))
 }
 
 fn document(route: &Route) -> Value {

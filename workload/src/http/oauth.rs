@@ -1,6 +1,7 @@
 //! `POST /oauth/token` (RFC 6749, client credentials) and the published keys.
 
-use super::{Service, body};
+use super::body::{self, MAX_TOKEN_REQUEST_BYTES};
+use crate::service::Service;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -11,6 +12,7 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE}
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::time::SystemTime;
 
 /// The parameters of a token request.
 #[derive(Default, Deserialize)]
@@ -35,7 +37,7 @@ pub(super) async fn token(State(service): State<Service>, headers: HeaderMap, bo
 }
 
 async fn issue(service: &Service, headers: &HeaderMap, body: Body) -> Result<Value, OauthError> {
-    let request = read_request(headers, body).await?;
+    let request = read_request(service, headers, body).await?;
     match request.grant_type.as_deref() {
         Some("client_credentials") => {}
         Some(_) => {
@@ -48,7 +50,7 @@ async fn issue(service: &Service, headers: &HeaderMap, body: Body) -> Result<Val
     if !snapshot.client.matches(&id, &secret) {
         return Err(invalid_client());
     }
-    let issued = snapshot.tokens.issue(&id).map_err(|error| {
+    let issued = snapshot.tokens.issue(&id, SystemTime::now()).map_err(|error| {
         tracing::error!(%error, "no token could be issued");
         OauthError {
             status: StatusCode::INTERNAL_SERVER_ERROR,
@@ -56,11 +58,15 @@ async fn issue(service: &Service, headers: &HeaderMap, body: Body) -> Result<Val
             description: "no token could be issued",
         }
     })?;
-    service.metrics.tokens_issued.inc();
+    service.metrics().tokens_issued.inc();
     Ok(json!({"access_token": issued.token, "token_type": "Bearer", "expires_in": issued.expires_in}))
 }
 
-async fn read_request(headers: &HeaderMap, body: Body) -> Result<TokenRequest, OauthError> {
+async fn read_request(
+    service: &Service,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<TokenRequest, OauthError> {
     let is_form = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -68,9 +74,10 @@ async fn read_request(headers: &HeaderMap, body: Body) -> Result<TokenRequest, O
     if !is_form {
         return Err(bad_request("invalid_request", "the body must be application/x-www-form-urlencoded"));
     }
-    let bytes =
-        body::read(body).await.map_err(|_| bad_request("invalid_request", "the body cannot be read"))?;
-    parse_form(&bytes)
+    let body = body::read(service, body, MAX_TOKEN_REQUEST_BYTES).await.map_err(|_| {
+        bad_request("invalid_request", "the body cannot be read or is larger than 16384 bytes")
+    })?;
+    parse_form(&body.bytes)
         .ok_or_else(|| bad_request("invalid_request", "the body has a malformed or repeated parameter"))
 }
 
@@ -122,8 +129,8 @@ fn form_decoded(value: &str) -> Option<String> {
         bytes.push(match byte {
             b'+' => b' ',
             b'%' => {
-                let digits = [rest.next()?, rest.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
             }
             other => other,
         });
@@ -158,7 +165,7 @@ impl IntoResponse for OauthError {
 }
 
 pub(super) async fn published_keys(State(service): State<Service>) -> Response {
-    let snapshot = service.snapshot.load();
+    let snapshot = service.glance();
     Json(snapshot.tokens.keys().published()).into_response()
 }
 
@@ -169,7 +176,7 @@ mod tests {
     #[test]
     fn form_values_are_decoded() {
         assert_eq!(form_decoded("a+b%2Bc%C3%A9").as_deref(), Some("a b+cé"));
-        for broken in ["%", "%2", "%zz", "%ff"] {
+        for broken in ["%", "%2", "%zz", "%+1", "%ff"] {
             assert_eq!(form_decoded(broken), None, "{broken}");
         }
     }

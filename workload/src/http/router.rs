@@ -1,7 +1,8 @@
 //! Which path leads where.
 
 use super::error::ApiError;
-use super::{Service, admin, authentication, chat, models, oauth, synthesis};
+use super::{admin, authentication, chat, models, oauth, synthesis};
+use crate::service::Service;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -22,7 +23,8 @@ pub fn public_router(service: Service) -> Router {
         .route("/oauth/token", post(oauth::token))
         .route("/.well-known/jwks.json", get(oauth::published_keys))
         .route_layer(from_fn_with_state(service.clone(), count))
-        .merge(probes())
+        .route("/livez", get(admin::live))
+        .route("/readyz", get(admin::ready_without_reason))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(service)
@@ -30,18 +32,18 @@ pub fn public_router(service: Service) -> Router {
 
 /// Probes and metrics, for the cluster's own eyes.
 pub fn admin_router(service: Service) -> Router {
-    Router::new().merge(probes()).route("/metrics", get(admin::metrics)).with_state(service)
-}
-
-fn probes() -> Router<Service> {
-    Router::new().route("/livez", get(admin::live)).route("/readyz", get(admin::ready))
+    Router::new()
+        .route("/livez", get(admin::live))
+        .route("/readyz", get(admin::ready))
+        .route("/metrics", get(admin::metrics))
+        .with_state(service)
 }
 
 async fn count(State(service): State<Service>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
-    service.metrics.requests.with_label_values(&[route, response.status().as_str()]).inc();
+    service.metrics().requests.with_label_values(&[route, response.status().as_str()]).inc();
     tracing::debug!(route, status = response.status().as_u16(), "request");
     response
 }

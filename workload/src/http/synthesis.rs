@@ -1,26 +1,30 @@
 //! `POST /v1/synthesis`: whole, or with an event for all that the voices do.
 
-use super::chat::event_stream;
+use super::body::{self, MAX_BODY_BYTES};
 use super::error::ApiError;
+use super::events::event_stream;
 use super::identifiers::unique;
-use super::{Service, body};
 use crate::backend::{Backend, BackendError};
-use crate::chat::RequestError;
-use crate::snapshot::Snapshot;
+use crate::request_error::RequestError;
+use crate::routing::{Route, Routes};
+use crate::service::Service;
 use crate::synthesis::{Outcome, Plan, Progress, Synthesis, SynthesisRequest, run};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Events that wait for a slow client before the voices are slowed down.
 const WAITING_EVENTS: usize = 256;
+/// How long all of them may wait before the client counts as gone, seconds.
+const PATIENCE_SECONDS: u32 = 30;
 
 /// Everything that one synthesis needs.
 struct Job {
@@ -33,12 +37,13 @@ struct Job {
 }
 
 pub(super) async fn synthesize(State(service): State<Service>, body: Body) -> Result<Response, ApiError> {
-    let permit = service.syntheses.clone().try_acquire_owned().map_err(|_| ApiError::busy())?;
-    let bytes = body::read(body).await?;
-    let request: SynthesisRequest = serde_json::from_slice(&bytes)
+    let body = body::read(&service, body, MAX_BODY_BYTES).await?;
+    let permit = service.room_for_synthesis().ok_or_else(ApiError::busy)?;
+    let request: SynthesisRequest = serde_json::from_slice(&body.bytes)
         .map_err(|error| RequestError::body(format!("the body is not a valid synthesis request: {error}")))?;
     let snapshot = service.snapshot();
-    let (model, backend) = chosen_model(&snapshot, request.model.as_deref())?;
+    let route = chosen_route(&snapshot.routes, request.model.as_deref())?;
+    let (model, backend) = (route.backend_model.clone(), route.backend.clone());
     let stream = request.stream;
     let plan = request.plan(&snapshot.bundle.policy().synthesis)?;
     let job = Job { id: unique("synthesis"), plan, model, backend, service, _permit: permit };
@@ -50,14 +55,12 @@ pub(super) async fn synthesize(State(service): State<Service>, body: Body) -> Re
     Ok(Json(job.run(&progress).await?).into_response())
 }
 
-/// The public name is looked up, the backend's own name is used.
-fn chosen_model(snapshot: &Snapshot, asked: Option<&str>) -> Result<(String, Arc<Backend>), ApiError> {
-    let route = match asked {
-        Some(model) => snapshot.route(model).ok_or_else(|| ApiError::model_not_found(model))?,
+fn chosen_route<'a>(routes: &'a Routes, asked: Option<&str>) -> Result<&'a Route, ApiError> {
+    match asked {
+        Some(model) => routes.of_model(model).ok_or_else(|| ApiError::model_not_found(model)),
         // A policy has at least one backend, and each at least one model.
-        None => snapshot.routes().first().ok_or_else(|| ApiError::model_not_found(""))?,
-    };
-    Ok((route.backend_model.clone(), route.backend.clone()))
+        None => routes.default().ok_or_else(|| ApiError::model_not_found("")),
+    }
 }
 
 impl Job {
@@ -69,44 +72,42 @@ impl Job {
                     Outcome::Completed { .. } => "completed",
                     Outcome::Failed { .. } => "failed",
                 };
-                self.service.metrics.candidates.with_label_values(&[&candidate.voice, outcome]).inc();
+                self.service.metrics().candidates.with_label_values(&[&candidate.voice, outcome]).inc();
             }
         }
         outcome
     }
 }
 
-/// The voices' progress, then the result. Dropping the stream drops the voices with it.
+/// The voices' progress, then the result. The work goes on in a task of its own, so that its time limits
+/// hold also while the client takes nothing; it ends when the client leaves, or takes nothing for too long.
 fn events(job: Job) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let (sender, mut receiver) = mpsc::channel(WAITING_EVENTS);
-    let mut work = Box::pin(async move {
-        match job.run(&sender).await {
+    let (progress, mut heard) = mpsc::channel(WAITING_EVENTS);
+    let (last_words, last_heard) = oneshot::channel();
+    tokio::spawn(async move {
+        let result = tokio::select! {
+            result = job.run(&progress) => result,
+            () = progress.closed() => return,
+            () = nobody_takes(&progress) => return,
+        };
+        let last = match result {
             Ok(synthesis) => finished(&synthesis),
             Err(error) => event("error", &ApiError::from(error).document()),
-        }
+        };
+        let _ = last_words.send(last);
     });
-    let mut result: Option<Bytes> = None;
-    let mut ended = false;
-    futures::stream::poll_fn(move |context| {
-        use std::task::Poll;
-        if ended {
-            return Poll::Ready(None);
-        }
-        if result.is_none()
-            && let Poll::Ready(last) = work.as_mut().poll(context)
-        {
-            result = Some(last);
-        }
-        match receiver.poll_recv(context) {
-            Poll::Ready(Some(progress)) => Poll::Ready(Some(Ok(progress_event(&progress)))),
-            // The sender went away with the work, so the result is there.
-            Poll::Ready(None) => {
-                ended = true;
-                Poll::Ready(result.take().map(Ok))
-            }
-            Poll::Pending => Poll::Pending,
-        }
-    })
+    let voices = futures::stream::poll_fn(move |context| heard.poll_recv(context));
+    let end = futures::stream::once(last_heard).filter_map(|last| async { last.ok() });
+    voices.map(|progress| progress_event(&progress)).chain(end).map(Ok)
+}
+
+/// Ends when the events have been waiting, as many as may, for too long.
+async fn nobody_takes(progress: &mpsc::Sender<Progress>) {
+    let mut full_seconds = 0;
+    while full_seconds < PATIENCE_SECONDS {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        full_seconds = if progress.capacity() == 0 { full_seconds + 1 } else { 0 };
+    }
 }
 
 fn progress_event(progress: &Progress) -> Bytes {

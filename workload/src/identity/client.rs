@@ -16,11 +16,6 @@ impl Client {
         Self { id: id.to_owned(), secret_hash: Sha256::digest(secret).into() }
     }
 
-    /// The identifier.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
     /// Whether both match. Takes the same time whichever of them is wrong.
     pub fn matches(&self, id: &str, secret: &str) -> bool {
         let offered: [u8; 32] = Sha256::digest(secret).into();

@@ -1,9 +1,6 @@
 //! RSA keys: the newest signs, all verify, and their public halves are published (RFC 7517).
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use aws_lc_rs::rsa::KeyPair;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use std::collections::BTreeMap;
@@ -23,9 +20,6 @@ pub enum KeyError {
     /// There is none.
     #[error("there is no signing key")]
     Empty,
-    /// The system gave no randomness, or the library failed.
-    #[error("the key could not be made")]
-    Generation,
 }
 
 /// A set of keys.
@@ -81,21 +75,4 @@ fn public_half(key: &EncodingKey) -> Option<(String, Jwk, DecodingKey)> {
     jwk.common.public_key_use = Some(PublicKeyUse::Signature);
     let decoding = DecodingKey::from_jwk(&jwk).ok()?;
     Some((kid, jwk, decoding))
-}
-
-/// A new 2048-bit RSA key, PKCS#8 in PEM (RFC 7468).
-pub fn generate_signing_key_pem() -> Result<String, KeyError> {
-    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError::Generation)?;
-    let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeyError::Generation)?;
-    let text = STANDARD.encode(der.as_ref());
-    let lines: Vec<&str> =
-        text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")))
-}
-
-/// 256 random bits, URL-safe.
-pub fn random_secret() -> Result<String, KeyError> {
-    let mut bytes = [0_u8; 32];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| KeyError::Generation)?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }

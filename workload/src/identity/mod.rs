@@ -5,5 +5,5 @@ mod keys;
 mod token;
 
 pub use client::Client;
-pub use keys::{KeyError, SigningKeys, generate_signing_key_pem, random_secret};
-pub use token::{IssuedToken, Principal, TokenAuthority, TokenError};
+pub use keys::{KeyError, SigningKeys};
+pub use token::{IssueError, IssuedToken, Principal, TokenAuthority, TokenError};

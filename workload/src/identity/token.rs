@@ -4,7 +4,8 @@
 //! that verified once are remembered by their hash until they expire, because a signature check costs
 //! more than the rest of a small request.
 
-use super::keys::{ALGORITHM, KeyError, SigningKeys, random_secret};
+use super::keys::{ALGORITHM, SigningKeys};
+use codecrucible_contract::secrets::{self, SecretError};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,20 @@ const LEEWAY_SECONDS: u64 = 30;
 pub struct Principal {
     /// `sub`.
     pub subject: String,
+    not_before: u64,
     expires_at: u64,
+}
+
+impl Principal {
+    fn check_time(&self, now: u64) -> Result<(), TokenError> {
+        if now >= self.expires_at.saturating_add(LEEWAY_SECONDS) {
+            return Err(TokenError::Expired);
+        }
+        if now.saturating_add(LEEWAY_SECONDS) < self.not_before {
+            return Err(TokenError::Invalid);
+        }
+        Ok(())
+    }
 }
 
 /// A token and its life in seconds.
@@ -55,6 +69,17 @@ pub enum TokenError {
     WrongService,
 }
 
+/// Why no token could be issued.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// A token's identifier is random.
+    #[error(transparent)]
+    Randomness(#[from] SecretError),
+    /// The library failed.
+    #[error("the token could not be signed")]
+    Signature,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Claims {
     iss: String,
@@ -81,8 +106,9 @@ impl TokenAuthority {
     /// An authority for one issuer and audience.
     pub fn new(keys: SigningKeys, identity: &codecrucible_contract::Identity) -> Self {
         let mut validation = Validation::new(ALGORITHM);
-        validation.leeway = LEEWAY_SECONDS;
-        validation.validate_nbf = true;
+        // Times are checked here, with the clock that is handed in, for new and remembered tokens alike.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
         validation.set_issuer(&[&identity.issuer]);
         validation.set_audience(&[&identity.audience]);
         validation.set_required_spec_claims(&["iss", "aud", "sub", "exp", "nbf"]);
@@ -102,8 +128,8 @@ impl TokenAuthority {
     }
 
     /// A token for a client that has proved who it is.
-    pub fn issue(&self, client_id: &str) -> Result<IssuedToken, KeyError> {
-        let now = seconds_since_epoch();
+    pub fn issue(&self, client_id: &str, now: SystemTime) -> Result<IssuedToken, IssueError> {
+        let now = seconds_since_epoch(now);
         let claims = Claims {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
@@ -112,28 +138,31 @@ impl TokenAuthority {
             iat: now,
             nbf: now,
             exp: now + u64::from(self.life_seconds),
-            jti: random_secret()?,
+            jti: secrets::random_token()?,
         };
         let (kid, key) = self.keys.signing();
         let mut header = Header::new(ALGORITHM);
         header.typ = Some(TOKEN_TYPE.to_owned());
         header.kid = Some(kid.to_owned());
-        let token = encode(&header, &claims, key).map_err(|_| KeyError::Generation)?;
+        let token = encode(&header, &claims, key).map_err(|_| IssueError::Signature)?;
         Ok(IssuedToken { token, expires_in: self.life_seconds })
     }
 
     /// Who a token speaks for.
-    pub fn verify(&self, token: &str) -> Result<Arc<Principal>, TokenError> {
+    pub fn verify(&self, token: &str, now: SystemTime) -> Result<Arc<Principal>, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);
         }
         let hash: [u8; 32] = Sha256::digest(token).into();
-        if let Some(principal) = self.verified.get(&hash) {
-            let alive = principal.expires_at + LEEWAY_SECONDS > seconds_since_epoch();
-            return if alive { Ok(principal) } else { Err(TokenError::Expired) };
-        }
-        let principal = Arc::new(self.verify_signature(token)?);
-        self.verified.insert(hash, principal.clone());
+        let principal = match self.verified.get(&hash) {
+            Some(principal) => principal,
+            None => {
+                let principal = Arc::new(self.verify_signature(token)?);
+                self.verified.insert(hash, principal.clone());
+                principal
+            }
+        };
+        principal.check_time(seconds_since_epoch(now))?;
         Ok(principal)
     }
 
@@ -145,20 +174,19 @@ impl TokenAuthority {
         let key = header.kid.and_then(|kid| self.keys.verifying(&kid)).ok_or(TokenError::Invalid)?;
         let claims =
             decode::<Claims>(token, key, &self.validation).map_err(|error| refusal(error.kind()))?.claims;
-        Ok(Principal { subject: claims.sub, expires_at: claims.exp })
+        Ok(Principal { subject: claims.sub, not_before: claims.nbf, expires_at: claims.exp })
     }
 }
 
 fn refusal(kind: &ErrorKind) -> TokenError {
     match kind {
-        ErrorKind::ExpiredSignature => TokenError::Expired,
         ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => TokenError::WrongService,
         _ => TokenError::Invalid,
     }
 }
 
-fn seconds_since_epoch() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+fn seconds_since_epoch(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 #[cfg(test)]
@@ -169,6 +197,13 @@ mod tests {
     use jsonwebtoken::{Algorithm, EncodingKey};
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
+
+    /// The time of the tests.
+    const NOW: u64 = 1_900_000_000;
+
+    fn at(second: u64) -> SystemTime {
+        UNIX_EPOCH + std::time::Duration::from_secs(second)
+    }
 
     fn keys(pem: &str) -> SigningKeys {
         SigningKeys::from_pem_files(&BTreeMap::from([("1.pem".to_owned(), pem.as_bytes().to_vec())])).unwrap()
@@ -192,9 +227,9 @@ mod tests {
     impl Forge {
         /// A token that would be accepted, to be spoilt in one respect.
         fn new() -> Self {
-            let pem = super::super::generate_signing_key_pem().unwrap();
+            let pem = secrets::signing_key_pem().unwrap();
             let kid = keys(&pem).signing().0.to_owned();
-            let now = seconds_since_epoch();
+            let now = NOW;
             let claims = json!({"iss": "http://us", "aud": "us", "sub": "app", "client_id": "app",
                 "iat": now, "nbf": now, "exp": now + 60, "jti": "1"});
             Self { pem, header: json!({"alg": "RS256", "typ": "at+jwt", "kid": kid}), claims }
@@ -205,16 +240,19 @@ mod tests {
             let message = format!("{}.{}", part(&self.header), part(&self.claims));
             let key = EncodingKey::from_rsa_pem(self.pem.as_bytes()).unwrap();
             let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::RS256).unwrap();
-            authority(&self.pem).verify(&format!("{message}.{signature}"))
+            authority(&self.pem).verify(&format!("{message}.{signature}"), at(NOW))
         }
     }
 
     #[test]
-    fn an_issued_token_is_accepted_twice() {
-        let authority = authority(&super::super::generate_signing_key_pem().unwrap());
-        let token = authority.issue("app").unwrap().token;
-        assert_eq!(authority.verify(&token).unwrap().subject, "app");
-        assert_eq!(authority.verify(&token).unwrap().subject, "app");
+    fn an_issued_token_is_accepted_until_it_expires_also_when_it_is_remembered() {
+        let authority = authority(&secrets::signing_key_pem().unwrap());
+        let token = authority.issue("app", at(NOW)).unwrap().token;
+        let last = NOW + 900 + LEEWAY_SECONDS - 1;
+        for moment in [NOW, NOW + 1, last] {
+            assert_eq!(authority.verify(&token, at(moment)).unwrap().subject, "app");
+        }
+        assert_eq!(authority.verify(&token, at(last + 1)), Err(TokenError::Expired));
     }
 
     #[test]
@@ -229,7 +267,7 @@ mod tests {
             forge.claims[claim] = value;
             forge.verify().unwrap_err()
         };
-        let now = seconds_since_epoch();
+        let now = NOW;
         assert_eq!(spoilt("exp", json!(now - 31)), TokenError::Expired);
         assert_eq!(spoilt("nbf", json!(now + 300)), TokenError::Invalid);
         assert_eq!(spoilt("iss", json!("http://them")), TokenError::WrongService);
@@ -265,7 +303,7 @@ mod tests {
         let mut forge = Forge::new();
         let own = keys(&forge.pem).published().keys[0].clone();
         // Signed by a foreign key that travels along; the kid is one of ours.
-        forge.pem = super::super::generate_signing_key_pem().unwrap();
+        forge.pem = secrets::signing_key_pem().unwrap();
         forge.header["jwk"] = serde_json::to_value(&keys(&forge.pem).published().keys[0]).unwrap();
         forge.header["kid"] = json!(own.common.key_id);
         assert_eq!(forge.verify(), Err(TokenError::Invalid));
@@ -273,23 +311,23 @@ mod tests {
 
     #[test]
     fn a_public_key_is_no_secret_for_hs256() {
-        let pem = super::super::generate_signing_key_pem().unwrap();
+        let pem = secrets::signing_key_pem().unwrap();
         let authority = authority(&pem);
         let jwk = serde_json::to_string(authority.keys().published()).unwrap();
-        let now = seconds_since_epoch();
+        let now = NOW;
         let claims = json!({"iss": "http://us", "aud": "us", "sub": "app", "client_id": "app", "iat": now, "nbf": now, "exp": now + 60, "jti": "1"});
         let mut header = Header::new(Algorithm::HS256);
         header.typ = Some("at+jwt".into());
         header.kid = Some(authority.keys().signing().0.to_owned());
         let token = encode(&header, &claims, &EncodingKey::from_secret(jwk.as_bytes())).unwrap();
-        assert_eq!(authority.verify(&token), Err(TokenError::Invalid));
+        assert_eq!(authority.verify(&token, at(NOW)), Err(TokenError::Invalid));
     }
 
     #[test]
     fn texts_that_are_no_tokens_are_refused() {
-        let authority = authority(&super::super::generate_signing_key_pem().unwrap());
+        let authority = authority(&secrets::signing_key_pem().unwrap());
         for text in ["", ".", "..", "a.b.c", &"x".repeat(MAX_TOKEN_BYTES + 1)] {
-            assert_eq!(authority.verify(text), Err(TokenError::Invalid));
+            assert_eq!(authority.verify(text, at(NOW)), Err(TokenError::Invalid));
         }
     }
 }

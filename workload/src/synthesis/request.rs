@@ -1,7 +1,7 @@
 //! What a client asks for, made complete from the policy.
 
 use super::Language;
-use crate::chat::RequestError;
+use crate::request_error::RequestError;
 use codecrucible_contract::{Mode, Synthesis as SynthesisPolicy, Voice, voices};
 use serde::Deserialize;
 

@@ -7,7 +7,6 @@ use codecrucible_contract::Voice;
 use futures::StreamExt as _;
 use futures::future::join_all;
 use serde::Serialize;
-use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -43,7 +42,7 @@ pub async fn run(
     id: String,
     plan: &Plan,
     model: &str,
-    backend: &Arc<Backend>,
+    backend: &Backend,
     progress: &mpsc::Sender<Progress>,
 ) -> Result<Synthesis, BackendError> {
     let voices = plan.voices.iter().map(|voice| speak(plan, voice, model, backend, progress));
@@ -67,7 +66,7 @@ async fn speak(
     plan: &Plan,
     voice: &Voice,
     model: &str,
-    backend: &Arc<Backend>,
+    backend: &Backend,
     progress: &mpsc::Sender<Progress>,
 ) -> (Candidate, Option<BackendError>) {
     let start = Instant::now();
@@ -76,7 +75,7 @@ async fn speak(
     let spoken = listen(plan, voice, model, backend, progress).await;
     let error = spoken.as_ref().err().cloned();
     let outcome = match spoken {
-        Ok((text, usage)) => judged(plan, text, usage),
+        Ok((text, usage)) => judged(plan, text, usage).await,
         Err(error) => Outcome::Failed { error: error.to_string() },
     };
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -89,7 +88,7 @@ async fn listen(
     plan: &Plan,
     voice: &Voice,
     model: &str,
-    backend: &Arc<Backend>,
+    backend: &Backend,
     progress: &mpsc::Sender<Progress>,
 ) -> Result<(String, Finish), BackendError> {
     let mut answer = backend.complete(question(plan, voice, model)).await?;
@@ -123,8 +122,15 @@ fn question(plan: &Plan, voice: &Voice, model: &str) -> CompletionRequest {
     }
 }
 
-fn judged(plan: &Plan, text: String, usage: Finish) -> Outcome {
-    let found = code::extract(&text);
-    let score = evidence::score(&found, plan.language.or(found.language), &plan.definitions);
-    Outcome::Completed { text, code: found.text, score, usage }
+/// Parsing broken code can take long, so it is done on a thread on which no request waits.
+async fn judged(plan: &Plan, text: String, usage: Finish) -> Outcome {
+    let (language, definitions) = (plan.language, plan.definitions.clone());
+    let judge = move || {
+        let found = code::extract(&text);
+        let score = evidence::score(&found, language.or(found.language), &definitions);
+        Outcome::Completed { text, code: found.text, score, usage }
+    };
+    tokio::task::spawn_blocking(judge)
+        .await
+        .unwrap_or_else(|_| Outcome::Failed { error: "the answer could not be judged".into() })
 }

@@ -21,11 +21,6 @@ pub fn install() -> LogControl {
 }
 
 impl LogControl {
-    /// A control without effect, for a process whose logging somebody else set up.
-    pub fn none() -> Self {
-        Self { handle: None }
-    }
-
     /// Sets the least severe level that is written.
     pub fn set(&self, level: LogLevel) {
         let filter = match level {

@@ -88,7 +88,7 @@ fn a_new_bundle_is_applied_and_a_bad_one_refused_while_the_last_good_one_serves(
     for (bad, reason) in [
         (&whole[..whole.len() / 2], "does not parse"),
         (&whole.replace("bundle.v1", "bundle.v2"), "this build reads"),
-        (&oversized, "more than the limit"),
+        (&oversized, "larger than the limit"),
     ] {
         folder.write_bundle(bad);
         let refusal = program.says("configuration refused");

@@ -3,7 +3,8 @@
 use codecrucible_contract as contract;
 use codecrucible_workload::backend::Engines;
 use codecrucible_workload::configuration::{Configuration, Folders, initialize};
-use codecrucible_workload::http::{Listener, Service, Shutdown, public_router};
+use codecrucible_workload::http::{Listener, Shutdown, public_router};
+use codecrucible_workload::service::Service;
 use codecrucible_workload::snapshot::Snapshot;
 use codecrucible_workload::telemetry::Metrics;
 use serde_json::{Value, json};
@@ -103,13 +104,13 @@ impl Api {
     async fn serve(folder: Folder) -> Self {
         let configuration = Configuration::read(&Folders::new(&folder.0)).unwrap();
         let snapshot = Snapshot::build(configuration, None, &Engines::default()).unwrap();
-        let token = snapshot.tokens.issue("local").unwrap().token;
+        let token = snapshot.tokens.issue("local", std::time::SystemTime::now()).unwrap().token;
         let service = Service::new(snapshot, Arc::new(Metrics::new().unwrap()));
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let base = format!("http://{}", listener.local_address().unwrap());
         let stop = CancellationToken::new();
         let shutdown = Shutdown { stop: stop.clone(), grace: Duration::ZERO };
-        tokio::spawn(listener.serve(public_router(service.clone()), service, shutdown));
+        tokio::spawn(listener.serve(public_router(service), None, shutdown));
         Self { base, token, http: reqwest::Client::new(), folder, stop }
     }
 

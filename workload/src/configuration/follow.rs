@@ -1,0 +1,90 @@
+//! Follows the configuration directory: what is good replaces what serves, what is bad changes nothing.
+
+use super::{Changes, Configuration, Folders};
+use crate::backend::Engines;
+use crate::service::Service;
+use crate::snapshot::Snapshot;
+use crate::telemetry::{LogControl, Metrics};
+
+/// Follows one directory.
+pub struct Follower {
+    folders: Folders,
+    engines: Engines,
+    service: Service,
+    logging: LogControl,
+    /// What the last refusal said: the same one is not told again at every look.
+    last_refusal: Option<String>,
+}
+
+impl Follower {
+    /// Reads the directory for the first time; there is no service without it.
+    pub fn start(folders: Folders, logging: LogControl, metrics: Metrics) -> anyhow::Result<Self> {
+        let engines = Engines::default();
+        let snapshot = Snapshot::build(Configuration::read(&folders)?, None, &engines)?;
+        announce(&snapshot, &metrics, &logging);
+        let service = Service::new(snapshot, metrics.into());
+        Ok(Self { folders, engines, service, logging, last_refusal: None })
+    }
+
+    /// The service that is kept up to date.
+    pub fn service(&self) -> Service {
+        self.service.clone()
+    }
+
+    /// Applies what changes, for as long as that can be watched. Reading keys and making clients takes its
+    /// time, so it is done on a thread on which no request waits.
+    pub async fn follow(mut self) -> anyhow::Result<()> {
+        let mut changes = Changes::watch(&self.folders)?;
+        loop {
+            self = tokio::task::spawn_blocking(move || {
+                self.look();
+                self
+            })
+            .await?;
+            changes.next().await?;
+        }
+    }
+
+    fn look(&mut self) {
+        match self.try_apply() {
+            Ok(()) => self.last_refusal = None,
+            Err(error) => {
+                let refusal = error.to_string();
+                if self.last_refusal.as_ref() != Some(&refusal) {
+                    let serving = self.service.snapshot().bundle.revision().to_string();
+                    tracing::error!(reason = refusal, serving, "configuration refused");
+                    self.service.metrics().refused();
+                    self.last_refusal = Some(refusal);
+                }
+            }
+        }
+    }
+
+    fn try_apply(&self) -> anyhow::Result<()> {
+        let configuration = Configuration::read(&self.folders)?;
+        let current = self.service.snapshot();
+        if !current.is_outdated(&configuration) {
+            self.service.metrics().configuration_stale.set(0);
+            return Ok(());
+        }
+        let snapshot = Snapshot::build(configuration, Some(&current), &self.engines)?;
+        // A model takes seconds to load; until then, and if it fails, the one that works goes on working.
+        snapshot.wait_for_models();
+        if let Some(loss) = snapshot.loss_against(&current) {
+            anyhow::bail!(loss);
+        }
+        if snapshot.is_no_better_than(&current) {
+            return Ok(());
+        }
+        announce(&snapshot, self.service.metrics(), &self.logging);
+        self.service.replace_snapshot(snapshot);
+        Ok(())
+    }
+}
+
+fn announce(snapshot: &Snapshot, metrics: &Metrics, logging: &LogControl) {
+    let revision = snapshot.bundle.revision().to_string();
+    logging.set(snapshot.bundle.policy().observability.log_level);
+    metrics.applied(&revision);
+    tracing::info!(revision, hash = snapshot.bundle.hash(), "configuration applied");
+}

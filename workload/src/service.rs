@@ -1,0 +1,77 @@
+//! What all parts of the running service share.
+
+use crate::snapshot::Snapshot;
+use crate::telemetry::Metrics;
+use arc_swap::{ArcSwap, Guard};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Synthesis requests that run at once; each holds several backends' answers in memory.
+const MAX_CONCURRENT_SYNTHESES: usize = 64;
+/// Bytes of request bodies that are held at once, kilobytes.
+const MAX_HELD_BODIES_KB: usize = 256 * 1024;
+
+/// What all parts of the running service share. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    metrics: Arc<Metrics>,
+    draining: Arc<AtomicBool>,
+    syntheses: Arc<Semaphore>,
+    held_bodies: Arc<Semaphore>,
+}
+
+impl Service {
+    /// A service on a first snapshot.
+    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Self {
+        Self {
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            metrics,
+            draining: Arc::default(),
+            syntheses: Arc::new(Semaphore::new(MAX_CONCURRENT_SYNTHESES)),
+            held_bodies: Arc::new(Semaphore::new(MAX_HELD_BODIES_KB)),
+        }
+    }
+
+    /// The snapshot that serves now, for a moment.
+    pub fn glance(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// The snapshot that serves now, for as long as a request takes.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Replaces the snapshot; requests that have one keep theirs.
+    pub fn replace_snapshot(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// From now on not ready, so that load balancers turn away.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the service is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Room for one more synthesis, if there is any; given back with the permit.
+    pub fn room_for_synthesis(&self) -> Option<OwnedSemaphorePermit> {
+        self.syntheses.clone().try_acquire_owned().ok()
+    }
+
+    /// Room for one more body, if there is any; given back with the permit.
+    pub fn room_for_body(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kilobytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        self.held_bodies.clone().try_acquire_many_owned(kilobytes).ok()
+    }
+}
