@@ -1,5 +1,5 @@
 # The few commands that a person needs. Everything they need is installed, built or fetched by themselves.
-.PHONY: demo demo-down test model images generate lint bench prepare
+.PHONY: demo demo-down test model images generate lint bench bench-peers prepare
 
 # From nothing to a running service that writes code.
 demo: prepare
@@ -34,8 +34,12 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-bench:
+bench: prepare
 	cargo bench --locked -p codecrucible-benches
+
+# The figures beside other projects', which are built into the cache first.
+bench-peers: prepare
+	INSTALL_PEERS=1 cargo bench --locked -p codecrucible-benches --bench decode
 
 # Installs Debian packages and builds the cluster's programs, where they are missing.
 prepare:

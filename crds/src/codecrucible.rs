@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
     namespaced,
     shortname = "crucible",
     category = "codecrucible-all",
+    doc = "One code-synthesis service with an OpenAI-compatible API. The operator makes the deployment and all that belongs to it, and reports in `status` what it saw.",
     status = "CodeCrucibleStatus",
     derive = "PartialEq",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
-    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(name = "Ready Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
     printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy.published"),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
@@ -40,12 +41,17 @@ pub struct CodeCrucibleSpec {
     /// Compute resources of one replica.
     #[serde(default = "default_resources")]
     pub resources: ResourceRequirements,
-    /// Names of `ModelBackend`s in this namespace, in order of preference.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253)))]
-    #[x_kube(validation = Rule::new("self.all(name, self.exists_one(other, other == name))").message("a backend may be named only once"))]
+    /// Names of `ModelBackend`s in this namespace. A model's name leads to exactly one of them; a synthesis that
+    /// names no model goes to the first model of the first backend.
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))
+    )]
+    #[x_kube(validation = Rule::new("self.all(name, self.exists_one(other, other == name))").message("a backend may be named only once; remove the second one"))]
     pub backends: Vec<String>,
     /// How several voices answer together.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("!has(self.defaultVoices) || self.defaultVoices.all(name, self.defaultVoices.exists_one(other, other == name))").message("a voice may be named only once in defaultVoices; remove the second one"))]
     pub synthesis: Synthesis,
     /// Who may call, and for how long.
     #[serde(default)]
@@ -61,7 +67,7 @@ pub struct CodeCrucibleSpec {
 /// The workload's image.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.tag) != has(self.digest)").message("exactly one of tag and digest is required"))]
+#[x_kube(validation = Rule::new("has(self.tag) != has(self.digest)").message("exactly one of tag and digest is required; remove the other one"))]
 pub struct Image {
     /// Registry and repository, without tag and digest.
     #[schemars(
@@ -84,7 +90,10 @@ pub struct Image {
     pub pull_policy: PullPolicy,
     /// Names of Secrets with registry credentials.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
+    #[schemars(
+        length(max = 8),
+        inner(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))
+    )]
     pub pull_secrets: Vec<String>,
 }
 
@@ -124,7 +133,8 @@ impl PullPolicy {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Synthesis {
-    /// Voices that are added to the nine built-in ones, or replace the one of the same name.
+    /// Voices that are added to the built-in ones (explorer, maintainer, analyzer, developer, implementor, security,
+    /// architect, designer, optimizer), or replace the one of the same name.
     #[schemars(length(max = 32))]
     pub voices: Vec<Voice>,
     /// Voices of a request that names none; at most five.
@@ -297,6 +307,13 @@ mod tests {
         let mut twice = spec();
         twice["backends"] = json!(["a", "b", "a"]);
         assert!(problems("demo", twice).contains("only once"));
+    }
+
+    #[test]
+    fn a_default_voice_is_named_once() {
+        let mut twice = spec();
+        twice["synthesis"] = json!({"defaultVoices": ["developer", "developer"]});
+        assert!(problems("demo", twice).contains("a voice may be named only once"));
     }
 
     #[test]

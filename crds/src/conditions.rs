@@ -37,5 +37,11 @@ pub const REASON_PROGRESS_DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
 pub const REASON_STABLE: &str = "Stable";
 /// `spec.maintenance.paused` is set; nothing is written.
 pub const REASON_PAUSED: &str = "Paused";
-/// Nothing has been seen yet.
-pub const REASON_PENDING: &str = "Pending";
+/// The API server did not answer in time; it is tried again. In Events and metrics only.
+pub const REASON_TIMED_OUT: &str = "TimedOut";
+/// The API server did not give what a reconcile must know; it is tried again. In Events and metrics only.
+pub const REASON_OBSERVE_FAILED: &str = "ObserveFailed";
+/// The system gave no randomness for a secret; it is tried again. In Events and metrics only.
+pub const REASON_SECRET_NOT_MADE: &str = "SecretNotMade";
+/// The status could not be written; it is tried again. In Events and metrics only.
+pub const REASON_REPORT_FAILED: &str = "ReportFailed";

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
     namespaced,
     shortname = "mb",
     category = "codecrucible-all",
+    doc = "One place where models answer. It has no status: what is wrong with it stands in the conditions of the CodeCrucibles that name it.",
     derive = "PartialEq",
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
     printcolumn(name = "URL", type_ = "string", json_path = ".spec.url"),
@@ -29,7 +30,9 @@ pub struct ModelBackendSpec {
     /// How the models are reached.
     #[serde(rename = "type")]
     pub type_: BackendType,
-    /// Base URL of an OpenAI-compatible server, such as `http://vllm.models.svc:8000/v1`.
+    /// Base URL of an OpenAI-compatible server, such as `http://vllm.models.svc:8000/v1`; `/chat/completions` is
+    /// appended. The service's network policy opens the URL's port, so it must be the one that the server's pods
+    /// listen on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@][^\s?#@]*$"))]
     pub url: Option<String>,
@@ -39,7 +42,7 @@ pub struct ModelBackendSpec {
     /// Models that clients may name.
     #[schemars(length(min = 1, max = 256))]
     pub models: Vec<Model>,
-    /// How long each phase of a request may take.
+    /// How long each phase of a request may take, counted from its start: a number and ms, s, m or h, at most 1h each.
     #[serde(default)]
     pub timeouts: Timeouts,
     /// The model file, for type `Embedded`.
@@ -60,10 +63,10 @@ pub enum BackendType {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
 pub struct SecretKeyReference {
     /// The Secret's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
     pub name: String,
     /// The key.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9._-]+$"))]
     pub key: String,
 }
 
@@ -87,7 +90,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the request to the first byte of the answer.
     pub first_byte: Duration,
-    /// Between two pieces of an answer.
+    /// Between two pieces of a streamed answer.
     pub idle: Duration,
     /// The whole request.
     pub total: Duration,
@@ -108,8 +111,9 @@ impl Default for Timeouts {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EmbeddedModel {
-    /// A claim in the same namespace; it is mounted read-only.
-    #[schemars(length(min = 1, max = 253))]
+    /// A claim in the same namespace, mounted read-only by every replica: ReadOnlyMany or ReadWriteMany, unless all
+    /// replicas run on one node.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
     pub persistent_volume_claim: String,
     /// The file, relative to the volume's root.
     #[schemars(

@@ -1,7 +1,5 @@
 //! Names, labels and annotations, each in one place: two parts that must agree read the same constant.
 
-/// The API group.
-pub const GROUP: &str = "codecrucible.dev";
 /// The field manager of everything that the operator applies.
 pub const FIELD_MANAGER: &str = "codecrucible-operator";
 
@@ -20,9 +18,6 @@ pub const LABEL_INSTANCE: &str = "app.kubernetes.io/instance";
 pub const ANNOTATION_APPLIED_HASH: &str = "codecrucible.dev/applied-hash";
 /// Annotation on pods: touched so that the kubelet refreshes mounted objects at once.
 pub const ANNOTATION_CONFIGURATION: &str = "codecrucible.dev/configuration";
-
-/// Longest name of a `CodeCrucible`, bytes: its Service's name and pods' labels must stay within 63.
-pub const MAX_RESOURCE_NAME_BYTES: usize = 40;
 
 /// Name of the Deployment, Service, ServiceAccount, NetworkPolicy and PodDisruptionBudget.
 pub fn workload(resource: &str) -> String {

@@ -26,8 +26,12 @@ pub struct Cli {
     concurrency: u16,
 }
 
+/// Process ids repeat from container to container.
 fn default_identity() -> String {
-    format!("operator-{}", std::process::id())
+    let mut random = [0_u8; 8];
+    // Without randomness the process id must do.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    format!("operator-{}-{:016x}", std::process::id(), u64::from_be_bytes(random))
 }
 
 impl Cli {
@@ -55,11 +59,14 @@ impl Cli {
         };
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::select! {
+        let ended = tokio::select! {
             ended = leading => ended,
             served = telemetry::serve(self.listen, metrics.clone()) => served,
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
-        }
+        };
+        // Nothing writes any more: the next one need not wait until the lease expires.
+        leader::release(&client, &identity).await;
+        ended
     }
 }

@@ -14,35 +14,40 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::controller::{Action, Config as ControllerConfig, Controller};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::controller::{self, Action, Config as ControllerConfig, Controller};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-/// Everything is looked at again after this long, should a notification have been lost, seconds.
-const RESYNC_SECONDS: u64 = 600;
 
 /// What every reconcile shares.
 struct Shared {
     context: Context,
     metrics: Arc<Metrics>,
+    resources: Store<CodeCrucible>,
+    /// Failures in a row of the resources that have some.
     failures: Mutex<HashMap<ObjectRef<CodeCrucible>, u32>>,
 }
 
 /// Runs the controller for as long as its watches live.
 pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16) -> anyhow::Result<()> {
+    let (resources, writer) = reflector::store();
     let shared = Arc::new(Shared {
         context: Context::new(client.clone(), metrics.clone()),
         metrics,
+        resources: resources.clone(),
         failures: Mutex::default(),
     });
-    let controller = Controller::new(Api::<CodeCrucible>::all(client.clone()), watcher::Config::default())
+    let changes = watcher(Api::<CodeCrucible>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        // Who set which field is a third of an object, and of no use here.
+        .modify(|resource| resource.managed_fields_mut().clear())
+        .reflect(writer)
+        .touched_objects();
+    let controller = Controller::for_stream(changes, resources.clone())
         .with_config(ControllerConfig::default().concurrency(concurrency));
-    let resources = controller.store();
     controller
         .owns_stream(children::<ServiceAccount>(&client))
         .owns_stream(children::<ConfigMap>(&client))
@@ -54,7 +59,12 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16)
         .watches_stream(all_metadata::<Secret>(&client), same_namespace(resources.clone()))
         .watches_stream(all_metadata::<ModelBackend>(&client), same_namespace(resources))
         .run(reconcile_one, retry_later, shared)
-        .for_each(|_| future::ready(()))
+        .for_each(|ended| {
+            if let Err(error) = ended {
+                tell_of_trouble(&error);
+            }
+            future::ready(())
+        })
         .await;
     anyhow::bail!("the watches ended")
 }
@@ -102,19 +112,33 @@ fn same_namespace<K>(
     }
 }
 
+/// Failed reconciles are told where they are counted; what else goes wrong is a watch that does not work.
+fn tell_of_trouble(error: &controller::Error<ReconcileError, watcher::Error>) {
+    match error {
+        controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_) => {}
+        other => tracing::warn!(error = %other, "a watch does not work"),
+    }
+}
+
 async fn reconcile_one(resource: Arc<CodeCrucible>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+    if resource.metadata.deletion_timestamp.is_some() {
+        // Children go by garbage collection.
+        return Ok(Action::await_change());
+    }
     let timer = shared.metrics.reconcile_seconds.start_timer();
     let outcome = reconcile(&shared.context, &resource).await;
     timer.observe_duration();
     let label = outcome.as_ref().err().map_or("success", ReconcileError::reason);
     shared.metrics.reconciles.with_label_values(&[label]).inc();
-    outcome?;
+    let look_again = outcome?;
     shared.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&ObjectRef::from_obj(&*resource));
-    Ok(Action::requeue(Duration::from_secs(RESYNC_SECONDS)))
+    Ok(Action::requeue(look_again))
 }
 
 fn retry_later(resource: Arc<CodeCrucible>, error: &ReconcileError, shared: Arc<Shared>) -> Action {
     let mut failures = shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
+    // Of what was deleted while it failed, nobody tells any more.
+    failures.retain(|failed, _| shared.resources.get(failed).is_some());
     let count = failures.entry(ObjectRef::from_obj(&*resource)).or_default();
     *count = count.saturating_add(1);
     let mut jitter = [0_u8];

@@ -1,11 +1,12 @@
 //! The operator: makes running services out of `CodeCrucible` resources.
 //!
 //! [`reconcile`] is the heart: observe, validate, desired, apply, report. Only `observe` reads from the API
-//! server, only `apply` and `report` write to it, and everything between is pure.
+//! server, only `apply` and `report` write to it, and everything between but the making of secrets is pure. The
+//! lease in [`leader`] decides which process of several does that.
 
 mod backoff;
 pub mod cli;
 mod controller;
 mod leader;
-pub mod reconcile;
+mod reconcile;
 mod telemetry;

@@ -36,13 +36,31 @@ pub(crate) struct HeldLease {
     renewed: Instant,
 }
 
+/// The lease as this process last saw it change, by its version.
+#[derive(Default)]
+struct Seen(Option<(Option<String>, Instant)>);
+
+impl Seen {
+    fn for_how_long(&mut self, lease: Option<&Lease>, now: Instant) -> Duration {
+        let version = lease.and_then(|lease| lease.metadata.resource_version.clone());
+        match &self.0 {
+            Some((seen, since)) if *seen == version => now - *since,
+            _ => {
+                self.0 = Some((version, now));
+                Duration::ZERO
+            }
+        }
+    }
+}
+
 /// Waits until this process leads. Errors of the API server are waited out, except a refusal, which no
 /// waiting mends.
 pub(crate) async fn acquire(client: &Client, identity: &Identity) -> anyhow::Result<HeldLease> {
     let api: Api<Lease> = Api::namespaced(client.clone(), &identity.namespace);
+    let mut seen = Seen::default();
     loop {
         let asked = Instant::now();
-        match timeout(REQUEST_TIMEOUT, take(&api, &identity.holder)).await {
+        match timeout(REQUEST_TIMEOUT, take(&api, &identity.holder, &mut seen)).await {
             Ok(Ok(true)) => {
                 return Ok(HeldLease { api, holder: identity.holder.clone(), renewed: asked });
             }
@@ -60,11 +78,12 @@ pub(crate) async fn acquire(client: &Client, identity: &Identity) -> anyhow::Res
 impl HeldLease {
     /// Renews for as long as that works; returns why it does not any more.
     pub(crate) async fn keep(mut self) -> String {
+        let mut seen = Seen::default();
         loop {
             sleep(RETRY).await;
             let asked = Instant::now();
             let left = RENEW_DEADLINE.saturating_sub(self.renewed.elapsed());
-            match timeout(left, take(&self.api, &self.holder)).await {
+            match timeout(left, take(&self.api, &self.holder, &mut seen)).await {
                 Ok(Ok(true)) => self.renewed = asked,
                 Ok(Ok(false)) => return "another process holds it".into(),
                 Ok(Err(error)) => tracing::warn!(%error, "the lease was not renewed"),
@@ -77,11 +96,34 @@ impl HeldLease {
     }
 }
 
+/// Gives the lease back if it is ours. Should that fail, it expires.
+pub(crate) async fn release(client: &Client, identity: &Identity) {
+    let api: Api<Lease> = Api::namespaced(client.clone(), &identity.namespace);
+    match timeout(REQUEST_TIMEOUT, give_back(&api, &identity.holder)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the lease was not given back"),
+        Err(_elapsed) => tracing::warn!("the lease was not given back: the API server does not answer"),
+    }
+}
+
+async fn give_back(api: &Api<Lease>, holder: &str) -> kube::Result<()> {
+    let Some(lease) = api.get_opt(LEASE_NAME).await? else { return Ok(()) };
+    let Some(spec) = lease.spec.as_ref().filter(|spec| spec.holder_identity.as_deref() == Some(holder))
+    else {
+        return Ok(());
+    };
+    let spec = LeaseSpec { holder_identity: None, ..spec.clone() };
+    // Carries the resourceVersion that was read: a lease that somebody took since stays theirs.
+    api.replace(LEASE_NAME, &PostParams::default(), &Lease { spec: Some(spec), ..lease }).await.map(|_| ())
+}
+
 /// Takes or renews the lease if it is free or ours. `false` when another process holds it or was faster.
-async fn take(api: &Api<Lease>, holder: &str) -> kube::Result<bool> {
+async fn take(api: &Api<Lease>, holder: &str, seen: &mut Seen) -> kube::Result<bool> {
     let now = Timestamp::now();
     let found = api.get_opt(LEASE_NAME).await?;
-    let spec = match decide(found.as_ref().and_then(|lease| lease.spec.as_ref()), holder, now) {
+    let unchanged = seen.for_how_long(found.as_ref(), Instant::now());
+    let current = found.as_ref().and_then(|lease| lease.spec.as_ref());
+    let spec = match decide(current, holder, now, unchanged) {
         Decision::Leave => return Ok(false),
         Decision::Take { acquired, transitions } => LeaseSpec {
             holder_identity: Some(holder.to_owned()),

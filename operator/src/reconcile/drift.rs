@@ -1,7 +1,8 @@
 //! Whether an object that exists still is what was applied.
 //!
 //! The live object holds more than was applied: defaults, status, what others added. Only what was applied
-//! is compared, so that a steady state needs no write to find out.
+//! is compared, so that a steady state needs no write to find out. What is no longer wanted cannot be seen
+//! that way: it shows in the hash of all that was applied, which is applied as an annotation.
 
 use serde_json::Value;
 
@@ -17,7 +18,8 @@ pub(crate) fn contains(live: &Value, desired: &Value) -> bool {
     }
 }
 
-/// Lists of named things are sets by name, to which others may add; other lists are compared as a whole.
+/// Lists of named things are sets by name, to which others may add; other lists belong to whoever applies
+/// them as a whole, so nothing may have been added inside them either.
 fn contains_list(live: &[Value], desired: &[Value]) -> bool {
     let name = |value: &Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
     if !desired.is_empty() && desired.iter().all(|value| name(value).is_some()) {
@@ -25,35 +27,50 @@ fn contains_list(live: &[Value], desired: &[Value]) -> bool {
             live.iter().find(|live| name(live) == name(wanted)).is_some_and(|live| contains(live, wanted))
         });
     }
-    live.len() == desired.len() && live.iter().zip(desired).all(|(live, desired)| contains(live, desired))
+    live.len() == desired.len() && live.iter().zip(desired).all(|(live, desired)| is_same(live, desired))
+}
+
+fn is_same(live: &Value, desired: &Value) -> bool {
+    contains(live, desired) && contains(desired, live)
 }
 
 /// The API server rewrites quantities: `1000m` is stored as `1`.
 fn is_same_quantity(one: &str, other: &str) -> bool {
-    matches!((milli(one), milli(other)), (Some(one), Some(other)) if one == other)
+    matches!((billionths(one), billionths(other)), (Some(one), Some(other)) if one == other)
 }
 
-/// A quantity in thousandths.
-fn milli(quantity: &str) -> Option<i128> {
+/// One, in the smallest part that a quantity can name.
+const UNIT: i128 = 1_000_000_000;
+
+/// A quantity in billionths.
+fn billionths(quantity: &str) -> Option<i128> {
     let digits = quantity.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(quantity.len());
     let (number, unit) = quantity.split_at(digits);
-    let thousandths: i128 = match unit {
-        "m" => 1,
-        "" => 1_000,
-        "k" => 1_000_000,
-        "M" => 1_000_000_000,
-        "G" => 1_000_000_000_000,
-        "T" => 1_000_000_000_000_000,
-        "Ki" => 1_000 << 10,
-        "Mi" => 1_000 << 20,
-        "Gi" => 1_000 << 30,
-        "Ti" => 1_000 << 40,
-        _ => return None,
+    let unit: i128 = match unit {
+        "n" => 1,
+        "u" => 1_000,
+        "m" => 1_000_000,
+        "" => UNIT,
+        "Ki" => UNIT << 10,
+        "Mi" => UNIT << 20,
+        "Gi" => UNIT << 30,
+        "Ti" => UNIT << 40,
+        "Pi" => UNIT << 50,
+        "Ei" => UNIT << 60,
+        "k" => UNIT * 1_000,
+        "M" => UNIT * 1_000_000,
+        "G" => UNIT * 1_000_000_000,
+        "T" => UNIT * 1_000_000_000_000,
+        "P" => UNIT * 1_000_000_000_000_000,
+        "E" => UNIT * 1_000_000_000_000_000_000,
+        exponent => {
+            UNIT.checked_mul(10_i128.checked_pow(exponent.strip_prefix(['e', 'E'])?.parse().ok()?)?)?
+        }
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-    digits.checked_mul(thousandths).map(|value| value / scale)
+    digits.checked_mul(unit).map(|value| value / scale)
 }
 
 #[cfg(test)]
@@ -69,12 +86,13 @@ mod tests {
 
     #[test]
     fn what_was_changed_or_removed_is_drift() {
-        let desired = json!({"spec": {"replicas": 3, "ports": [1, 2]}, "list": [{"name": "a", "x": 1}]});
+        let desired = json!({"spec": {"replicas": 3, "ports": [1, 2]}, "rules": [{"port": 1}], "list": [{"name": "a", "x": 1}]});
         assert!(contains(&desired, &desired));
         for (pointer, value) in [
             ("/spec/replicas", json!(4)),
             ("/spec/ports", json!([1])),
             ("/spec/ports", json!([1, 2, 3])),
+            ("/rules/0", json!({"port": 1, "endPort": 9})),
             ("/list/0/x", json!(2)),
             ("/list", json!([])),
             ("/spec", json!(null)),
@@ -87,9 +105,15 @@ mod tests {
 
     #[test]
     fn quantities_are_compared_by_value() {
-        for (one, other) in
-            [("1", "1000m"), ("0.5", "500m"), ("1Gi", "1024Mi"), ("2G", "2000M"), ("1.5Gi", "1536Mi")]
-        {
+        for (one, other) in [
+            ("1", "1000m"),
+            ("0.5", "500m"),
+            ("1Gi", "1024Mi"),
+            ("2G", "2000M"),
+            ("1.5Gi", "1536Mi"),
+            ("1e3", "1k"),
+            ("500000u", "500m"),
+        ] {
             assert!(is_same_quantity(one, other), "{one} {other}");
         }
         assert!(!is_same_quantity("1Gi", "1G"));

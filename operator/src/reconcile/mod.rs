@@ -4,38 +4,61 @@ mod apply;
 mod child;
 mod desired;
 mod drift;
+mod facts;
 mod observe;
+mod outcome;
+mod pod;
 mod report;
 mod validate;
 
 use crate::telemetry::Metrics;
-use codecrucible_crds::{CodeCrucible, conditions};
+use apply::apply;
+use codecrucible_contract::secrets::SecretError;
+use codecrucible_crds::{CodeCrucible, conditions, names};
+use desired::desired;
+use facts::Facts;
 use jiff::Timestamp;
 use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use observe::observe;
+use outcome::Outcome;
+use report::report;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use validate::validate;
+
+/// Longest reconcile, seconds.
+const LONGEST_SECONDS: u64 = 120;
 
 /// What reconciles need from outside.
-pub struct Context {
+pub(crate) struct Context {
     client: Client,
     metrics: Arc<Metrics>,
+    /// Gathers failures that repeat into one Event.
+    failures: Recorder,
 }
 
 impl Context {
     pub(crate) fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, metrics }
+        let failures = Recorder::new(client.clone(), Reporter::from(names::FIELD_MANAGER));
+        Self { client, metrics, failures }
     }
 }
 
 /// Why a reconcile is to be tried again. What only a change of the resource can mend is no error: it is
 /// reported in `status`.
 #[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
+pub(crate) enum ReconcileError {
+    /// The API server did not answer in time.
+    #[error("not done within {LONGEST_SECONDS} s")]
+    TimedOut,
     /// Reading failed.
     #[error("cannot observe: {0}")]
     Observe(#[from] observe::ObserveError),
     /// A secret could not be made.
     #[error("cannot make a secret: {0}")]
-    Facts(#[from] desired::FactsError),
+    Facts(#[from] SecretError),
     /// A write failed; the status says so.
     #[error("cannot apply: {0}")]
     Apply(#[from] apply::ApplyError),
@@ -45,37 +68,45 @@ pub enum ReconcileError {
 }
 
 impl ReconcileError {
-    /// The label in metrics.
-    pub fn reason(&self) -> &'static str {
+    /// The label in metrics, and the reason of the Event.
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Observe(_) => "ObserveFailed",
-            Self::Facts(_) => "SecretNotMade",
+            Self::TimedOut => conditions::REASON_TIMED_OUT,
+            Self::Observe(_) => conditions::REASON_OBSERVE_FAILED,
+            Self::Facts(_) => conditions::REASON_SECRET_NOT_MADE,
             Self::Apply(_) => conditions::REASON_APPLY_FAILED,
-            Self::Report(_) => "ReportFailed",
+            Self::Report(_) => conditions::REASON_REPORT_FAILED,
         }
     }
 }
 
 /// Brings the cluster one step nearer to what a resource says, and the resource's status to what is seen.
-pub async fn reconcile(context: &Context, resource: &CodeCrucible) -> Result<(), ReconcileError> {
-    if resource.metadata.deletion_timestamp.is_some() {
-        // Children go by garbage collection.
-        return Ok(());
+/// Gives the time after which to look again.
+pub(crate) async fn reconcile(
+    context: &Context,
+    resource: &CodeCrucible,
+) -> Result<Duration, ReconcileError> {
+    // A request whose answer never comes would keep the resource, and one of few places, for ever. To stop
+    // between two writes is as safe as a crash there.
+    let reconciled = timeout(Duration::from_secs(LONGEST_SECONDS), try_reconcile(context, resource))
+        .await
+        .unwrap_or(Err(ReconcileError::TimedOut));
+    if let Err(error) = &reconciled {
+        report::tell_of_failure(context, resource, error).await;
     }
-    let observed = observe::observe(&context.client, resource).await?;
-    let validated = validate::validate(resource, &observed);
-    let outcome = match validated {
-        Err(invalid) => apply::Outcome::Invalid(invalid),
+    reconciled
+}
+
+async fn try_reconcile(context: &Context, resource: &CodeCrucible) -> Result<Duration, ReconcileError> {
+    let observed = observe(&context.client, resource).await?;
+    let outcome = match validate(resource, &observed) {
+        Err(invalid) => Outcome::Invalid(invalid),
+        Ok(validated) if resource.spec.maintenance.paused => Outcome::Paused { endpoint: validated.endpoint },
         Ok(validated) => {
-            let facts = desired::Facts::gather(&observed)?;
-            let desired = desired::desired(resource, &validated, &observed, facts);
-            if resource.spec.maintenance.paused {
-                apply::Outcome::Paused(desired.revision())
-            } else {
-                apply::apply(context, resource, &observed, desired).await
-            }
+            let facts = Facts::gather(&observed).await?;
+            apply(context, resource, &observed, desired(resource, &validated, &facts)).await
         }
     };
-    report::report(context, resource, &observed, &outcome, Timestamp::now()).await?;
+    report(context, resource, &observed, &outcome, Timestamp::now()).await?;
     outcome.into_result().map_err(Into::into)
 }

@@ -8,10 +8,12 @@ use futures::future::{try_join, try_join_all};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt as _};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most pods that are looked at; a service has at most 100 replicas, and as many on their way out.
 const MAX_PODS: u32 = 500;
+/// Longest credential, bytes: it becomes a header, and few servers take longer ones.
+pub(crate) const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
 
 /// What was seen. Values of secrets are in it: it has no `Debug`.
 pub(crate) struct Observed {
@@ -19,8 +21,10 @@ pub(crate) struct Observed {
     pub(crate) backends: BTreeMap<String, ModelBackend>,
     /// For each backend that needs one, its credential, or what is missing.
     pub(crate) credentials: BTreeMap<String, Result<String, MissingCredential>>,
-    /// The children that exist, whoever made them.
+    /// The children that exist.
     pub(crate) children: BTreeMap<Child, DynamicObject>,
+    /// Children whose names are taken by objects of somebody else.
+    pub(crate) foreign: BTreeSet<Child>,
     /// The service's pods.
     pub(crate) pods: Vec<Pod>,
 }
@@ -31,6 +35,7 @@ pub(crate) enum MissingCredential {
     Secret,
     Key,
     NotText,
+    TooLong,
 }
 
 /// Why something could not be read.
@@ -50,9 +55,11 @@ fn failed(what: &'static str) -> impl FnOnce(kube::Error) -> ObserveError {
 pub(crate) async fn observe(client: &Client, resource: &CodeCrucible) -> Result<Observed, ObserveError> {
     let namespace = resource.namespace().unwrap_or_default();
     let related = try_join(backends(client, &namespace, resource), children(client, &namespace, resource));
-    let ((backends, children), pods) = try_join(related, pods(client, &namespace, resource)).await?;
+    let ((backends, found), pods) = try_join(related, pods(client, &namespace, resource)).await?;
     let credentials = credentials(client, &namespace, &backends).await?;
-    Ok(Observed { backends, credentials, children, pods })
+    let (children, foreign): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        found.into_iter().partition(|(_, object)| is_owned(resource, object));
+    Ok(Observed { backends, credentials, children, foreign: foreign.into_keys().collect(), pods })
 }
 
 async fn backends(
@@ -72,20 +79,23 @@ async fn credentials(
     backends: &BTreeMap<String, ModelBackend>,
 ) -> Result<BTreeMap<String, Result<String, MissingCredential>>, ObserveError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let needed = backends
-        .iter()
-        .filter_map(|(name, backend)| Some((name, backend.spec.credentials_secret_ref.as_ref()?)));
-    let read = needed.map(|(name, reference)| {
-        let api = api.clone();
-        async move { Ok((name.clone(), value_at(api.get_opt(&reference.name).await?, reference))) }
-    });
-    let found: Vec<_> = try_join_all(read).await.map_err(failed("credentials"))?;
-    Ok(found.into_iter().collect())
+    let mut found = BTreeMap::new();
+    // One after the other: a Secret may be large, and many of them at once larger than our memory.
+    for (name, backend) in backends {
+        if let Some(reference) = &backend.spec.credentials_secret_ref {
+            let secret = api.get_opt(&reference.name).await.map_err(failed("credentials"))?;
+            found.insert(name.clone(), value_at(secret, reference));
+        }
+    }
+    Ok(found)
 }
 
 fn value_at(secret: Option<Secret>, reference: &SecretKeyReference) -> Result<String, MissingCredential> {
     let mut data = secret.ok_or(MissingCredential::Secret)?.data.unwrap_or_default();
     let value = data.remove(&reference.key).ok_or(MissingCredential::Key)?;
+    if value.0.len() > MAX_CREDENTIAL_BYTES {
+        return Err(MissingCredential::TooLong);
+    }
     let text = String::from_utf8(value.0).map_err(|_| MissingCredential::NotText)?;
     let text = text.trim();
     if text.is_empty() || text.contains(char::is_control) {
@@ -108,6 +118,12 @@ async fn children(
     Ok(found.into_iter().flatten().collect())
 }
 
+/// Whether an object is this resource's child, and not that of an earlier one of the same name.
+fn is_owned(resource: &CodeCrucible, object: &DynamicObject) -> bool {
+    let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true));
+    owner.is_some_and(|owner| Some(&owner.uid) == resource.metadata.uid.as_ref())
+}
+
 async fn pods(client: &Client, namespace: &str, resource: &CodeCrucible) -> Result<Vec<Pod>, ObserveError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let labels = format!(
@@ -119,7 +135,17 @@ async fn pods(client: &Client, namespace: &str, resource: &CodeCrucible) -> Resu
     );
     // Served from the API server's cache: a pod that is a moment too new is seen next time.
     let parameters = ListParams::default().labels(&labels).limit(MAX_PODS).match_any();
-    Ok(api.list(&parameters).await.map_err(failed("Pods"))?.items)
+    let found = api.list(&parameters).await.map_err(failed("Pods"))?.items;
+    Ok(found.into_iter().filter(|pod| is_of_deployment(pod, &Child::Deployment.name(resource))).collect())
+}
+
+/// Whether a pod was made for a deployment. Anybody can give a pod our labels.
+fn is_of_deployment(pod: &Pod, deployment: &str) -> bool {
+    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let template = pod.labels().get("pod-template-hash");
+    owner.zip(template).is_some_and(|(owner, template)| {
+        owner.kind == "ReplicaSet" && owner.name == format!("{deployment}-{template}")
+    })
 }
 
 impl Observed {
@@ -130,5 +156,54 @@ impl Observed {
             return Some(value.to_owned());
         }
         String::from_utf8(STANDARD.decode(value).ok()?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::validate::tests as fixtures;
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn owned_by(owners: Value) -> bool {
+        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "ownerReferences": owners}});
+        is_owned(&fixtures::resource(json!({})), &serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn an_object_is_ours_only_by_the_resources_own_identity() {
+        let owner = |uid: &str, controller: bool| json!([{"apiVersion": "v1", "kind": "CodeCrucible", "name": "demo", "uid": uid, "controller": controller}]);
+        assert!(owned_by(owner("1-2-3", true)));
+        assert!(!owned_by(owner("1-2-3", false)));
+        assert!(!owned_by(owner("0-0-0", true)), "of an earlier resource of the same name");
+        assert!(!owned_by(json!([])));
+    }
+
+    #[test]
+    fn a_strangers_pod_with_our_labels_is_not_taken_for_a_replica() {
+        let pod = |kind: &str, owner: &str| -> Pod {
+            let owner = json!([{"apiVersion": "apps/v1", "kind": kind, "name": owner, "uid": "1", "controller": true}]);
+            let metadata =
+                json!({"name": "p", "labels": {"pod-template-hash": "abc"}, "ownerReferences": owner});
+            serde_json::from_value(json!({"metadata": metadata})).unwrap()
+        };
+        assert!(is_of_deployment(&pod("ReplicaSet", "demo-abc"), "demo"));
+        assert!(!is_of_deployment(&pod("ReplicaSet", "other-abc"), "demo"));
+        assert!(!is_of_deployment(&pod("Job", "demo-abc"), "demo"));
+        assert!(!is_of_deployment(&Pod::default(), "demo"));
+    }
+
+    #[test]
+    fn a_credential_is_one_line_of_text() {
+        let read = |value: &[u8]| {
+            let secret = json!({"data": {"k": STANDARD.encode(value)}});
+            let reference = SecretKeyReference { name: "s".into(), key: "k".into() };
+            value_at(Some(serde_json::from_value(secret).unwrap()), &reference)
+        };
+        assert_eq!(read(b" token\n"), Ok("token".into()));
+        for bad in [&b""[..], b" \n", b"two\nlines", b"\xff"] {
+            assert_eq!(read(bad), Err(MissingCredential::NotText), "{bad:?}");
+        }
+        assert_eq!(read(&[b'x'; MAX_CREDENTIAL_BYTES + 1]), Err(MissingCredential::TooLong));
     }
 }

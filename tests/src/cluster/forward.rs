@@ -3,6 +3,7 @@
 //! The listener lives outside and each outgoing socket is made inside: entering a namespace concerns only
 //! the thread that does it, so each connection gets a thread of its own.
 
+use crate::paths;
 use anyhow::Context as _;
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
@@ -68,10 +69,12 @@ pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// The program that runs a forward: the `cluster` of the same build, from itself or from a test.
+/// The program that runs a forward: the `cluster` of the same build, from itself or from a test; a benchmark
+/// takes the one that `make prepare` built.
 pub(super) fn program() -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe()?;
-    let mut folders = this.ancestors().skip(1).take(2);
+    let debug = paths::repository().join("target/debug");
+    let mut folders = this.ancestors().skip(1).take(2).chain([debug.as_path()]);
     let found = folders.find_map(|folder| Some(folder.join("cluster")).filter(|program| program.is_file()));
     found.context("the program `cluster` is not built: run `cargo build -p codecrucible-tests`")
 }

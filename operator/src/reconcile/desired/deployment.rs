@@ -1,17 +1,14 @@
 //! The pods, hardened to Pod Security `restricted`, and how many of them may be away at once.
 
 use super::metadata::{labels, selector};
-use super::network::ADMIN_PORT;
 use crate::reconcile::child::Child;
-use crate::reconcile::validate::{MODELS_FOLDER, PUBLIC_PORT};
+use crate::reconcile::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, MODELS_FOLDER, PUBLIC_PORT};
 use codecrucible_contract::layout;
 use codecrucible_crds::CodeCrucible;
 use serde_json::{Value, json};
 
 /// User and group of the workload.
 const USER: i64 = 65532;
-/// Where the configuration is mounted.
-const CONFIGURATION_FOLDER: &str = "/etc/codecrucible";
 /// Time in which load balancers learn that a pod ends, seconds.
 const DRAIN_SECONDS: u32 = 5;
 /// Drain, then requests in flight (20 s in the workload), then reserve, seconds.
@@ -75,12 +72,22 @@ fn container(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Valu
         ],
         "livenessProbe": probe("/livez", 10, 3),
         "readinessProbe": probe("/readyz", 2, 2),
-        "resources": resource.spec.resources,
+        "resources": without_empty(json!(resource.spec.resources)),
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": mounts(model_claims),
     })
+}
+
+/// The API server drops empty maps and lists, which would look like drift for ever.
+fn without_empty(value: Value) -> Value {
+    let Value::Object(map) = value else { return value };
+    let is_empty = |value: &Value| {
+        value.as_object().is_some_and(serde_json::Map::is_empty)
+            || value.as_array().is_some_and(Vec::is_empty)
+    };
+    map.into_iter().filter(|(_, value)| !is_empty(value)).collect()
 }
 
 fn probe(path: &str, period_seconds: u32, failure_threshold: u32) -> Value {
@@ -93,15 +100,18 @@ fn probe(path: &str, period_seconds: u32, failure_threshold: u32) -> Value {
 /// Volumes by name, each mounted below the configuration's folder under the same name.
 fn volumes(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
     let secret = |folder: &str, child: Child| json!({"name": folder, "secret": {"secretName": child.name(resource), "defaultMode": 0o440}});
-    let mut client = secret(layout::CLIENT_FOLDER, Child::Client);
-    client["secret"]["items"] = [layout::CLIENT_ID_FILE, layout::CLIENT_SECRET_FILE]
-        .map(|key| json!({"key": key, "path": key}))
-        .into_iter()
-        .collect();
+    // Only what we made: what else somebody puts into the Secret is neither a key nor for the pod to see.
+    let only = |mut volume: Value, keys: &[&str]| {
+        volume["secret"]["items"] = keys.iter().map(|key| json!({"key": key, "path": key})).collect();
+        volume
+    };
     let mut volumes = vec![
         json!({"name": layout::POLICY_FOLDER, "configMap": {"name": Child::Policy.name(resource), "defaultMode": 0o444}}),
-        secret(layout::SIGNING_KEYS_FOLDER, Child::SigningKeys),
-        client,
+        only(secret(layout::SIGNING_KEYS_FOLDER, Child::SigningKeys), &[layout::FIRST_SIGNING_KEY_FILE]),
+        only(
+            secret(layout::CLIENT_FOLDER, Child::Client),
+            &[layout::CLIENT_ID_FILE, layout::CLIENT_SECRET_FILE],
+        ),
         secret(layout::BACKEND_CREDENTIALS_FOLDER, Child::BackendCredentials),
     ];
     volumes.extend(model_claims.iter().enumerate().map(|(index, (_, claim))| {
@@ -127,4 +137,15 @@ fn mounts(model_claims: &[(String, String)]) -> Value {
 /// Backends' names may be longer than a volume's name may be.
 fn model_volume(index: usize) -> String {
     format!("model-{index}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_resources_are_left_out() {
+        let resources = json!({"limits": {"cpu": "1"}, "requests": {}, "claims": []});
+        assert_eq!(without_empty(resources), json!({"limits": {"cpu": "1"}}));
+    }
 }

@@ -1,21 +1,19 @@
-//! Step three: what should exist. Pure: the clock and everything random come in as [`Facts`].
+//! Step three: what should exist. Pure: everything random comes in as [`Facts`].
 
 mod deployment;
-mod facts;
 mod metadata;
 mod network;
 mod secrets;
 
-pub(crate) use facts::Facts;
-pub use facts::FactsError;
-
 use super::child::Child;
-use super::observe::Observed;
+use super::facts::Facts;
 use super::validate::Validated;
-use codecrucible_contract::layout;
+use codecrucible_contract::{layout, sha256_hex};
 use codecrucible_crds::{CodeCrucible, PolicyStatus, names};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+
+/// Digits of an object's hash in its annotation.
+const HASH_DIGITS: usize = 32;
 
 /// An object that is ready to be applied.
 #[derive(Debug)]
@@ -39,22 +37,10 @@ pub(crate) struct DesiredSet {
     pub(crate) configuration: String,
 }
 
-impl DesiredSet {
-    /// What `status` says of a set that is not applied: where clients would reach it.
-    pub(crate) fn revision(self) -> (Option<PolicyStatus>, String) {
-        (None, self.endpoint)
-    }
-}
-
 /// What should exist for a resource.
-pub(crate) fn desired(
-    resource: &CodeCrucible,
-    validated: &Validated,
-    observed: &Observed,
-    facts: Facts,
-) -> DesiredSet {
-    let Validated { bundle, model_claims, endpoint } = validated;
-    let secrets = secrets::Secrets::new(resource, observed, facts, endpoint);
+pub(crate) fn desired(resource: &CodeCrucible, validated: &Validated, facts: &Facts) -> DesiredSet {
+    let Validated { bundle, model_claims, credentials, endpoint } = validated;
+    let secrets = secrets::Secrets::new(resource, credentials, facts, endpoint);
     let configuration = secrets.configuration(bundle);
     let content = |child: Child| match child {
         Child::ServiceAccount => json!({"automountServiceAccountToken": false}),
@@ -84,8 +70,7 @@ fn prepare(resource: &CodeCrucible, child: Child, content: Value) -> Prepared {
         "metadata": metadata::metadata(resource, &name),
     });
     merge(&mut object, content);
-    let hash: String =
-        Sha256::digest(object.to_string()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hash = &sha256_hex(object.to_string())[..HASH_DIGITS];
     merge(&mut object, json!({"metadata": {"annotations": {names::ANNOTATION_APPLIED_HASH: hash}}}));
     Prepared { child, name, object }
 }
@@ -104,12 +89,15 @@ fn merge(object: &mut Value, more: Value) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::facts::tests::fixed;
+    use super::super::observe::Observed;
     use super::super::validate::{tests as fixtures, validate};
     use super::*;
     use kube::api::DynamicObject;
 
     fn set(resource: &CodeCrucible, observed: &Observed) -> DesiredSet {
-        desired(resource, &validate(resource, observed).unwrap(), observed, Facts::fixed())
+        let Ok(validated) = validate(resource, observed) else { panic!("it is not valid") };
+        desired(resource, &validated, &fixed())
     }
 
     fn object(set: &DesiredSet, child: Child) -> &Value {
@@ -129,17 +117,6 @@ mod tests {
         let objects =
             |set: DesiredSet| set.children.into_iter().map(|prepared| prepared.object).collect::<Vec<_>>();
         assert_eq!(objects(set(&resource, &observed)), objects(set(&resource, &observed)));
-    }
-
-    #[test]
-    fn secrets_are_made_once_and_then_kept() {
-        let (resource, mut observed) = (fixtures::resource(json!({})), fixtures::observed());
-        applied(set(&resource, &observed), &mut observed);
-        let before = object(&set(&resource, &observed), Child::SigningKeys).clone();
-        let other = Facts { signing_key_pem: Some("other".into()), client_secret: Some("other".into()) };
-        let validated = validate(&resource, &observed).unwrap();
-        let after = desired(&resource, &validated, &observed, other);
-        assert_eq!(object(&after, Child::SigningKeys), &before);
     }
 
     #[test]

@@ -1,14 +1,11 @@
 //! How the service is reached, and what it may reach.
 
 use super::metadata::selector;
-use crate::reconcile::validate::PUBLIC_PORT;
+use crate::reconcile::pod::{ADMIN_PORT, PUBLIC_PORT};
 use codecrucible_contract::{BackendKind, Policy};
 use codecrucible_crds::CodeCrucible;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-
-/// Port of probes and metrics.
-pub(super) const ADMIN_PORT: u16 = 9090;
 
 pub(super) fn service(resource: &CodeCrucible) -> Value {
     json!({"spec": {

@@ -1,49 +1,43 @@
-//! The three Secrets. What is random is kept once it exists.
+//! The three Secrets.
 
-use super::facts::Facts;
-use crate::reconcile::child::Child;
-use crate::reconcile::observe::Observed;
+use crate::reconcile::facts::Facts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use codecrucible_contract::{Bundle, layout};
+use codecrucible_contract::{Bundle, layout, sha256_hex};
 use codecrucible_crds::CodeCrucible;
 use kube::ResourceExt as _;
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+
+/// Digits of the hash that tells one set of secrets from another.
+const HASH_DIGITS: usize = 12;
 
 /// The content of the three Secrets.
-pub(super) struct Secrets {
-    signing_key_pem: String,
+pub(super) struct Secrets<'a> {
+    signing_key_pem: &'a str,
     client: [(&'static str, String); 4],
-    backend_credentials: Vec<(String, String)>,
+    backend_credentials: &'a BTreeMap<String, String>,
 }
 
-impl Secrets {
-    /// Takes what exists, and from the facts what does not.
-    pub(super) fn new(resource: &CodeCrucible, observed: &Observed, facts: Facts, endpoint: &str) -> Self {
-        let existing = |child, key| observed.data(child, key).filter(|value| !value.is_empty());
-        let signing_key_pem = existing(Child::SigningKeys, layout::FIRST_SIGNING_KEY_FILE)
-            .or(facts.signing_key_pem)
-            .unwrap_or_default();
-        let client_secret =
-            existing(Child::Client, layout::CLIENT_SECRET_FILE).or(facts.client_secret).unwrap_or_default();
-        let credentials = observed.credentials.iter();
-        Self {
-            signing_key_pem,
-            client: [
-                (layout::CLIENT_ID_FILE, resource.name_any()),
-                (layout::CLIENT_SECRET_FILE, client_secret),
-                ("token-url", format!("{endpoint}/oauth/token")),
-                ("base-url", format!("{endpoint}/v1")),
-            ],
-            backend_credentials: credentials
-                .filter_map(|(name, value)| Some((name.clone(), value.as_ref().ok()?.clone())))
-                .collect(),
-        }
+impl<'a> Secrets<'a> {
+    pub(super) fn new(
+        resource: &CodeCrucible,
+        backend_credentials: &'a BTreeMap<String, String>,
+        facts: &'a Facts,
+        endpoint: &str,
+    ) -> Self {
+        let Facts { signing_key_pem, client_secret } = facts;
+        let client = [
+            (layout::CLIENT_ID_FILE, resource.name_any()),
+            (layout::CLIENT_SECRET_FILE, client_secret.clone()),
+            ("token-url", format!("{endpoint}/oauth/token")),
+            ("base-url", format!("{endpoint}/v1")),
+        ];
+        Self { signing_key_pem, client, backend_credentials }
     }
 
     pub(super) fn signing_keys(&self) -> Value {
-        secret([(layout::FIRST_SIGNING_KEY_FILE, self.signing_key_pem.as_str())])
+        secret([(layout::FIRST_SIGNING_KEY_FILE, self.signing_key_pem)])
     }
 
     pub(super) fn client(&self) -> Value {
@@ -57,8 +51,7 @@ impl Secrets {
     /// A name for all that the pods mount. Only a hash of the secrets is in it.
     pub(super) fn configuration(&self, bundle: &Bundle) -> String {
         let secrets = json!([self.signing_keys(), self.client(), self.backend_credentials()]).to_string();
-        let hash: String = Sha256::digest(secrets).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        format!("{}.{hash}", bundle.revision())
+        format!("{}.{}", bundle.revision(), &sha256_hex(secrets)[..HASH_DIGITS])
     }
 }
 

@@ -11,30 +11,45 @@ const MAX_NOTE_CHARACTERS: usize = 250;
 
 /// An Event for each announced condition whose status or reason changed.
 pub(super) fn announcements(before: &[Condition], after: &[Condition]) -> Vec<Event> {
-    let is_new = |condition: &&Condition| {
-        let earlier = before.iter().find(|earlier| earlier.type_ == condition.type_);
-        earlier.is_none_or(|earlier| {
-            (&earlier.status, &earlier.reason) != (&condition.status, &condition.reason)
-        })
-    };
     let announced = after.iter().filter(|condition| ANNOUNCED.contains(&condition.type_.as_str()));
-    announced.filter(is_new).map(event).collect()
+    announced.filter_map(|condition| announcement(before, condition)).collect()
 }
 
-fn event(condition: &Condition) -> Event {
-    // Waiting for the first replicas is the normal course of things, being wrong is not.
-    let is_trouble = condition.status == "False"
-        && ![
-            names::REASON_REPLICAS_UNAVAILABLE,
-            names::REASON_SCALED_TO_ZERO,
-            names::REASON_PENDING,
-            names::REASON_PAUSED,
-        ]
-        .contains(&condition.reason.as_str());
-    let note = format!("{}={}: {}", condition.type_, condition.status, condition.message);
+fn announcement(before: &[Condition], condition: &Condition) -> Option<Event> {
+    let earlier = before.iter().find(|earlier| earlier.type_ == condition.type_);
+    let is_same = earlier
+        .is_some_and(|earlier| (&earlier.status, &earlier.reason) == (&condition.status, &condition.reason));
+    if is_same {
+        return None;
+    }
+    let was_true = earlier.is_some_and(|earlier| earlier.status == "True");
+    let kind = if is_trouble(condition, was_true) { EventType::Warning } else { EventType::Normal };
+    Some(event(
+        kind,
+        &condition.reason,
+        &format!("{}={}: {}", condition.type_, condition.status, condition.message),
+    ))
+}
+
+/// Being wrong is trouble, and so is losing replicas; waiting for the first ones is the normal course of things.
+fn is_trouble(condition: &Condition, was_true: bool) -> bool {
+    condition.status == "False"
+        && match condition.reason.as_str() {
+            names::REASON_SCALED_TO_ZERO => false,
+            names::REASON_REPLICAS_UNAVAILABLE => was_true,
+            _ => true,
+        }
+}
+
+/// An Event for a reconcile that failed.
+pub(super) fn failure(reason: &str, message: &str) -> Event {
+    event(EventType::Warning, reason, message)
+}
+
+fn event(type_: EventType, reason: &str, note: &str) -> Event {
     Event {
-        type_: if is_trouble { EventType::Warning } else { EventType::Normal },
-        reason: condition.reason.clone(),
+        type_,
+        reason: reason.to_owned(),
         note: Some(note.chars().take(MAX_NOTE_CHARACTERS).collect()),
         action: "Reconcile".into(),
         secondary: None,
@@ -67,9 +82,13 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_a_warning_and_waiting_is_not() {
-        let warned = |reason| matches!(event(&condition("Ready", "False", reason)).type_, EventType::Warning);
-        assert!(warned("Invalid") && warned("NotOwned"));
-        assert!(!warned("ReplicasUnavailable"));
+    fn a_refusal_or_a_loss_is_a_warning_and_waiting_is_not() {
+        let warned = |before: &[Condition], reason| {
+            let event = announcement(before, &condition("Ready", "False", reason)).unwrap();
+            matches!(event.type_, EventType::Warning)
+        };
+        assert!(warned(&[], "Invalid") && warned(&[], "NotOwned"));
+        assert!(!warned(&[], "ReplicasUnavailable"));
+        assert!(warned(&[condition("Ready", "True", "MinimumReplicasAvailable")], "ReplicasUnavailable"));
     }
 }

@@ -1,7 +1,7 @@
 //! Decides each condition from what was seen: small functions that give a status, a reason and a message.
 
-use super::deployment::Rollout;
-use crate::reconcile::apply::Outcome;
+use super::rollout::Rollout;
+use crate::reconcile::outcome::Outcome;
 use codecrucible_crds::conditions as names;
 
 /// One condition's verdict.
@@ -24,8 +24,8 @@ pub(super) fn verdicts(
 ) -> Vec<(&'static str, Verdict)> {
     let accepted = accepted(outcome);
     let available = available(rollout, trouble);
-    let progressing = progressing(outcome, rollout);
-    let stalled = stalled(outcome, rollout);
+    let progressing = progressing(outcome, rollout, trouble);
+    let stalled = stalled(outcome, rollout, trouble);
     let ready = ready(outcome, &accepted, &available);
     let reconciling = reconciling(outcome, &progressing, &stalled);
     vec![
@@ -41,7 +41,7 @@ pub(super) fn verdicts(
 fn accepted(outcome: &Outcome) -> Verdict {
     match outcome {
         Outcome::Invalid(invalid) => verdict(false, invalid.reason, invalid.message.clone()),
-        Outcome::Paused(_) | Outcome::Applied(_) | Outcome::Failed(_) => {
+        Outcome::Paused { .. } | Outcome::Applied(_) | Outcome::Failed(_) => {
             verdict(true, names::REASON_VALID, "the resource is valid")
         }
     }
@@ -57,64 +57,56 @@ fn available(rollout: &Rollout, trouble: Option<&str>) -> Verdict {
     if *is_observed && *available >= (*desired - 1).max(1) {
         return verdict(true, names::REASON_MINIMUM_REPLICAS_AVAILABLE, count);
     }
-    let message = trouble.map_or_else(|| count.clone(), |trouble| format!("{count}; {trouble}"));
-    verdict(false, names::REASON_REPLICAS_UNAVAILABLE, message)
+    verdict(false, names::REASON_REPLICAS_UNAVAILABLE, with_trouble(count, trouble))
 }
 
-fn progressing(outcome: &Outcome, rollout: &Rollout) -> Verdict {
+fn with_trouble(message: String, trouble: Option<&str>) -> String {
+    trouble.map_or(message.clone(), |trouble| format!("{message}; {trouble}"))
+}
+
+fn deadline_message(trouble: Option<&str>) -> String {
+    with_trouble("the deployment made no progress in time".into(), trouble)
+}
+
+fn progressing(outcome: &Outcome, rollout: &Rollout, trouble: Option<&str>) -> Verdict {
     match outcome {
-        Outcome::Paused(_) => {
+        Outcome::Paused { .. } => {
             verdict(false, names::REASON_PAUSED, "spec.maintenance.paused is set: nothing is written")
         }
         Outcome::Invalid(invalid) => verdict(false, invalid.reason, "waiting for a valid resource"),
         Outcome::Failed(error) => verdict(true, names::REASON_APPLY_FAILED, error.to_string()),
-        Outcome::Applied(_) if rollout.deadline_exceeded => verdict(
-            false,
-            names::REASON_PROGRESS_DEADLINE_EXCEEDED,
-            "the deployment made no progress in time",
-        ),
+        Outcome::Applied(_) if rollout.deadline_exceeded => {
+            verdict(false, names::REASON_PROGRESS_DEADLINE_EXCEEDED, deadline_message(trouble))
+        }
         Outcome::Applied(_) if rollout.is_complete() => {
             verdict(false, names::REASON_STABLE, "every replica is up to date")
         }
         Outcome::Applied(_) => {
             let Rollout { updated, desired, .. } = rollout;
-            verdict(
-                true,
-                names::REASON_ROLLING_OUT,
-                format!("{updated} of {desired} replicas are up to date"),
-            )
+            let count = format!("{updated} of {desired} replicas are up to date");
+            verdict(true, names::REASON_ROLLING_OUT, with_trouble(count, trouble))
         }
     }
 }
 
-fn stalled(outcome: &Outcome, rollout: &Rollout) -> Verdict {
+fn stalled(outcome: &Outcome, rollout: &Rollout, trouble: Option<&str>) -> Verdict {
     match outcome {
         Outcome::Invalid(invalid) => verdict(true, invalid.reason, invalid.message.clone()),
-        Outcome::Applied(applied) if !applied.not_owned.is_empty() => {
-            verdict(true, names::REASON_NOT_OWNED, not_owned_message(&applied.not_owned))
-        }
         Outcome::Applied(_) if rollout.deadline_exceeded => {
-            verdict(true, names::REASON_PROGRESS_DEADLINE_EXCEEDED, "the deployment made no progress in time")
+            verdict(true, names::REASON_PROGRESS_DEADLINE_EXCEEDED, deadline_message(trouble))
         }
-        Outcome::Applied(_) | Outcome::Failed(_) | Outcome::Paused(_) => {
+        Outcome::Applied(_) | Outcome::Failed(_) | Outcome::Paused { .. } => {
             verdict(false, names::REASON_STABLE, "nothing stands in the way")
         }
     }
-}
-
-fn not_owned_message(objects: &[String]) -> String {
-    format!("left alone, because this resource does not own them: {}", objects.join(", "))
 }
 
 fn ready(outcome: &Outcome, accepted: &Verdict, available: &Verdict) -> Verdict {
     match outcome {
         Outcome::Invalid(_) => accepted.clone(),
         Outcome::Failed(error) => verdict(false, names::REASON_APPLY_FAILED, error.to_string()),
-        Outcome::Applied(applied) if !applied.not_owned.is_empty() => {
-            verdict(false, names::REASON_NOT_OWNED, not_owned_message(&applied.not_owned))
-        }
         // A paused resource is as ready as its replicas are.
-        Outcome::Applied(_) | Outcome::Paused(_) => available.clone(),
+        Outcome::Applied(_) | Outcome::Paused { .. } => available.clone(),
     }
 }
 
@@ -132,11 +124,10 @@ mod tests {
     use crate::reconcile::validate::Invalid;
     use codecrucible_crds::PolicyStatus;
 
-    fn applied(not_owned: &[&str]) -> Outcome {
+    fn applied() -> Outcome {
         Outcome::Applied(Applied {
             policy: PolicyStatus { published: "1-x".into(), hash: "x".into() },
             endpoint: "http://x".into(),
-            not_owned: not_owned.iter().map(|name| (*name).to_owned()).collect(),
             deployment: None,
         })
     }
@@ -164,26 +155,19 @@ mod tests {
 
     #[test]
     fn a_service_that_runs_is_ready_and_at_rest() {
-        assert_eq!(truths(&applied(&[]), &rollout(3, 3)), ["Accepted", "Available", "Ready"]);
+        assert_eq!(truths(&applied(), &rollout(3, 3)), ["Accepted", "Available", "Ready"]);
     }
 
     #[test]
     fn a_service_that_starts_is_reconciling() {
-        assert_eq!(truths(&applied(&[]), &rollout(3, 0)), ["Accepted", "Progressing", "Reconciling"]);
-        assert_eq!(truths(&applied(&[]), &Rollout::default()), ["Accepted", "Progressing", "Reconciling"]);
+        assert_eq!(truths(&applied(), &rollout(3, 0)), ["Accepted", "Progressing", "Reconciling"]);
+        assert_eq!(truths(&applied(), &Rollout::default()), ["Accepted", "Progressing", "Reconciling"]);
     }
 
     #[test]
     fn an_invalid_resource_is_stalled_and_not_ready_even_while_replicas_serve() {
         let outcome = Outcome::Invalid(Invalid { reason: "Invalid", message: "spec.x: wrong".into() });
         assert_eq!(truths(&outcome, &rollout(3, 3)), ["Available", "Stalled"]);
-    }
-
-    #[test]
-    fn a_taken_name_is_stalled_and_named() {
-        let verdicts = verdicts(&applied(&["Service demo"]), &rollout(1, 1), None);
-        let (_, ready) = verdicts.iter().find(|(name, _)| *name == "Ready").unwrap();
-        assert!(!ready.is_true && ready.message.contains("Service demo"));
     }
 
     #[test]
@@ -197,7 +181,17 @@ mod tests {
     #[test]
     fn a_rollout_that_gave_up_is_stalled() {
         let stuck = Rollout { deadline_exceeded: true, ..rollout(3, 0) };
-        assert_eq!(truths(&applied(&[]), &stuck), ["Accepted", "Stalled"]);
+        assert_eq!(truths(&applied(), &stuck), ["Accepted", "Stalled"]);
+    }
+
+    #[test]
+    fn a_bad_image_is_named_even_while_the_old_replicas_serve() {
+        let trouble = Some("pod p: ErrImagePull");
+        let rolling = Rollout { replicas: 4, updated: 1, ..rollout(3, 3) };
+        assert!(available(&rolling, trouble).is_true);
+        assert!(progressing(&applied(), &rolling, trouble).message.ends_with("ErrImagePull"));
+        let stuck = Rollout { deadline_exceeded: true, ..rolling };
+        assert!(stalled(&applied(), &stuck, trouble).message.ends_with("ErrImagePull"));
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 mod announce;
 mod conditions;
-mod deployment;
+mod rollout;
 mod status;
 
-use super::Context;
-use super::apply::Outcome;
 use super::observe::Observed;
-use announce::announcements;
+use super::outcome::Outcome;
+use super::{Context, ReconcileError};
+use announce::{announcements, failure};
 use codecrucible_crds::{CodeCrucible, names};
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -19,7 +19,7 @@ use serde_json::json;
 /// The status could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct ReportError(#[source] Box<kube::Error>);
+pub(crate) struct ReportError(#[source] Box<kube::Error>);
 
 /// Writes the status if it differs, and then tells of what changed.
 pub(crate) async fn report(
@@ -54,4 +54,17 @@ pub(crate) async fn report(
         context.metrics.writes.with_label_values(&["Event"]).inc();
     }
     Ok(())
+}
+
+/// Tells of a reconcile that failed. A failed write is in `status` and was announced with it; of the others
+/// nothing is in `status`, which speaks of what was seen.
+pub(crate) async fn tell_of_failure(context: &Context, resource: &CodeCrucible, error: &ReconcileError) {
+    if matches!(error, ReconcileError::Apply(_)) {
+        return;
+    }
+    let event = failure(error.reason(), &error.to_string());
+    context.metrics.writes.with_label_values(&["Event"]).inc();
+    if let Err(error) = context.failures.publish(&event, &resource.object_ref(&())).await {
+        tracing::debug!(%error, "an event was not recorded");
+    }
 }

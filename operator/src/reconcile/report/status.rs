@@ -2,10 +2,10 @@
 //! state gives the same status.
 
 use super::conditions::verdicts;
-use super::deployment::{Rollout, pod_trouble};
-use crate::reconcile::apply::Outcome;
+use super::rollout::{Rollout, trouble};
 use crate::reconcile::child::Child;
 use crate::reconcile::observe::Observed;
+use crate::reconcile::outcome::Outcome;
 use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -27,17 +27,15 @@ pub(super) fn status(
             Some(applied.policy.clone()),
             Some(applied.endpoint.clone()),
         ),
-        Outcome::Paused((policy, endpoint)) => (
-            Rollout::of(observed.children.get(&Child::Deployment)),
-            policy.clone().or(before.policy),
-            Some(endpoint.clone()),
-        ),
+        Outcome::Paused { endpoint } => {
+            (Rollout::of(observed.children.get(&Child::Deployment)), before.policy, Some(endpoint.clone()))
+        }
         // What was published before still stands.
         Outcome::Invalid(_) | Outcome::Failed(_) => {
             (Rollout::of(observed.children.get(&Child::Deployment)), before.policy, before.endpoint)
         }
     };
-    let trouble = pod_trouble(observed);
+    let trouble = trouble(&rollout, observed);
     let conditions = verdicts(outcome, &rollout, trouble.as_deref()).into_iter().map(|(type_, verdict)| {
         let status = if verdict.is_true { "True" } else { "False" };
         Condition {

@@ -1,27 +1,23 @@
 //! Step two: whether the resource makes sense together with what it refers to.
 
+mod compile;
+
 use super::child::Child;
-use super::observe::{MissingCredential, Observed};
-use codecrucible_contract::{
-    self as contract, BackendKind, Bundle, BundleError, Policy, Revision, layout, voices,
-};
-use codecrucible_crds::{
-    BackendType, CodeCrucible, Duration, LogLevel, ModelBackend, SynthesisMode, Timeouts, conditions, names,
-};
+use super::observe::{MAX_CREDENTIAL_BYTES, MissingCredential, Observed};
+use super::pod::PUBLIC_PORT;
+use codecrucible_contract::{Bundle, Policy, Revision, layout};
+use codecrucible_crds::{CodeCrucible, ModelBackend, conditions, names};
 use kube::ResourceExt as _;
+use std::collections::BTreeMap;
 
-/// Where the volumes of embedded models are mounted.
-pub(crate) const MODELS_FOLDER: &str = "/models";
-/// Port of the public API.
-pub(crate) const PUBLIC_PORT: u16 = 8080;
-
-/// A resource whose policy compiles.
-#[derive(Debug)]
+/// A resource whose policy compiles. Without `Debug`: it holds secrets.
 pub(crate) struct Validated {
     /// The compiled policy with its revision.
     pub(crate) bundle: Bundle,
     /// Claims that hold models, by the backend that uses them.
     pub(crate) model_claims: Vec<(String, String)>,
+    /// The credentials of the backends that need one.
+    pub(crate) credentials: BTreeMap<String, String>,
     /// Where clients inside the cluster reach the service.
     pub(crate) endpoint: String,
 }
@@ -29,56 +25,70 @@ pub(crate) struct Validated {
 /// What is wrong, and which kind of wrong it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invalid {
-    /// `Invalid` or `ReferenceNotFound`.
+    /// `Invalid`, `ReferenceNotFound` or `NotOwned`.
     pub(crate) reason: &'static str,
     /// Begins with the field's path.
     pub(crate) message: String,
 }
 
-fn invalid(message: String) -> Invalid {
-    Invalid { reason: conditions::REASON_INVALID, message }
-}
+impl Invalid {
+    fn value(message: String) -> Self {
+        Self { reason: conditions::REASON_INVALID, message }
+    }
 
-fn not_found(message: String) -> Invalid {
-    Invalid { reason: conditions::REASON_REFERENCE_NOT_FOUND, message }
+    fn not_found(message: String) -> Self {
+        Self { reason: conditions::REASON_REFERENCE_NOT_FOUND, message }
+    }
+
+    fn not_owned(message: String) -> Self {
+        Self { reason: conditions::REASON_NOT_OWNED, message }
+    }
 }
 
 /// Checks everything; the first thing that is wrong is reported.
 pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<Validated, Invalid> {
-    let endpoint = endpoint(resource);
+    check_names(resource, observed)?;
     let mut backends = Vec::new();
     let mut model_claims = Vec::new();
+    let mut credentials = BTreeMap::new();
     for (index, name) in resource.spec.backends.iter().enumerate() {
         let path = format!("spec.backends[{index}]");
-        let found = observed.backends.get(name);
-        let backend = found.ok_or_else(|| {
-            not_found(format!("{path}: there is no ModelBackend {name:?} in this namespace"))
+        let backend = observed.backends.get(name).ok_or_else(|| {
+            Invalid::not_found(format!("{path}: there is no ModelBackend {name:?} in this namespace"))
         })?;
-        check_credential(&path, name, backend, observed)?;
+        if let Some(credential) = credential(&path, name, backend, observed)? {
+            credentials.insert(name.clone(), credential);
+        }
         if let Some(embedded) = &backend.spec.embedded {
             model_claims.push((name.clone(), embedded.persistent_volume_claim.clone()));
         }
-        backends.push(compile_backend(&path, name, backend)?);
+        backends.push(compile::backend(&path, name, backend)?);
     }
+    let endpoint = endpoint(resource);
     let policy = Policy {
-        identity: contract::Identity {
-            issuer: endpoint.clone(),
-            audience: format!("{}.{}", resource.name_any(), resource.namespace().unwrap_or_default()),
-            access_token_seconds: seconds(
-                "spec.auth.accessTokenLifetime",
-                &resource.spec.auth.access_token_lifetime,
-            )?,
-        },
-        observability: contract::Observability {
-            log_level: log_level(resource.spec.observability.log_level),
-        },
+        identity: compile::identity(resource, &endpoint)?,
+        observability: compile::observability(resource),
         backends,
-        synthesis: compile_synthesis(resource)?,
+        synthesis: compile::synthesis(resource)?,
     };
-    let previous = published(resource, observed);
-    let bundle =
-        Bundle::compile(policy, previous.as_ref()).map_err(|error| invalid(explain(&error, resource)))?;
-    Ok(Validated { bundle, model_claims, endpoint })
+    let bundle = Bundle::compile(policy, published(resource, observed).as_ref())
+        .map_err(|error| Invalid::value(compile::explain(&error, resource)))?;
+    Ok(Validated { bundle, model_claims, credentials, endpoint })
+}
+
+/// A service is whole or not at all: while one of its names is taken, nothing is written, so that no pod
+/// ever mounts what somebody else put there.
+fn check_names(resource: &CodeCrucible, observed: &Observed) -> Result<(), Invalid> {
+    if observed.foreign.is_empty() {
+        return Ok(());
+    }
+    let named = |child: &Child| format!("{} {:?}", child.kind(), child.name(resource));
+    let taken: Vec<_> = observed.foreign.iter().map(named).collect();
+    Err(Invalid::not_owned(format!(
+        "metadata.name: this resource needs names that objects of somebody else have: {}; delete or rename them, \
+         or give this resource another name",
+        taken.join(", ")
+    )))
 }
 
 /// The revision that was published last. When the ConfigMap is gone, the status still knows it, so that
@@ -106,150 +116,42 @@ fn endpoint(resource: &CodeCrucible) -> String {
     format!("http://{}.{namespace}.svc:{PUBLIC_PORT}", names::workload(&resource.name_any()))
 }
 
-fn check_credential(
+/// The credential that a backend needs, if it needs one.
+fn credential(
     path: &str,
     name: &str,
     backend: &ModelBackend,
     observed: &Observed,
-) -> Result<(), Invalid> {
+) -> Result<Option<String>, Invalid> {
     let Some(reference) = &backend.spec.credentials_secret_ref else {
-        return Ok(());
+        return Ok(None);
     };
     let at = format!("{path}: ModelBackend {name:?} spec.credentialsSecretRef");
     match observed.credentials.get(name) {
-        Some(Ok(_)) => Ok(()),
-        Some(Err(MissingCredential::Key)) => Err(not_found(format!(
+        Some(Ok(credential)) => Ok(Some(credential.clone())),
+        Some(Err(MissingCredential::Key)) => Err(Invalid::not_found(format!(
             "{at}.key: the Secret {:?} has no key {:?}",
             reference.name, reference.key
         ))),
         Some(Err(MissingCredential::NotText)) => {
-            Err(invalid(format!("{at}.key: the value is empty or not one line of text")))
+            Err(Invalid::value(format!("{at}.key: the value is empty or not one line of text")))
         }
-        Some(Err(MissingCredential::Secret)) | None => {
-            Err(not_found(format!("{at}.name: there is no Secret {:?} in this namespace", reference.name)))
+        Some(Err(MissingCredential::TooLong)) => {
+            Err(Invalid::value(format!("{at}.key: the value has more than {MAX_CREDENTIAL_BYTES} bytes")))
         }
+        Some(Err(MissingCredential::Secret)) | None => Err(Invalid::not_found(format!(
+            "{at}.name: there is no Secret {:?} in this namespace",
+            reference.name
+        ))),
     }
-}
-
-fn compile_backend(path: &str, name: &str, backend: &ModelBackend) -> Result<contract::Backend, Invalid> {
-    let at = format!("{path}: ModelBackend {name:?} spec");
-    let spec = &backend.spec;
-    let kind = match (spec.type_, &spec.url, &spec.embedded) {
-        (BackendType::OpenAI, Some(url), _) => BackendKind::Remote(contract::Remote {
-            url: url.clone(),
-            has_credential: spec.credentials_secret_ref.is_some(),
-        }),
-        (BackendType::Embedded, _, Some(embedded)) => BackendKind::Embedded(contract::Embedded {
-            path: format!("{MODELS_FOLDER}/{name}/{}", embedded.path),
-            sha256: embedded.sha256.clone(),
-        }),
-        (BackendType::OpenAI, None, _) => {
-            return Err(invalid(format!("{at}.url: is required for type OpenAI")));
-        }
-        (BackendType::Embedded, _, None) => {
-            return Err(invalid(format!("{at}.embedded: is required for type Embedded")));
-        }
-    };
-    let models = spec
-        .models
-        .iter()
-        .map(|model| contract::Model { name: model.name.clone(), alias: model.alias.clone() });
-    Ok(contract::Backend {
-        name: name.to_owned(),
-        kind,
-        models: models.collect(),
-        timeouts: timeouts(&at, &spec.timeouts)?,
-    })
-}
-
-fn timeouts(at: &str, timeouts: &Timeouts) -> Result<contract::Timeouts, Invalid> {
-    let Timeouts { connect, first_byte, idle, total } = timeouts;
-    Ok(contract::Timeouts {
-        connect_ms: milliseconds(&format!("{at}.timeouts.connect"), connect)?,
-        first_byte_ms: milliseconds(&format!("{at}.timeouts.firstByte"), first_byte)?,
-        idle_ms: milliseconds(&format!("{at}.timeouts.idle"), idle)?,
-        total_ms: milliseconds(&format!("{at}.timeouts.total"), total)?,
-    })
-}
-
-fn milliseconds(path: &str, duration: &Duration) -> Result<u64, Invalid> {
-    let length =
-        duration.get().map_err(|_| invalid(format!("{path}: {:?} is not a duration", duration.as_str())))?;
-    u64::try_from(length.as_millis())
-        .map_err(|_| invalid(format!("{path}: {:?} is too long", duration.as_str())))
-}
-
-fn seconds(path: &str, duration: &Duration) -> Result<u32, Invalid> {
-    u32::try_from(milliseconds(path, duration)? / 1_000).map_err(|_| invalid(format!("{path}: is too long")))
-}
-
-fn compile_synthesis(resource: &CodeCrucible) -> Result<contract::Synthesis, Invalid> {
-    let synthesis = &resource.spec.synthesis;
-    let mut compiled = voices::built_in();
-    for (index, voice) in synthesis.voices.iter().enumerate() {
-        let path = format!("spec.synthesis.voices[{index}]");
-        let temperature_percent = u16::try_from(voice.temperature_percent).map_err(|_| {
-            invalid(format!("{path}.temperaturePercent: {} is negative", voice.temperature_percent))
-        })?;
-        if synthesis.voices[..index].iter().any(|earlier| earlier.name == voice.name) {
-            return Err(invalid(format!("{path}.name: {:?} occurs twice", voice.name)));
-        }
-        let voice =
-            contract::Voice { name: voice.name.clone(), temperature_percent, prompt: voice.prompt.clone() };
-        match compiled.iter_mut().find(|built_in| built_in.name == voice.name) {
-            Some(built_in) => *built_in = voice,
-            None => compiled.push(voice),
-        }
-    }
-    let max_tokens_per_voice = u32::try_from(synthesis.max_tokens_per_voice)
-        .map_err(|_| invalid("spec.synthesis.maxTokensPerVoice: is negative".into()))?;
-    Ok(contract::Synthesis {
-        voices: compiled,
-        default_voices: synthesis.default_voices.clone(),
-        default_mode: match synthesis.default_mode {
-            SynthesisMode::Competitive => contract::Mode::Competitive,
-        },
-        max_tokens_per_voice,
-    })
-}
-
-fn log_level(level: LogLevel) -> contract::LogLevel {
-    match level {
-        LogLevel::Error => contract::LogLevel::Error,
-        LogLevel::Warn => contract::LogLevel::Warn,
-        LogLevel::Info => contract::LogLevel::Info,
-        LogLevel::Debug => contract::LogLevel::Debug,
-        LogLevel::Trace => contract::LogLevel::Trace,
-    }
-}
-
-/// Says where in the resource, or its backends, the compiled policy's problem comes from.
-fn explain(error: &BundleError, resource: &CodeCrucible) -> String {
-    let BundleError::Invalid(contract::Invalid { path, problem }) = error else {
-        return error.to_string();
-    };
-    let in_backend = path.strip_prefix("backends[").and_then(|rest| rest.split_once(']'));
-    if let Some((index, field)) = in_backend {
-        let name = index.parse::<usize>().ok().and_then(|index| resource.spec.backends.get(index));
-        let field =
-            field.replace(".kind.remote", "").replace(".kind.embedded", ".embedded").replace("Ms", "");
-        return format!(
-            "spec.backends[{index}]: ModelBackend {:?} spec{field}: {problem}",
-            name.map_or("", String::as_str)
-        );
-    }
-    let field = match path.as_str() {
-        "identity.accessTokenSeconds" => "auth.accessTokenLifetime",
-        other => other,
-    };
-    format!("spec.{field}: {problem}")
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use codecrucible_contract::BackendKind;
     use serde_json::{Value, json};
-    use std::collections::BTreeMap;
+    use std::collections::BTreeSet;
 
     pub(crate) fn resource(spec: Value) -> CodeCrucible {
         let mut whole = json!({"image": {"repository": "workload", "tag": "1"}, "backends": ["remote"]});
@@ -276,12 +178,13 @@ pub(crate) mod tests {
             backends: BTreeMap::from([("remote".to_owned(), remote)]),
             credentials: BTreeMap::new(),
             children: BTreeMap::new(),
+            foreign: BTreeSet::new(),
             pods: Vec::new(),
         }
     }
 
     fn refusal(resource: &CodeCrucible, observed: &Observed) -> (&'static str, String) {
-        let invalid = validate(resource, observed).unwrap_err();
+        let Err(invalid) = validate(resource, observed) else { panic!("it is valid") };
         (invalid.reason, invalid.message)
     }
 
@@ -354,5 +257,49 @@ pub(crate) mod tests {
         };
         assert_eq!(embedded.path, "/models/local/a/m.gguf");
         assert_eq!(validated.model_claims, [("local".to_owned(), "models".to_owned())]);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_told_before_anything_else() {
+        let mut observed = observed();
+        observed.foreign = BTreeSet::from([Child::SigningKeys, Child::Service]);
+        let (reason, message) = refusal(&resource(json!({"backends": ["ghost"]})), &observed);
+        assert_eq!(reason, "NotOwned");
+        assert!(
+            message.contains("Secret \"demo-signing-keys\", Service \"demo\"; delete or rename"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_voice_is_shown_where_the_resource_has_it() {
+        // The schema counts characters, the policy bytes.
+        let voice = json!({"name": "poet", "temperaturePercent": 1, "prompt": "é".repeat(10_000)});
+        let built_in = json!({"name": "security", "temperaturePercent": 1, "prompt": "p"});
+        let resource = resource(json!({"synthesis": {"voices": [built_in, voice]}}));
+        let message = refusal(&resource, &observed()).1;
+        assert!(message.starts_with("spec.synthesis.voices[1].prompt: has 20000 bytes"), "{message}");
+    }
+
+    #[test]
+    fn what_the_schema_allows_at_most_fits_the_policy() {
+        let voices: Vec<Value> = (0..32)
+            .map(|index| json!({"name": format!("v{index}"), "temperaturePercent": 200, "prompt": "x".repeat(16_384)}))
+            .collect();
+        let resource = resource(json!({
+            "auth": {"accessTokenLifetime": "1d"},
+            "synthesis": {"voices": voices, "maxTokensPerVoice": 32_768,
+                "defaultVoices": ["v0", "v1", "v2", "v3", "v4"]},
+        }));
+        let mut observed = observed();
+        let models: Vec<Value> = (0..256)
+            .map(|index| json!({"name": format!("{index:0>253}"), "alias": format!("a{index:0>252}")}))
+            .collect();
+        let timeouts = json!({"connect": "1h", "firstByte": "1h", "idle": "1h", "total": "1h"});
+        let spec = json!({"type": "OpenAI", "url": format!("http://{}", "x".repeat(2_041)), "models": models, "timeouts": timeouts});
+        observed.backends.insert("remote".into(), backend("remote", spec));
+        if let Err(invalid) = validate(&resource, &observed) {
+            panic!("{}", invalid.message);
+        }
     }
 }

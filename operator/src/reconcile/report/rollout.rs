@@ -1,4 +1,4 @@
-//! What the deployment and its pods tell.
+//! How far the deployment has come, and what keeps it from going on.
 
 use crate::reconcile::observe::Observed;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
@@ -20,6 +20,8 @@ pub(super) struct Rollout {
     pub(super) is_observed: bool,
     /// Whether it gave up.
     pub(super) deadline_exceeded: bool,
+    /// Why no pod can be made: a quota, a limit range, an admission plugin.
+    pub(super) replica_failure: Option<String>,
 }
 
 impl Rollout {
@@ -43,6 +45,7 @@ impl Rollout {
             updated: status.updated_replicas.unwrap_or(0),
             is_observed: status.observed_generation >= deployment.metadata.generation,
             deadline_exceeded: deadline_exceeded(&status),
+            replica_failure: replica_failure(&status),
         }
     }
 
@@ -64,20 +67,40 @@ fn deadline_exceeded(status: &DeploymentStatus) -> bool {
     })
 }
 
-/// What keeps the first pod in trouble from serving, in the kubelet's words.
-pub(super) fn pod_trouble(observed: &Observed) -> Option<String> {
-    observed.pods.iter().find_map(trouble)
+fn replica_failure(status: &DeploymentStatus) -> Option<String> {
+    let conditions = status.conditions.iter().flatten();
+    let failure = conditions
+        .into_iter()
+        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+    failure.message.clone()
 }
 
-fn trouble(pod: &Pod) -> Option<String> {
+/// What keeps replicas from serving, in the cluster's own words.
+pub(super) fn trouble(rollout: &Rollout, observed: &Observed) -> Option<String> {
+    rollout.replica_failure.clone().or_else(|| observed.pods.iter().find_map(pod_trouble))
+}
+
+fn pod_trouble(pod: &Pod) -> Option<String> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
     let status = pod.status.as_ref()?;
     let unschedulable = status.conditions.iter().flatten().find(|condition| {
         condition.type_ == "PodScheduled" && condition.status == "False" && condition.message.is_some()
     });
     let message = unschedulable.and_then(|condition| condition.message.clone());
-    let message =
-        message.or_else(|| status.container_statuses.iter().flatten().find_map(container_trouble))?;
-    Some(format!("pod {}: {message}", pod.name_any()))
+    let name = pod.name_any();
+    let containers = || status.container_statuses.iter().flatten();
+    let message = message
+        .or_else(|| containers().find_map(container_trouble))
+        .or_else(|| containers().find_map(|container| unready(container, &name)))?;
+    Some(format!("pod {name}: {message}"))
+}
+
+/// The kubelet does not say what a probe was told; the log does.
+fn unready(container: &ContainerStatus, pod: &str) -> Option<String> {
+    let runs = container.state.as_ref()?.running.is_some();
+    (runs && !container.ready).then(|| format!("runs but is not ready; `kubectl logs {pod}` tells why"))
 }
 
 fn container_trouble(container: &ContainerStatus) -> Option<String> {
@@ -86,9 +109,14 @@ fn container_trouble(container: &ContainerStatus) -> Option<String> {
         .reason
         .as_deref()
         .filter(|reason| !["ContainerCreating", "PodInitializing"].contains(reason))?;
+    let earlier = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    let ended = earlier.map_or_else(String::new, |ended| {
+        let reason = ended.reason.as_deref().unwrap_or("ended");
+        format!(" (last time: {reason}, exit code {})", ended.exit_code)
+    });
     Some(match &waiting.message {
-        Some(message) => format!("{reason}: {message}"),
-        None => reason.to_owned(),
+        Some(message) => format!("{reason}: {message}{ended}"),
+        None => format!("{reason}{ended}"),
     })
 }
 
@@ -104,6 +132,15 @@ mod tests {
             "status": status,
         });
         Rollout::of(Some(&serde_json::from_value(object).unwrap()))
+    }
+
+    fn pod_with(container: Value) -> Pod {
+        let mut whole = json!({"name": "w", "image": "", "imageID": "", "restartCount": 0});
+        if let (Some(whole), Value::Object(container)) = (whole.as_object_mut(), container) {
+            whole.extend(container);
+        }
+        let pod = json!({"metadata": {"name": "p"}, "status": {"containerStatuses": [whole]}});
+        serde_json::from_value(pod).unwrap()
     }
 
     #[test]
@@ -122,10 +159,34 @@ mod tests {
 
     #[test]
     fn the_kubelets_words_are_passed_on() {
-        let pod = json!({"metadata": {"name": "p"}, "status": {"containerStatuses": [{
-            "name": "w", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]}});
-        let pod: Pod = serde_json::from_value(pod).unwrap();
-        assert_eq!(trouble(&pod).as_deref(), Some("pod p: ErrImagePull: not found"));
+        let pod = pod_with(
+            json!({"ready": false, "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}),
+        );
+        assert_eq!(pod_trouble(&pod).as_deref(), Some("pod p: ErrImagePull: not found"));
+    }
+
+    #[test]
+    fn a_crash_is_told_with_how_it_ended() {
+        let pod = pod_with(json!({
+            "ready": false, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}},
+        }));
+        let told = "pod p: CrashLoopBackOff (last time: OOMKilled, exit code 137)";
+        assert_eq!(pod_trouble(&pod).as_deref(), Some(told));
+    }
+
+    #[test]
+    fn a_replica_that_runs_without_being_ready_points_to_its_log() {
+        let running = |ready| pod_with(json!({"ready": ready, "state": {"running": {}}}));
+        assert!(pod_trouble(&running(false)).unwrap().contains("kubectl logs p"));
+        assert_eq!(pod_trouble(&running(true)), None);
+    }
+
+    #[test]
+    fn a_quota_that_refuses_pods_is_passed_on() {
+        let rollout = rollout(json!({"observedGeneration": 2, "conditions": [
+            {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: q"}]}));
+        let told = trouble(&rollout, &crate::reconcile::validate::tests::observed());
+        assert_eq!(told.as_deref(), Some("exceeded quota: q"));
     }
 }

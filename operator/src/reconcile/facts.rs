@@ -1,0 +1,77 @@
+//! What a decision needs that can be neither seen nor computed: secrets that do not exist yet. Randomness
+//! enters a reconcile here and nowhere else.
+
+use super::child::Child;
+use super::observe::Observed;
+use codecrucible_contract::layout;
+use codecrucible_contract::secrets::{self, SecretError};
+
+/// The secrets of a service: those that exist, and new ones in place of those that do not. Without `Debug`.
+pub(crate) struct Facts {
+    /// PKCS#8 in PEM.
+    pub(crate) signing_key_pem: String,
+    /// The client's secret.
+    pub(crate) client_secret: String,
+}
+
+impl Facts {
+    /// Makes what is missing. A key takes a while to find: it is made only then, and on a thread on which
+    /// nobody waits for anything else.
+    pub(crate) async fn gather(observed: &Observed) -> Result<Self, SecretError> {
+        let existing = |child, key| observed.data(child, key).filter(|value| !value.is_empty());
+        let signing_key_pem = match existing(Child::SigningKeys, layout::FIRST_SIGNING_KEY_FILE) {
+            Some(pem) => pem,
+            None => {
+                tokio::task::spawn_blocking(secrets::signing_key_pem).await.map_err(|_| SecretError)??
+            }
+        };
+        let client_secret = match existing(Child::Client, layout::CLIENT_SECRET_FILE) {
+            Some(secret) => secret,
+            None => secrets::random_token()?,
+        };
+        Ok(Self { signing_key_pem, client_secret })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::reconcile::validate::tests as fixtures;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use kube::api::DynamicObject;
+    use serde_json::{Value, json};
+
+    pub(crate) fn fixed() -> Facts {
+        Facts { signing_key_pem: "-----BEGIN PRIVATE KEY-----".into(), client_secret: "fixed-secret".into() }
+    }
+
+    fn secret(data: Value) -> DynamicObject {
+        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": data});
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[tokio::test]
+    async fn secrets_are_made_once_and_then_kept() {
+        let mut observed = fixtures::observed();
+        let made = Facts::gather(&observed).await.unwrap();
+        assert!(made.signing_key_pem.contains("PRIVATE KEY") && made.client_secret.len() > 40);
+
+        let encoded = |text: &str| STANDARD.encode(text);
+        observed
+            .children
+            .insert(Child::SigningKeys, secret(json!({"000001.pem": encoded(&made.signing_key_pem)})));
+        observed.children.insert(Child::Client, secret(json!({"client-secret": encoded("kept")})));
+        let again = Facts::gather(&observed).await.unwrap();
+        assert_eq!((again.signing_key_pem, again.client_secret), (made.signing_key_pem, "kept".into()));
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_was_emptied_is_made_anew() {
+        let mut observed = fixtures::observed();
+        observed.children.insert(Child::SigningKeys, secret(json!({"000001.pem": ""})));
+        observed.children.insert(Child::Client, secret(json!({})));
+        let made = Facts::gather(&observed).await.unwrap();
+        assert!(!made.signing_key_pem.is_empty() && !made.client_secret.is_empty());
+    }
+}

@@ -1,0 +1,10 @@
+//! What the pods and the rest agree on: ports and folders.
+
+/// Port of the public API.
+pub(crate) const PUBLIC_PORT: u16 = 8080;
+/// Port of probes and metrics.
+pub(crate) const ADMIN_PORT: u16 = 9090;
+/// Where the configuration is mounted.
+pub(crate) const CONFIGURATION_FOLDER: &str = "/etc/codecrucible";
+/// Where the volumes of embedded models are mounted.
+pub(crate) const MODELS_FOLDER: &str = "/models";
