@@ -44,6 +44,15 @@ def a_wrong_key_is_an_authentication_error():
     refused(openai.AuthenticationError, lambda: stranger.models.list())
 
 
+def a_key_may_be_asked_for_before_each_request():
+    """Tokens are short-lived: a program gives the SDK a function, and need not make a new client."""
+    asked = []
+    fresh = openai.OpenAI(api_key=lambda: asked.append(1) or client.api_key, max_retries=0)
+    fresh.models.list()
+    fresh.models.list()
+    assert len(asked) == 2, asked
+
+
 def an_unknown_model_is_a_not_found_error():
     refused(openai.NotFoundError, lambda: client.chat.completions.create(model="ghost", messages=MESSAGES))
     refused(openai.NotFoundError, lambda: client.models.retrieve("ghost"))
@@ -59,6 +68,7 @@ for check in [
     a_chat_is_answered,
     a_chat_is_streamed,
     a_wrong_key_is_an_authentication_error,
+    a_key_may_be_asked_for_before_each_request,
     an_unknown_model_is_a_not_found_error,
     a_bad_body_is_a_bad_request_error,
 ]:

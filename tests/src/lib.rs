@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod demo;
 pub mod image;
 pub mod model;
+pub mod operator;
 pub mod paths;
 pub mod port_forward;
 pub mod product;

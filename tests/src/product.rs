@@ -59,8 +59,12 @@ pub fn write_images() -> anyhow::Result<Vec<PathBuf>> {
     PROGRAMS.iter().map(write).collect()
 }
 
-/// Loads the images into a cluster's node.
+/// Loads the images into a cluster's node. One that is not ours must have them already.
 pub fn load_images(cluster: &Cluster) -> anyhow::Result<()> {
+    if cluster.is_external() {
+        println!("CLUSTER_KUBECONFIG is set: its nodes must have the images of target/images already");
+        return Ok(());
+    }
     write_images()?.iter().try_for_each(|archive| cluster.load_image(archive))
 }
 

@@ -217,6 +217,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// Whether it is the cluster of `CLUSTER_KUBECONFIG`, not one of ours.
+    pub fn is_external(&self) -> bool {
+        self.external.is_some()
+    }
+
     /// The administrator's credentials.
     pub fn kubeconfig(&self) -> PathBuf {
         self.external.clone().unwrap_or_else(|| self.place.kubeconfig())

@@ -17,6 +17,12 @@ fn the_api_server_refuses_what_the_schema_forbids() {
         (json!({"image": {"digest": "sha256:0"}}), "spec.image"),
         (json!({"backends": []}), "spec.backends"),
         (json!({"backends": ["a", "a"]}), "a backend may be named only once"),
+        (json!({"backends": ["a b"]}), "spec.backends[0]"),
+        (json!({"image": {"tag": "not a tag"}}), "spec.image.tag"),
+        (
+            json!({"synthesis": {"defaultVoices": ["developer", "developer"]}}),
+            "a voice may be named only once",
+        ),
         (json!({"auth": {"accessTokenLifetime": "soon"}}), "spec.auth.accessTokenLifetime"),
     ] {
         let refused = refusal(patch);
@@ -99,6 +105,30 @@ fn an_image_that_does_not_exist_is_shown_in_the_kubelets_words() {
 }
 
 #[test]
+fn a_broken_image_is_told_while_the_old_replicas_serve_on() {
+    let namespace = Namespace::new("badupgrade");
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    namespace.wait_until_ready("demo");
+    let patch = json!({"spec": {"image": {"tag": "broken", "pullPolicy": "Never"}}}).to_string();
+    namespace.kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &patch]).unwrap();
+    crate::support::eventually("the kubelet's words arrive", || {
+        namespace.condition("demo", "Progressing").1.contains("ErrImageNeverPull")
+    });
+    assert_eq!(namespace.condition("demo", "Available").0, "True/MinimumReplicasAvailable");
+    assert_eq!(namespace.condition("demo", "Reconciling").0, "True/RollingOut");
+}
+
+#[test]
+fn a_quota_that_refuses_pods_is_told() {
+    let namespace = Namespace::new("quota");
+    namespace.kubectl(&["create", "quota", "none", "--hard=pods=0"]).unwrap();
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    crate::support::eventually("the refusal arrives", || {
+        namespace.condition("demo", "Available").1.contains("exceeded quota: none")
+    });
+}
+
+#[test]
 fn a_model_with_another_hash_keeps_the_service_from_being_ready() {
     let namespace = Namespace::new("wronghash");
     namespace.with_local_model();
@@ -110,4 +140,7 @@ fn a_model_with_another_hash_keeps_the_service_from_being_ready() {
         log.contains("0000000000000000 is pinned") && log.contains("b179c9523d0e6a0f")
     });
     assert_eq!(namespace.condition("demo", "Ready").0, "False/ReplicasUnavailable");
+    crate::support::eventually("the resource points to the log", || {
+        namespace.condition("demo", "Available").1.contains("kubectl logs")
+    });
 }

@@ -1,53 +1,19 @@
 //! The operator killed at any moment: it converges, and then rests.
 
 use crate::support::{Namespace, eventually};
-use codecrucible_tests::cluster::{Cluster, forward};
+use codecrucible_tests::cluster::Cluster;
+use codecrucible_tests::operator::{LEASE_NAMESPACE, Operator};
 use codecrucible_tests::product;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Times that the operator is killed.
-const KILLS: u64 = 10;
+const KILLS: usize = 10;
+/// Objects that make up a service.
+const CHILDREN: usize = 9;
 /// Who the operator is for the API server.
 const USER: &str = "system:serviceaccount:codecrucible-system:codecrucible-operator";
-
-/// The operator as a process of ours, with the rights of its service account and no more.
-struct Operator {
-    child: Child,
-    port: u16,
-}
-
-impl Operator {
-    fn start(kubeconfig: &Path) -> Self {
-        let port = forward::free_port().unwrap();
-        let child = Command::new(product::program("operator"))
-            .args(["--listen", &format!("127.0.0.1:{port}"), "--identity", "crash-test"])
-            .args(["--lease-namespace", "codecrucible-system"])
-            .env("KUBECONFIG", kubeconfig)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, port }
-    }
-
-    fn kill(mut self) {
-        // SIGKILL, by its process id.
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn successful_reconciles(&self) -> u64 {
-        let url = format!("http://127.0.0.1:{}/metrics", self.port);
-        let metrics =
-            reqwest::blocking::get(url).and_then(reqwest::blocking::Response::text).unwrap_or_default();
-        let line = metrics.lines().find_map(|line| {
-            line.strip_prefix("codecrucible_operator_reconciles_total{outcome=\"success\"} ")
-        });
-        line.and_then(|count| count.parse().ok()).unwrap_or(0)
-    }
-}
 
 /// The administrator's kubeconfig with the service account's token in place of the certificate.
 fn kubeconfig_of_service_account(cluster: &Cluster) -> PathBuf {
@@ -84,46 +50,75 @@ fn ten_kills_during_the_first_apply_and_then_silence() {
     product::apply_manifests(&cluster, "crds").unwrap();
     product::apply_manifests(&cluster, "rbac").unwrap();
     let kubeconfig = kubeconfig_of_service_account(&cluster);
+    let start = || Operator::start(&kubeconfig, "crash-test").unwrap();
 
-    for kill in 0..KILLS {
-        let namespace = Namespace::on(&cluster, "kill");
-        namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
-        let operator = Operator::start(&kubeconfig);
-        // Spread over the time that a first apply takes, from before its first write to after its last.
-        std::thread::sleep(Duration::from_millis(40 * kill + 20));
-        operator.kill();
-        let key = namespace.get("secret/demo-signing-keys").map(|secret| secret["data"].clone());
-        println!("kill {kill}: children so far: {}", children(&namespace));
+    let kills_in_the_middle =
+        (0..KILLS).filter(|&kill| converges_after_a_kill(&cluster, &start, kill)).count();
+    assert!(kills_in_the_middle > 0, "no kill fell between two writes");
+    a_second_reconcile_writes_nothing(&cluster, &start);
+    the_lease_is_given_back(&cluster, &start);
+    Cluster::down("codecrucible-kill").unwrap();
+}
 
-        let operator = Operator::start(&kubeconfig);
-        namespace.wait_until_ready("demo");
-        if let Some(key) = key {
-            assert_eq!(
-                namespace.get("secret/demo-signing-keys").unwrap()["data"],
-                key,
-                "the key was made twice"
-            );
-        }
-        eventually("it rests", || namespace.condition("demo", "Reconciling").0 == "False/Stable");
-        operator.kill();
-    }
-
-    let namespace = Namespace::on(&cluster, "kill");
+/// Kills an operator during its first apply and lets another one go on. Tells whether the kill fell between two
+/// writes.
+fn converges_after_a_kill(cluster: &Cluster, start: &impl Fn() -> Operator, kill: usize) -> bool {
+    let namespace = Namespace::on(cluster, "kill");
     namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
-    let operator = Operator::start(&kubeconfig);
+    let operator = start();
+    // Spread over the time that a first apply takes: after so many children, and then a little.
+    eventually("some children", || children(&namespace) >= kill % CHILDREN);
+    std::thread::sleep(Duration::from_millis(3 * kill as u64));
+    operator.kill().unwrap();
+    let key = || namespace.get("secret/demo-signing-keys").map(|secret| secret["data"].clone());
+    let (key_before, made) = (key(), children(&namespace));
+    println!("kill {kill}: {made} of {CHILDREN} children so far");
+
+    let operator = start();
     namespace.wait_until_ready("demo");
     eventually("it rests", || namespace.condition("demo", "Reconciling").0 == "False/Stable");
-    eventually("the pod was touched", || {
-        namespace.get("pods").unwrap()["items"][0]["metadata"]["annotations"]["codecrucible.dev/configuration"].is_string()
+    assert_eq!(children(&namespace), CHILDREN);
+    assert!(key_before.is_none() || key_before == key(), "the key was made twice");
+    operator.kill().unwrap();
+    made > 0 && made < CHILDREN
+}
+
+fn a_second_reconcile_writes_nothing(cluster: &Cluster, start: &impl Fn() -> Operator) {
+    let namespace = Namespace::on(cluster, "kill");
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    let with_secret = "{apiVersion: codecrucible.dev/v1alpha1, kind: ModelBackend, metadata: {name: keyed},
+        spec: {type: OpenAI, url: 'http://127.0.0.1:9/v1', models: [{name: keyed}], credentialsSecretRef: {name: key, key: token}}}";
+    namespace.apply(with_secret).unwrap();
+    namespace.kubectl(&["create", "secret", "generic", "key", "--from-literal=token=t0ps3cret"]).unwrap();
+    namespace.crucible("second", "keyed", "").unwrap();
+    let operator = start();
+    for name in ["demo", "second"] {
+        namespace.wait_until_ready(name);
+        eventually("it rests", || namespace.condition(name, "Reconciling").0 == "False/Stable");
+    }
+    eventually("the pods were touched", || {
+        let pods = namespace.get("pods").unwrap()["items"].clone();
+        let touched =
+            |pod: &Value| pod["metadata"]["annotations"]["codecrucible.dev/configuration"].is_string();
+        pods.as_array().unwrap().iter().all(touched)
     });
-    operator.kill();
-    let offset = audit_length(&cluster);
-    let operator = Operator::start(&kubeconfig);
-    eventually("a second reconcile", || operator.successful_reconciles() > 0);
-    operator.kill();
-    assert_eq!(writes_since(&cluster, offset), Vec::<String>::new());
-    drop(namespace);
-    Cluster::down("codecrucible-kill").unwrap();
+    operator.kill().unwrap();
+    let offset = audit_length(cluster);
+    let operator = start();
+    operator.wait_for_reconciles(2.0).unwrap();
+    operator.kill().unwrap();
+    assert_eq!(writes_since(cluster, offset), Vec::<String>::new());
+}
+
+/// One that is told to end leaves the lease free, so that the next one need not wait for it to expire.
+fn the_lease_is_given_back(cluster: &Cluster, start: &impl Fn() -> Operator) {
+    let operator = start();
+    operator.wait_until_leading().unwrap();
+    assert!(operator.terminate().unwrap());
+    let holder = "jsonpath={.spec.holderIdentity}";
+    let lease = ["-n", LEASE_NAMESPACE, "get", "lease", "codecrucible-operator", "-o", holder];
+    let holder = cluster.kubectl().unwrap().args(lease).output().unwrap();
+    assert!(holder.status.success() && holder.stdout.is_empty(), "{holder:?}");
 }
 
 fn children(namespace: &Namespace<'_>) -> usize {

@@ -10,9 +10,20 @@ fn children_that_are_deleted_or_edited_come_back() {
     let secret = || namespace.get("secret/demo-signing-keys").map(|secret| secret["data"].clone());
     let key = secret();
 
-    for child in ["service/demo", "networkpolicy/demo", "poddisruptionbudget/demo", "configmap/demo-policy"] {
+    for child in [
+        "service/demo",
+        "networkpolicy/demo",
+        "poddisruptionbudget/demo",
+        "configmap/demo-policy",
+        "serviceaccount/demo",
+        "secret/demo-backend-credentials",
+        "secret/demo-client",
+        "deployment/demo",
+    ] {
+        let uid = || namespace.get(child).map(|object| object["metadata"]["uid"].clone());
+        let before = uid();
         namespace.kubectl(&["delete", child]).unwrap();
-        eventually(&format!("{child} is back"), || namespace.get(child).is_some());
+        eventually(&format!("{child} is back"), || uid().is_some_and(|uid| Some(uid) != before));
     }
 
     let broken = "{\"data\":{\"bundle.json\":\"{}\"}}";
@@ -24,7 +35,19 @@ fn children_that_are_deleted_or_edited_come_back() {
     eventually("the replicas are put back", || {
         namespace.get("deployment/demo").is_some_and(|deployment| deployment["spec"]["replicas"] == 1)
     });
+    let opened = "{\"spec\":{\"egress\":[{}]}}";
+    namespace.kubectl(&["patch", "networkpolicy", "demo", "--type=merge", "-p", opened]).unwrap();
+    eventually("the network is closed again", || {
+        namespace
+            .get("networkpolicy/demo")
+            .is_some_and(|policy| policy["spec"]["egress"][0]["ports"].is_array())
+    });
     assert_eq!(secret(), key, "the signing key is never made anew");
+
+    // Unless it is lost: then the old tokens are void, and the service goes on with a new one.
+    namespace.kubectl(&["delete", "secret/demo-signing-keys"]).unwrap();
+    eventually("there is a new key", || secret().is_some_and(|new| Some(new) != key));
+    namespace.wait_until_ready("demo");
 }
 
 #[test]
@@ -34,16 +57,40 @@ fn an_object_of_somebody_else_is_left_alone_and_named() {
     namespace.apply(service).unwrap();
     namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
     let message = namespace.wait_for("demo", "Ready", "False/NotOwned");
-    assert!(message.ends_with("Service demo"), "{message}");
+    assert!(message.contains("Service \"demo\"; delete or rename"), "{message}");
     assert_eq!(namespace.condition("demo", "Stalled").0, "True/NotOwned");
+    assert!(namespace.get("deployment/demo").is_none(), "a service is whole or not at all");
     let service = namespace.get("service/demo").unwrap();
     assert_eq!(service["spec"]["ports"][0]["port"], 1234);
     assert!(service["metadata"]["ownerReferences"].is_null());
 
-    // The rest is there already; once the name is free, the service is complete.
+    // Once the name is free, nobody has to touch the resource.
     namespace.kubectl(&["delete", "service", "demo"]).unwrap();
-    namespace.kubectl(&["annotate", "codecrucible", "demo", "look=again"]).unwrap();
     namespace.wait_until_ready("demo");
+}
+
+#[test]
+fn a_foreign_key_in_the_place_of_ours_never_reaches_the_pods() {
+    let namespace = Namespace::new("foreign-key");
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    namespace.wait_until_ready("demo");
+    let touched = "jsonpath={.items[*].metadata.annotations.codecrucible\\.dev/configuration}";
+    let pods = || namespace.kubectl(&["get", "pods", "-o", touched]).unwrap();
+    eventually("the pod was touched", || !pods().is_empty());
+    let before = pods();
+
+    // Somebody takes the name the moment it is free: the operator must not win, take over, or pass it on.
+    let foreign =
+        "{apiVersion: v1, kind: Secret, metadata: {name: demo-signing-keys}, stringData: {000001.pem: mine}}";
+    let orphan = "{\"metadata\":{\"ownerReferences\":null}}";
+    namespace.kubectl(&["patch", "secret", "demo-signing-keys", "--type=merge", "-p", orphan]).unwrap();
+    namespace.apply(foreign).unwrap();
+    namespace.wait_for("demo", "Accepted", "False/NotOwned");
+    let secret = namespace.get("secret/demo-signing-keys").unwrap();
+    assert_eq!(secret["data"]["000001.pem"], "bWluZQ==");
+    assert!(secret["metadata"]["ownerReferences"].is_null());
+    assert_eq!(pods(), before, "no pod is told to read the foreign key");
+    assert_eq!(namespace.condition("demo", "Available").0, "True/MinimumReplicasAvailable");
 }
 
 #[test]

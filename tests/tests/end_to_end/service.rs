@@ -68,6 +68,25 @@ fn a_voice_that_is_patched_speaks_in_the_next_answer_of_the_same_pods() {
 }
 
 #[test]
+fn a_model_that_cannot_be_loaded_does_not_replace_one_that_works() {
+    let namespace = Namespace::new("keeps-model");
+    namespace.with_local_model().crucible("demo", "local", "").unwrap();
+    namespace.wait_until_ready("demo");
+    let (_forward, client) = connect(&namespace);
+    let patch = json!({"spec": {"embedded": {"sha256": "0".repeat(64)}}}).to_string();
+    namespace.kubectl(&["patch", "modelbackend", "local", "--type=merge", "-p", &patch]).unwrap();
+    eventually("the log refuses the new hash", || {
+        let log = namespace.kubectl(&["logs", "deployment/demo"]).unwrap_or_default();
+        log.contains("configuration refused") && log.contains("0000000000000000 is pinned")
+    });
+    let question =
+        json!({"model": "coder", "max_tokens": 4, "messages": [{"role": "user", "content": "Hi"}]});
+    let answer = client.post_json("/v1/chat/completions", &question).unwrap();
+    assert!(answer["usage"]["completion_tokens"].as_u64().unwrap() > 0);
+    assert_eq!(namespace.condition("demo", "Ready").0, "True/MinimumReplicasAvailable");
+}
+
+#[test]
 fn a_streamed_synthesis_shows_the_voices_before_its_end_and_scores_that_add_up() {
     let namespace = Namespace::new("synthesis");
     namespace.with_local_model().crucible("demo", "local", "  synthesis: {maxTokensPerVoice: 64}").unwrap();
@@ -114,7 +133,9 @@ fn kubectl_shows_waits_describes_and_deletes() {
     namespace.wait_until_ready("demo");
 
     let table = namespace.kubectl(&["get", "codecrucible", "-o", "wide"]).unwrap();
-    for cell in ["READY", "True", "1-", "http://demo.lifecycle.svc:8080", "codecrucible.dev/workload:dev"] {
+    for cell in
+        ["READY REPLICAS", "True", "1-", "http://demo.lifecycle.svc:8080", "codecrucible.dev/workload:dev"]
+    {
         assert!(table.contains(cell), "{cell} in {table}");
     }
     eventually("Events tell the story", || {
@@ -136,9 +157,21 @@ fn the_operator_writes_nothing_while_it_is_paused() {
     let namespace = Namespace::new("paused");
     namespace.with_remote_backend().crucible("demo", "remote", "  maintenance: {paused: true}").unwrap();
     namespace.wait_for("demo", "Progressing", "False/Paused");
-    assert!(namespace.get("deployment/demo").is_none());
+    let kinds =
+        "deployments,services,configmaps,secrets,serviceaccounts,networkpolicies,poddisruptionbudgets";
+    let children = ["get", kinds, "-l", "app.kubernetes.io/instance=demo", "-o", "name"];
+    assert_eq!(namespace.kubectl(&children).unwrap(), "");
 
-    let resume = json!({"spec": {"maintenance": {"paused": false}}}).to_string();
-    namespace.kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &resume]).unwrap();
+    let patch = |spec: Value| {
+        let patch = json!({"spec": spec}).to_string();
+        namespace.kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &patch]).unwrap();
+    };
+    patch(json!({"maintenance": {"paused": false}}));
     namespace.wait_until_ready("demo");
+    let bundle = || namespace.get("configmap/demo-policy").unwrap()["data"].clone();
+    let before = bundle();
+    patch(json!({"maintenance": {"paused": true}, "synthesis": {"maxTokensPerVoice": 7}}));
+    namespace.wait_for("demo", "Progressing", "False/Paused");
+    assert_eq!(bundle(), before);
+    assert_eq!(namespace.condition("demo", "Available").0, "True/MinimumReplicasAvailable");
 }

@@ -6,7 +6,7 @@ use codecrucible_contract::Embedded;
 
 /// No engines.
 #[derive(Clone, Default)]
-pub struct Engines;
+pub struct Engines(());
 
 /// A backend that this build cannot serve.
 pub struct EmbeddedBackend;

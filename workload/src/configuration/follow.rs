@@ -52,8 +52,8 @@ impl Follower {
                 let refusal = error.to_string();
                 if self.last_refusal.as_ref() != Some(&refusal) {
                     let serving = self.service.snapshot().bundle.revision().to_string();
-                    tracing::error!(reason = refusal, serving, "configuration refused");
                     self.service.metrics().refused();
+                    tracing::error!(reason = refusal, serving, "configuration refused");
                     self.last_refusal = Some(refusal);
                 }
             }
@@ -76,8 +76,8 @@ impl Follower {
         if snapshot.is_no_better_than(&current) {
             return Ok(());
         }
-        announce(&snapshot, self.service.metrics(), &self.logging);
         self.service.replace_snapshot(snapshot);
+        announce(&self.service.snapshot(), self.service.metrics(), &self.logging);
         Ok(())
     }
 }

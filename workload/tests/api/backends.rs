@@ -39,6 +39,7 @@ async fn a_backend_that_hangs_is_a_gateway_timeout() {
 async fn a_backend_that_answers_html_or_nonsense_is_a_bad_gateway() {
     let html = Backend::saying(whole("200 OK", "text/html", "<html>http://10.1.2.3/</html>")).await;
     assert_eq!(chat_refusal(&html, false).await, (502, "backend_protocol".into()));
+    assert_eq!(chat_refusal(&html, true).await, (502, "backend_protocol".into()));
     let nonsense = Backend::saying("hello\r\n\r\n").await;
     assert_eq!(chat_refusal(&nonsense, false).await.0, 502);
     let cut = Backend::saying(
@@ -102,11 +103,19 @@ async fn a_stream_that_is_cut_or_stalls_ends_with_an_error_and_without_done() {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_cancels_the_backend() {
+    let task = json!({"task": "x", "voices": ["developer"], "stream": true});
+    for (path, body) in [("/v1/chat/completions", chat("coder", true)), ("/v1/synthesis", task)] {
+        hang_up(path, body.to_string()).await;
+    }
+}
+
+async fn hang_up(path: &str, body: String) {
     let (told, mut hung_up) = mpsc::channel(1);
     let backend = Backend::doing(move |mut stream, _| {
         let told = told.clone();
         async move {
-            stream.write_all(format!("{STREAM_HEAD}data: 1\n\n").as_bytes()).await.unwrap();
+            let piece = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
+            stream.write_all(format!("{STREAM_HEAD}{piece}").as_bytes()).await.unwrap();
             // Ends when the other side closes.
             while stream.read(&mut [0; 64]).await.is_ok_and(|count| count > 0) {}
             told.send(()).await.unwrap();
@@ -114,7 +123,7 @@ async fn a_client_that_hangs_up_cancels_the_backend() {
     })
     .await;
     let api = Api::in_front_of(&backend.url).await;
-    let mut response = api.chat(true).await;
+    let mut response = api.post(path, body).await;
     assert!(response.chunk().await.unwrap().is_some());
     drop(response);
     tokio::time::timeout(Duration::from_secs(10), hung_up.recv()).await.expect("the backend is cancelled");
@@ -153,6 +162,22 @@ async fn voices_that_fail_are_told_and_a_synthesis_without_any_answer_fails() {
     let text = api.post("/v1/synthesis", streamed).await.text().await.unwrap();
     assert!(text.contains("event: voice.finished") && text.contains("event: error\n"), "{text}");
     assert!(!text.contains("synthesis.finished"));
+}
+
+#[tokio::test]
+async fn voices_whose_backend_hangs_or_cuts_fail_with_the_reason() {
+    let hanging = Backend::doing(|stream, _| async move {
+        let _open = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let cut = Backend::saying(STREAM_HEAD).await;
+    for (backend, expected) in [(hanging, (504, "backend_timeout")), (cut, (502, "backend_cut"))] {
+        let api = Api::in_front_of(&backend.url).await;
+        let answer = api.post("/v1/synthesis", json!({"task": "x"}).to_string()).await;
+        let (status, code, _) = refusal(answer).await;
+        assert_eq!((status, code.as_str()), expected);
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The configuration directory, read by the real program: changes apply without a restart, bad ones do not.
 
 use crate::support::{Folder, bundle, policy};
-use codecrucible_contract::{Bundle, LogLevel};
+use codecrucible_contract::{BackendKind, Bundle, Embedded, LogLevel};
 use codecrucible_workload::configuration::Folders;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
@@ -46,13 +46,10 @@ impl Program {
         }
     }
 
-    fn metrics(&self, admin: &str) -> String {
-        let mut stream = std::net::TcpStream::connect(admin).unwrap();
-        std::io::Write::write_all(
-            &mut stream,
-            b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-        )
-        .unwrap();
+    fn get(&self, address: &str, path: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         text
@@ -95,10 +92,59 @@ fn a_new_bundle_is_applied_and_a_bad_one_refused_while_the_last_good_one_serves(
         assert!(refusal["reason"].as_str().unwrap().contains(reason), "{refusal}");
         assert_eq!(refusal["serving"], second.revision().to_string());
     }
-    let metrics = program.metrics(&admin);
+    let metrics = program.get(&admin, "/metrics");
     assert!(metrics.contains(&format!("codecrucible_bundle_info{{revision=\"{}\"}} 1", second.revision())));
     assert!(metrics.contains("codecrucible_configurations_refused_total 3"));
     assert!(metrics.contains("codecrucible_configuration_stale 1"));
+}
+
+#[test]
+fn a_model_file_that_is_missing_or_not_the_pinned_one_leaves_the_service_unready_with_the_reason() {
+    let folder = Folder::new();
+    let model = folder.0.join("model.gguf");
+    std::fs::write(&model, "GGUF, but cut off").unwrap();
+    let missing = folder.0.join("nothing.gguf");
+    let other = "0".repeat(64);
+    let own = codecrucible_contract::sha256_hex("GGUF, but cut off");
+    for (path, sha256, reason) in
+        [(&missing, &other, "cannot be read"), (&model, &other, "is pinned"), (&model, &own, "is not usable")]
+    {
+        let mut policy = policy("http://127.0.0.1:9/v1");
+        let path = path.to_str().unwrap().to_owned();
+        policy.backends[0].kind = BackendKind::Embedded(Embedded { path, sha256: sha256.clone() });
+        folder.write_bundle(&bundle(policy));
+        let program = Program::start(&folder);
+        let listening = program.says("listening");
+        assert!(program.says("model not loaded")["reason"].as_str().unwrap().contains(reason), "{reason}");
+        let ready = program.get(listening["admin"].as_str().unwrap(), "/readyz");
+        assert!(ready.starts_with("HTTP/1.1 503") && ready.contains(reason), "{ready}");
+        // Whoever asks the public port is not shown paths and hashes.
+        let public = program.get(listening["public"].as_str().unwrap(), "/readyz");
+        assert!(public.starts_with("HTTP/1.1 503") && public.ends_with("not ready\n"), "{public}");
+    }
+}
+
+#[test]
+fn a_secret_larger_than_its_limit_is_refused_and_not_cut() {
+    let folder = Folder::new();
+    folder.write_bundle(&bundle(policy("http://127.0.0.1:9/v1")));
+    std::fs::write(folder.0.join("client/client-secret"), "x".repeat(64 * 1024 + 1)).unwrap();
+    let mut program = Program::start(&folder);
+    assert!(!program.child.wait().unwrap().success());
+    let mut complaint = String::new();
+    program.child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+    assert!(complaint.contains("client-secret: is larger than the limit of 65536 bytes"), "{complaint}");
+}
+
+#[test]
+fn a_signing_key_that_breaks_later_is_refused_while_the_first_one_serves() {
+    let folder = Folder::new();
+    folder.write_bundle(&bundle(policy("http://127.0.0.1:9/v1")));
+    let program = Program::start(&folder);
+    program.says("listening");
+    std::fs::write(folder.0.join("signing-keys/000002.pem"), "nonsense").unwrap();
+    let refusal = program.says("configuration refused");
+    assert!(refusal["reason"].as_str().unwrap().contains("000002.pem"), "{refusal}");
 }
 
 #[test]

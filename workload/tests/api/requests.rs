@@ -2,6 +2,7 @@
 
 use crate::support::{Api, Backend, chat, refusal, whole};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn api() -> (Backend, Api) {
     let backend = Backend::saying(whole("200 OK", "application/json", "{\"ok\":1}")).await;
@@ -68,10 +69,30 @@ async fn an_unknown_model_is_not_found_whatever_it_is_called() {
 #[tokio::test]
 async fn nine_megabytes_are_too_large_announced_or_not() {
     let (_backend, api) = api().await;
-    let body = vec![b' '; 9 << 20];
-    let (status, code, document) = refusal(api.post("/v1/chat/completions", body.clone()).await).await;
-    assert_eq!((status, code.as_str()), (413, "body_too_large"));
-    assert!(document["error"]["message"].as_str().unwrap().contains("8388608 bytes"));
+    let megabyte = vec![b' '; 1 << 20];
+    let pieces = futures::stream::iter((0..9).map({
+        let megabyte = megabyte.clone();
+        move |_| Ok::<_, std::io::Error>(megabyte.clone())
+    }));
+    for body in [reqwest::Body::from(megabyte.repeat(9)), reqwest::Body::wrap_stream(pieces)] {
+        let (status, code, document) = refusal(api.post("/v1/chat/completions", body).await).await;
+        assert_eq!((status, code.as_str()), (413, "body_too_large"));
+        assert!(document["error"]["message"].as_str().unwrap().contains("8388608 bytes"));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_keeps_nobody_else_out_and_is_let_go() {
+    let (_backend, api) = api().await;
+    let address = api.base.strip_prefix("http://").unwrap();
+    let mut silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut half = tokio::net::TcpStream::connect(address).await.unwrap();
+    half.write_all(b"PRI * HTTP/2.0").await.unwrap();
+    assert_eq!(api.chat(false).await.status(), 200);
+    for client in [&mut silent, &mut half] {
+        // Closed, or reset where words were left unread.
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    }
 }
 
 #[tokio::test]
@@ -93,7 +114,17 @@ async fn a_synthesis_names_its_wrong_fields() {
         let (status, _, document) = refusal(api.post("/v1/synthesis", body.to_string()).await).await;
         assert_eq!((status, document["error"]["param"].as_str()), (400, Some(parameter)));
     }
-    for body in ["{\"task\":\"x\",\"surprise\":1}", "{\"task\":\"x\",\"language\":\"cobol\"}", "[]"] {
-        assert_eq!(refusal(api.post("/v1/synthesis", body).await).await.0, 400, "{body}");
+    let unknown = json!({"task": "x", "model": "ghost"}).to_string();
+    let (status, code, _) = refusal(api.post("/v1/synthesis", unknown).await).await;
+    assert_eq!((status, code.as_str()), (404, "model_not_found"));
+    let deep = format!("{{\"task\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    for body in [
+        deep.as_str(),
+        "{\"task\":\"\u{0}",
+        "{\"task\":\"x\",\"surprise\":1}",
+        "{\"task\":\"x\",\"language\":\"cobol\"}",
+        "[]",
+    ] {
+        assert_eq!(refusal(api.post("/v1/synthesis", body.to_owned()).await).await.0, 400, "{body:.80}");
     }
 }

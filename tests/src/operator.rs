@@ -1,0 +1,81 @@
+//! The operator as a process of ours, beside a cluster instead of in it: it can be killed by its id, and its
+//! metrics read from loopback.
+
+use crate::cluster::forward;
+use crate::{product, wait};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Longest wait for anything that the operator does, seconds.
+const LIMIT_SECONDS: u64 = 300;
+/// Where the leader's lease lies.
+pub const LEASE_NAMESPACE: &str = "codecrucible-system";
+
+/// A running operator. It is killed with the value.
+pub struct Operator {
+    child: Child,
+    port: u16,
+}
+
+impl Operator {
+    /// Starts the optimised program with somebody's credentials.
+    pub fn start(kubeconfig: &Path, identity: &str) -> anyhow::Result<Self> {
+        let port = forward::free_port()?;
+        let child = Command::new(product::program("operator"))
+            .args(["--listen", &format!("127.0.0.1:{port}"), "--identity", identity])
+            .args(["--lease-namespace", LEASE_NAMESPACE])
+            .env("KUBECONFIG", kubeconfig)
+            .stdout(Stdio::null())
+            .spawn()?;
+        Ok(Self { child, port })
+    }
+
+    /// SIGKILL, by its process id.
+    pub fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, by its process id, and the end of what that begins.
+    pub fn terminate(mut self) -> anyhow::Result<bool> {
+        let id = i32::try_from(self.child.id())?;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM)?;
+        Ok(self.child.wait()?.success())
+    }
+
+    /// A metric by its name, with labels if it has some; zero while there is none.
+    pub fn metric(&self, name: &str) -> f64 {
+        let url = format!("http://127.0.0.1:{}/metrics", self.port);
+        let text =
+            reqwest::blocking::get(url).and_then(reqwest::blocking::Response::text).unwrap_or_default();
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0.0)
+    }
+
+    /// Reconciles that ended well.
+    pub fn successful_reconciles(&self) -> f64 {
+        self.metric("codecrucible_operator_reconciles_total{outcome=\"success\"}")
+    }
+
+    /// Waits until it leads.
+    pub fn wait_until_leading(&self) -> anyhow::Result<()> {
+        wait::until("leadership", Duration::from_secs(LIMIT_SECONDS), || {
+            Ok(self.metric("codecrucible_operator_leader ") > 0.0)
+        })
+    }
+
+    /// Waits for so many reconciles that ended well.
+    pub fn wait_for_reconciles(&self, count: f64) -> anyhow::Result<()> {
+        wait::until("reconciles", Duration::from_secs(LIMIT_SECONDS), || {
+            Ok(self.successful_reconciles() >= count)
+        })
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,77 @@
+//! What the crates and folders may know of each other: the invariants of `docs/architecture.md` that a look at
+//! the source can tell.
+#![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use codecrucible_tests::paths::repository;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Everything that a crate is built from, itself aside.
+fn dependencies(package: &str) -> Vec<String> {
+    let tree = Command::new(env!("CARGO"))
+        .current_dir(repository())
+        .args(["tree", "--locked", "--offline", "-e", "normal", "--prefix", "none", "-p", package])
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let lines = String::from_utf8(tree.stdout).unwrap();
+    lines.lines().skip(1).filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+/// The Rust files of a folder and those below it.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let found = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+    found.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+#[test]
+fn the_lower_crates_know_no_runtime_no_http_and_no_client() {
+    for package in ["codecrucible-crds", "codecrucible-contract"] {
+        let dependencies = dependencies(package);
+        assert!(dependencies.len() > 5, "{package}: {dependencies:?}");
+        for unwanted in ["tokio", "hyper", "axum", "reqwest", "kube-client", "kube-runtime"] {
+            assert!(!dependencies.iter().any(|name| name == unwanted), "{package} is built from {unwanted}");
+        }
+    }
+}
+
+#[test]
+fn one_tls_stack_serves_all() {
+    for package in ["codecrucible-operator", "codecrucible-workload", "codecrucible-tests"] {
+        for unwanted in ["ring", "openssl-sys", "native-tls"] {
+            assert!(!dependencies(package).iter().any(|name| name == unwanted), "{package}: {unwanted}");
+        }
+    }
+}
+
+#[test]
+fn only_the_http_folder_knows_axum() {
+    let workload = repository().join("workload/src");
+    let files = sources(&workload);
+    let knows = |path: &PathBuf| std::fs::read_to_string(path).unwrap().contains("axum::");
+    let (inside, outside): (Vec<_>, Vec<_>) =
+        files.into_iter().filter(knows).partition(|path| path.starts_with(workload.join("http")));
+    assert!(!inside.is_empty());
+    assert_eq!(outside, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_deciding_steps_of_a_reconcile_are_pure() {
+    let steps = repository().join("operator/src/reconcile");
+    let mut files =
+        vec![steps.join("drift.rs"), steps.join("outcome.rs"), steps.join("report/conditions.rs")];
+    files
+        .extend(["report/status.rs", "report/rollout.rs", "report/announce.rs"].map(|file| steps.join(file)));
+    files.extend(sources(&steps.join("validate")));
+    files.extend(sources(&steps.join("desired")));
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for impure in ["async fn", "Client", "Timestamp::now", "SystemTime::now", "rand"] {
+            let word =
+                code.lines().find(|line| !line.trim_start().starts_with("//") && line.contains(impure));
+            assert_eq!(word.filter(|line| !line.contains("Child::Client")), None, "{}", file.display());
+        }
+    }
+}
