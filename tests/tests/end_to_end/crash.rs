@@ -1,12 +1,14 @@
 //! The operator killed at any moment: it converges, and then rests.
 
-use crate::support::{Namespace, eventually};
+use crate::support::{LIMIT_SECONDS, Namespace, eventually};
 use codecrucible_tests::cluster::Cluster;
 use codecrucible_tests::operator::{LEASE_NAMESPACE, Operator};
 use codecrucible_tests::product;
 use serde_json::Value;
+use std::fs::File;
+use std::io::{Seek as _, SeekFrom};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Times that the operator is killed.
 const KILLS: usize = 10;
@@ -30,17 +32,30 @@ fn kubeconfig_of_service_account(cluster: &Cluster) -> PathBuf {
     path
 }
 
-/// The operator's writes, leases aside, since a place in the audit log.
-fn writes_since(cluster: &Cluster, offset: usize) -> Vec<String> {
-    let log = std::fs::read_to_string(cluster.audit_log().unwrap()).unwrap();
-    let entries = log[offset..].lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let is_write =
-        |entry: &Value| entry["user"]["username"] == USER && entry["objectRef"]["resource"] != "leases";
+/// The operator's writes in a namespace since a place in the audit log.
+fn writes_since(namespace: &Namespace<'_>, offset: u64) -> Vec<String> {
+    let mut log = File::open(namespace.cluster.audit_log().unwrap()).unwrap();
+    log.seek(SeekFrom::Start(offset)).unwrap();
+    let log = std::io::read_to_string(log).unwrap();
+    let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let is_write = |entry: &Value| {
+        entry["user"]["username"] == USER
+            && entry["objectRef"]["resource"] != "leases"
+            && entry["objectRef"]["namespace"] == namespace.name
+    };
     entries.filter(is_write).map(|entry| format!("{} {}", entry["verb"], entry["requestURI"])).collect()
 }
 
-fn audit_length(cluster: &Cluster) -> usize {
-    std::fs::metadata(cluster.audit_log().unwrap()).unwrap().len() as usize
+fn audit_length(cluster: &Cluster) -> u64 {
+    std::fs::metadata(cluster.audit_log().unwrap()).unwrap().len()
+}
+
+/// Looks without a pause: the whole first apply takes less than a tenth of a second.
+fn wait_for_writes(namespace: &Namespace<'_>, offset: u64, count: usize) {
+    let start = Instant::now();
+    while writes_since(namespace, offset).len() < count {
+        assert!(start.elapsed() < Duration::from_secs(LIMIT_SECONDS), "the operator does not write");
+    }
 }
 
 #[test]
@@ -63,12 +78,13 @@ fn ten_kills_during_the_first_apply_and_then_silence() {
 /// Kills an operator during its first apply and lets another one go on. Tells whether the kill fell between two
 /// writes.
 fn converges_after_a_kill(cluster: &Cluster, start: &impl Fn() -> Operator, kill: usize) -> bool {
-    let namespace = Namespace::on(cluster, "kill");
+    // Each in a namespace of its own: the pods of the one before take their time to end.
+    let namespace = Namespace::on(cluster, &format!("kill-{kill}"));
     namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    let offset = audit_length(cluster);
     let operator = start();
-    // Spread over the time that a first apply takes: after so many children, and then a little.
-    eventually("some children", || children(&namespace) >= kill % CHILDREN);
-    std::thread::sleep(Duration::from_millis(3 * kill as u64));
+    // Each kill falls after another write of the first apply.
+    wait_for_writes(&namespace, offset, kill);
     operator.kill().unwrap();
     let key = || namespace.get("secret/demo-signing-keys").map(|secret| secret["data"].clone());
     let (key_before, made) = (key(), children(&namespace));
@@ -107,7 +123,7 @@ fn a_second_reconcile_writes_nothing(cluster: &Cluster, start: &impl Fn() -> Ope
     let operator = start();
     operator.wait_for_reconciles(2.0).unwrap();
     operator.kill().unwrap();
-    assert_eq!(writes_since(cluster, offset), Vec::<String>::new());
+    assert_eq!(writes_since(&namespace, offset), Vec::<String>::new());
 }
 
 /// One that is told to end leaves the lease free, so that the next one need not wait for it to expire.

@@ -11,8 +11,8 @@ use std::process::Command;
 const OPENAI_SDK: &str = "openai==3.54.0";
 
 fn connect(namespace: &Namespace<'_>) -> (PortForward, Client) {
-    let forward = PortForward::start(namespace.cluster, namespace.name, "service/demo", 8080).unwrap();
-    let credentials = Credentials::of(namespace.cluster, namespace.name, "demo").unwrap();
+    let forward = PortForward::start(namespace.cluster, &namespace.name, "service/demo", 8080).unwrap();
+    let credentials = Credentials::of(namespace.cluster, &namespace.name, "demo").unwrap();
     let client = Client::authenticate(&forward.url(), &credentials).unwrap();
     (forward, client)
 }

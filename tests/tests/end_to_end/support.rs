@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Longest wait for anything, seconds.
-const LIMIT_SECONDS: u64 = 120;
+pub const LIMIT_SECONDS: u64 = 120;
 
 /// One cluster for the suite, with the operator in it. It stays up for the next run; `make test` removes it.
 pub static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
@@ -19,16 +19,16 @@ pub static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
 /// A namespace that enforces Pod Security `restricted`, removed with the value.
 pub struct Namespace<'a> {
     pub cluster: &'a Cluster,
-    pub name: &'static str,
+    pub name: String,
 }
 
 impl<'a> Namespace<'a> {
-    pub fn new(name: &'static str) -> Self {
+    pub fn new(name: &str) -> Self {
         Self::on(&CLUSTER, name)
     }
 
-    pub fn on(cluster: &'a Cluster, name: &'static str) -> Self {
-        let namespace = Self { cluster, name };
+    pub fn on(cluster: &'a Cluster, name: &str) -> Self {
+        let namespace = Self { cluster, name: name.to_owned() };
         namespace.remove(true);
         let labels = "labels: {pod-security.kubernetes.io/enforce: restricted}";
         cluster
@@ -39,7 +39,7 @@ impl<'a> Namespace<'a> {
 
     fn remove(&self, and_wait: bool) {
         let wait = format!("--wait={and_wait}");
-        let arguments = ["delete", "--ignore-not-found", &wait, "namespace", self.name];
+        let arguments = ["delete", "--ignore-not-found", &wait, "namespace", &self.name];
         self.cluster.kubectl().unwrap().args(arguments).output().unwrap();
         let volume = format!("{}-models", self.name);
         let arguments = ["delete", "--ignore-not-found", &wait, "persistentvolume", &volume];
@@ -49,7 +49,7 @@ impl<'a> Namespace<'a> {
     /// Runs kubectl in the namespace; gives what it printed, or what it complained about.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         let output =
-            self.cluster.kubectl().unwrap().args(["-n", self.name]).args(arguments).output().unwrap();
+            self.cluster.kubectl().unwrap().args(["-n", &self.name]).args(arguments).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
@@ -83,7 +83,7 @@ impl<'a> Namespace<'a> {
 
     /// A backend `local` with the small model in process.
     pub fn with_local_model(&self) -> &Self {
-        let (name, folder) = (self.name, model::folder().unwrap());
+        let (name, folder) = (&self.name, model::folder().unwrap());
         let (file, sha256) = (model::SMOLLM.file, model::SMOLLM.sha256);
         self.apply(&format!(
             "
