@@ -1,4 +1,4 @@
-# The few commands that a person needs. Everything they need is installed, built or fetched by themselves.
+# The few commands that a person needs. What they need is installed, built or fetched by themselves.
 .PHONY: demo demo-down test model images generate lint bench bench-peers prepare
 
 # From nothing to a running service that writes code.
@@ -18,8 +18,7 @@ test: prepare lint model images
 	target/debug/cluster --name codecrucible-test down
 
 # Fetches the model files: resumes, and checks their hashes.
-model:
-	cargo build --locked -p codecrucible-tests
+model: prepare
 	target/debug/demo model
 
 images:
@@ -33,6 +32,8 @@ generate:
 lint:
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	for member in crds contract operator engine tests; do cargo check --locked -p codecrucible-$$member || exit 1; done
+	cargo check --locked -p codecrucible-workload --no-default-features
 
 bench: prepare
 	cargo bench --locked -p codecrucible-benches

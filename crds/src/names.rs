@@ -1,5 +1,7 @@
 //! Names, labels and annotations, each in one place: two parts that must agree read the same constant.
 
+/// The API group.
+pub const GROUP: &str = "codecrucible.dev";
 /// The field manager of everything that the operator applies.
 pub const FIELD_MANAGER: &str = "codecrucible-operator";
 

@@ -4,7 +4,6 @@
 //! server, only `apply` and `report` write to it, and everything between but the making of secrets is pure. The
 //! lease in [`leader`] decides which process of several does that.
 
-mod backoff;
 pub mod cli;
 mod controller;
 mod leader;

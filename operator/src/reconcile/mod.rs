@@ -11,6 +11,9 @@ mod pod;
 mod report;
 mod validate;
 
+#[cfg(test)]
+pub(crate) use validate::tests as fixtures;
+
 use crate::telemetry::Metrics;
 use apply::apply;
 use codecrucible_contract::secrets::SecretError;

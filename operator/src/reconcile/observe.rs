@@ -1,10 +1,12 @@
 //! Step one: everything that a reconcile needs to know, read in one go.
+//!
+//! Within a reconcile one read follows the other: many reconciles run side by side, and each request at the same
+//! time is a connection with buffers of its own.
 
 use super::child::Child;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use codecrucible_crds::{CodeCrucible, ModelBackend, SecretKeyReference, names};
-use futures::future::{try_join, try_join_all};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt as _};
@@ -54,8 +56,9 @@ fn failed(what: &'static str) -> impl FnOnce(kube::Error) -> ObserveError {
 /// Reads everything.
 pub(crate) async fn observe(client: &Client, resource: &CodeCrucible) -> Result<Observed, ObserveError> {
     let namespace = resource.namespace().unwrap_or_default();
-    let related = try_join(backends(client, &namespace, resource), children(client, &namespace, resource));
-    let ((backends, found), pods) = try_join(related, pods(client, &namespace, resource)).await?;
+    let backends = backends(client, &namespace, resource).await?;
+    let found = children(client, &namespace, resource).await?;
+    let pods = pods(client, &namespace, resource).await?;
     let credentials = credentials(client, &namespace, &backends).await?;
     let (children, foreign): (BTreeMap<_, _>, BTreeMap<_, _>) =
         found.into_iter().partition(|(_, object)| is_owned(resource, object));
@@ -68,9 +71,13 @@ async fn backends(
     resource: &CodeCrucible,
 ) -> Result<BTreeMap<String, ModelBackend>, ObserveError> {
     let api: Api<ModelBackend> = Api::namespaced(client.clone(), namespace);
-    let read = resource.spec.backends.iter().map(|name| api.get_opt(name));
-    let found = try_join_all(read).await.map_err(failed("ModelBackends"))?;
-    Ok(found.into_iter().flatten().map(|backend| (backend.name_any(), backend)).collect())
+    let mut found = BTreeMap::new();
+    for name in &resource.spec.backends {
+        if let Some(backend) = api.get_opt(name).await.map_err(failed("ModelBackends"))? {
+            found.insert(name.clone(), backend);
+        }
+    }
+    Ok(found)
 }
 
 async fn credentials(
@@ -80,7 +87,6 @@ async fn credentials(
 ) -> Result<BTreeMap<String, Result<String, MissingCredential>>, ObserveError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let mut found = BTreeMap::new();
-    // One after the other: a Secret may be large, and many of them at once larger than our memory.
     for (name, backend) in backends {
         if let Some(reference) = &backend.spec.credentials_secret_ref {
             let secret = api.get_opt(&reference.name).await.map_err(failed("credentials"))?;
@@ -110,12 +116,14 @@ async fn children(
     namespace: &str,
     resource: &CodeCrucible,
 ) -> Result<BTreeMap<Child, DynamicObject>, ObserveError> {
-    let read = Child::ALL.map(|child| {
+    let mut found = BTreeMap::new();
+    for child in Child::ALL {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &child.api_resource());
-        async move { Ok(api.get_opt(&child.name(resource)).await?.map(|object| (child, object))) }
-    });
-    let found = try_join_all(read).await.map_err(failed("children"))?;
-    Ok(found.into_iter().flatten().collect())
+        if let Some(object) = api.get_opt(&child.name(resource)).await.map_err(failed("children"))? {
+            found.insert(child, object);
+        }
+    }
+    Ok(found)
 }
 
 /// Whether an object is this resource's child, and not that of an earlier one of the same name.

@@ -127,6 +127,21 @@ fn a_streamed_synthesis_shows_the_voices_before_its_end_and_scores_that_add_up()
 }
 
 #[test]
+fn the_samples_are_accepted_and_explained() {
+    let namespace = Namespace::new("samples");
+    for sample in ["demo.yaml", "remote.yaml"] {
+        let file = paths::repository().join("manifests/samples").join(sample);
+        let yaml = std::fs::read_to_string(file).unwrap().replace("namespace: demo", "namespace: samples");
+        let resources: Vec<&str> =
+            yaml.split("---\n").filter(|part| part.contains("codecrucible.dev/v1alpha1")).collect();
+        assert_eq!(resources.len(), 2, "{sample}");
+        namespace.apply(&resources.join("---\n")).unwrap();
+    }
+    let explained = namespace.kubectl(&["explain", "codecrucible.spec.backends"]).unwrap();
+    assert!(explained.contains("Names of `ModelBackend`s"), "{explained}");
+}
+
+#[test]
 fn kubectl_shows_waits_describes_and_deletes() {
     let namespace = Namespace::new("lifecycle");
     namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();

@@ -1,11 +1,14 @@
 //! What wakes a reconcile, and what happens when one fails.
 //!
-//! The only objects kept in memory are the `CodeCrucible`s themselves. Everything else is watched by its
-//! metadata and not stored; a reconcile reads what it needs.
+//! The only objects kept in memory are those of our own kinds. Everything else is watched by its metadata and
+//! not stored; a reconcile reads what it needs.
 
-use crate::backoff::wait_after;
+mod backoff;
+mod concerns;
+
 use crate::reconcile::{Context, ReconcileError, reconcile};
 use crate::telemetry::Metrics;
+use backoff::wait_after;
 use codecrucible_crds::{CodeCrucible, ModelBackend, names};
 use futures::{Stream, StreamExt as _, future};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -15,12 +18,16 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::controller::{self, Action, Config as ControllerConfig, Controller};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Objects of one page of a list.
+const PAGE_OBJECTS: u32 = 50;
 
 /// What every reconcile shares.
 struct Shared {
@@ -40,14 +47,16 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16)
         resources: resources.clone(),
         failures: Mutex::default(),
     });
-    let changes = watcher(Api::<CodeCrucible>::all(client.clone()), watcher::Config::default())
-        .default_backoff()
-        // Who set which field is a third of an object, and of no use here.
-        .modify(|resource| resource.managed_fields_mut().clear())
-        .reflect(writer)
-        .touched_objects();
-    let controller = Controller::for_stream(changes, resources.clone())
+    let (backends, backends_writer) = reflector::store();
+    let controller = Controller::for_stream(kept(&client, writer), resources.clone())
         .with_config(ControllerConfig::default().concurrency(concurrency));
+    let of_backend = {
+        let resources = resources.clone();
+        move |backend: ModelBackend| concerns::of_backend(&backend.metadata, &resources.state())
+    };
+    let of_secret = move |secret: PartialObjectMeta<Secret>| {
+        concerns::of_secret(&secret.metadata, &backends.state(), || resources.state())
+    };
     controller
         .owns_stream(children::<ServiceAccount>(&client))
         .owns_stream(children::<ConfigMap>(&client))
@@ -55,9 +64,9 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16)
         .owns_stream(children::<NetworkPolicy>(&client))
         .owns_stream(children::<PodDisruptionBudget>(&client))
         .owns_stream(children::<Deployment>(&client))
-        .watches_stream(children::<Pod>(&client), instance)
-        .watches_stream(all_metadata::<Secret>(&client), same_namespace(resources.clone()))
-        .watches_stream(all_metadata::<ModelBackend>(&client), same_namespace(resources))
+        .watches_stream(children::<Pod>(&client), |pod| concerns::of_pod(&pod.metadata))
+        .watches_stream(kept(&client, backends_writer), of_backend)
+        .watches_stream(secrets(&client), of_secret)
         .run(reconcile_one, retry_later, shared)
         .for_each(|ended| {
             if let Err(error) = ended {
@@ -69,6 +78,11 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16)
     anyhow::bail!("the watches ended")
 }
 
+/// How lists are read: a page is in memory as a whole, and with it what it was parsed from.
+fn listing() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE_OBJECTS)
+}
+
 /// Metadata of the objects that the operator made.
 fn children<K>(
     client: &Client,
@@ -77,39 +91,35 @@ where
     K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let label = format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY);
-    let config = watcher::Config::default().labels(&label);
+    let config = listing().labels(&label);
     watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), config).default_backoff().touched_objects()
 }
 
-/// Metadata of all objects of a kind: those that people make carry no label of ours.
-fn all_metadata<K>(
+/// Metadata of all Secrets: those that people make carry no label of ours.
+fn secrets(
     client: &Client,
-) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>
+) -> impl Stream<Item = Result<PartialObjectMeta<Secret>, watcher::Error>> + Send + use<> {
+    let secrets = Api::<PartialObjectMeta<Secret>>::all(client.clone());
+    watcher(secrets, listing()).default_backoff().touched_objects()
+}
+
+/// All objects of a kind of ours, kept in memory. Who set which field is a third of an object, and of no use
+/// here.
+fn kept<K>(
+    client: &Client,
+    writer: Writer<K>,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>
 where
     K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let config = watcher::Config::default();
-    watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), config).default_backoff().touched_objects()
-}
-
-/// The resource that a pod serves; between them stand a Deployment and a ReplicaSet.
-fn instance(pod: PartialObjectMeta<Pod>) -> Option<ObjectRef<CodeCrucible>> {
-    let name = pod.metadata.labels?.remove(names::LABEL_INSTANCE)?;
-    Some(ObjectRef::new(&name).within(&pod.metadata.namespace?))
-}
-
-/// The resources that an object of their namespace may concern: which of them refer to it is for the
-/// reconcile to find out, which costs reads only.
-fn same_namespace<K>(
-    resources: Store<CodeCrucible>,
-) -> impl Fn(PartialObjectMeta<K>) -> Vec<ObjectRef<CodeCrucible>> + Send + Sync + 'static {
-    move |object| {
-        let concerned = resources
-            .state()
-            .into_iter()
-            .filter(|resource| resource.namespace() == object.metadata.namespace);
-        concerned.map(|resource| ObjectRef::from_obj(&*resource)).collect()
-    }
+    watcher(Api::<K>::all(client.clone()), listing())
+        .default_backoff()
+        .modify(|object| {
+            object.managed_fields_mut().clear();
+            object.annotations_mut().clear();
+        })
+        .reflect(writer)
+        .touched_objects()
 }
 
 /// Failed reconciles are told where they are counted; what else goes wrong is a watch that does not work.

@@ -9,7 +9,7 @@ const LONGEST_SECONDS: u64 = 300;
 
 /// The wait after so many failures in a row. `jitter` is random, 0 to 255: it shortens the wait by up to
 /// a half, so that objects that failed together do not come back together.
-pub(crate) fn wait_after(failures: u32, jitter: u8) -> Duration {
+pub(super) fn wait_after(failures: u32, jitter: u8) -> Duration {
     let exponent = failures.saturating_sub(1).min(16);
     let whole_ms = FIRST_SECONDS.saturating_mul(1 << exponent).min(LONGEST_SECONDS) * 1_000;
     Duration::from_millis(whole_ms - whole_ms * u64::from(jitter) / 512)

@@ -1,0 +1,121 @@
+//! Which resources an object concerns. Pure: from the object's metadata and what the operator keeps in memory.
+//!
+//! A Secret that changes must not wake every resource of its namespace: with hundreds of them, each with Secrets
+//! of its own, that would be a reconcile for each pair.
+
+use codecrucible_crds::{CodeCrucible, ModelBackend, names};
+use kube::ResourceExt as _;
+use kube::api::ObjectMeta;
+use kube::runtime::reflector::ObjectRef;
+use std::sync::Arc;
+
+type Reference = ObjectRef<CodeCrucible>;
+
+/// The resource that a pod serves; between them stand a Deployment and a ReplicaSet.
+pub(super) fn of_pod(pod: &ObjectMeta) -> Option<Reference> {
+    let name = pod.labels.as_ref()?.get(names::LABEL_INSTANCE)?;
+    Some(ObjectRef::new(name).within(pod.namespace.as_ref()?))
+}
+
+/// The resources that name a backend.
+pub(super) fn of_backend(backend: &ObjectMeta, resources: &[Arc<CodeCrucible>]) -> Vec<Reference> {
+    let Some(name) = &backend.name else { return Vec::new() };
+    let names_it = |resource: &&Arc<CodeCrucible>| {
+        resource.metadata.namespace == backend.namespace && resource.spec.backends.contains(name)
+    };
+    resources.iter().filter(names_it).map(|resource| ObjectRef::from_obj(&**resource)).collect()
+}
+
+/// The resource that owns a Secret, and those of whose backends one takes its credential from it.
+pub(super) fn of_secret(
+    secret: &ObjectMeta,
+    backends: &[Arc<ModelBackend>],
+    resources: impl FnOnce() -> Vec<Arc<CodeCrucible>>,
+) -> Vec<Reference> {
+    let mut concerned: Vec<Reference> = owner(secret).into_iter().collect();
+    let takes_from_it = |backend: &&Arc<ModelBackend>| {
+        let reference = backend.spec.credentials_secret_ref.as_ref();
+        backend.namespace() == secret.namespace
+            && reference.is_some_and(|reference| Some(&reference.name) == secret.name.as_ref())
+    };
+    let mut takers = backends.iter().filter(takes_from_it).peekable();
+    if takers.peek().is_some() {
+        let resources = resources();
+        concerned.extend(takers.flat_map(|backend| of_backend(&backend.metadata, &resources)));
+    }
+    concerned
+}
+
+fn owner(object: &ObjectMeta) -> Option<Reference> {
+    let owners = object.owner_references.iter().flatten();
+    let owner = owners.into_iter().find(|owner| {
+        owner.controller == Some(true)
+            && owner.kind == "CodeCrucible"
+            && owner.api_version.starts_with(&format!("{}/", names::GROUP))
+    })?;
+    Some(ObjectRef::new(&owner.name).within(object.namespace.as_ref()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::fixtures::{backend, resource};
+    use serde_json::{Value, json};
+
+    fn named(mut resource: CodeCrucible, name: &str) -> Arc<CodeCrucible> {
+        resource.metadata.name = Some(name.into());
+        Arc::new(resource)
+    }
+
+    fn keyed_backend() -> Vec<Arc<ModelBackend>> {
+        let mut keyed = backend(
+            "keyed",
+            json!({"type": "OpenAI", "url": "http://x", "models": [{"name": "m"}],
+                "credentialsSecretRef": {"name": "key", "key": "token"}}),
+        );
+        keyed.metadata.namespace = Some("team".into());
+        vec![Arc::new(keyed)]
+    }
+
+    fn resources() -> Vec<Arc<CodeCrucible>> {
+        vec![
+            named(resource(json!({"backends": ["remote"]})), "without"),
+            named(resource(json!({"backends": ["remote", "keyed"]})), "with"),
+        ]
+    }
+
+    fn secret(name: &str, namespace: &str, owners: Value) -> ObjectMeta {
+        serde_json::from_value(json!({"name": name, "namespace": namespace, "ownerReferences": owners}))
+            .unwrap()
+    }
+
+    fn names_of(references: Vec<Reference>) -> Vec<String> {
+        references.into_iter().map(|reference| reference.name).collect()
+    }
+
+    #[test]
+    fn a_credential_concerns_only_the_resources_whose_backends_take_it() {
+        let concerned = |name, namespace| {
+            names_of(of_secret(&secret(name, namespace, json!([])), &keyed_backend(), resources))
+        };
+        assert_eq!(concerned("key", "team"), ["with"]);
+        assert_eq!(concerned("other", "team"), [""; 0]);
+        assert_eq!(concerned("key", "elsewhere"), [""; 0]);
+    }
+
+    #[test]
+    fn a_child_concerns_its_owner_alone() {
+        let owner = |api: &str| json!([{"apiVersion": api, "kind": "CodeCrucible", "name": "demo", "uid": "1", "controller": true}]);
+        let concerned = |owners| {
+            names_of(of_secret(&secret("s", "team", owners), &keyed_backend(), || panic!("not looked at")))
+        };
+        assert_eq!(concerned(owner("codecrucible.dev/v1alpha1")), ["demo"]);
+        assert_eq!(concerned(owner("elsewhere.example/v1")), [""; 0]);
+    }
+
+    #[test]
+    fn a_backend_concerns_those_that_name_it() {
+        let concerned = of_backend(&keyed_backend()[0].metadata, &resources());
+        assert_eq!(names_of(concerned), ["with"]);
+    }
+}
