@@ -11,10 +11,21 @@ use std::sync::Arc;
 
 type Reference = ObjectRef<CodeCrucible>;
 
-/// The resource that a pod serves; between them stand a Deployment and a ReplicaSet.
-pub(super) fn of_pod(pod: &ObjectMeta) -> Option<Reference> {
-    let name = pod.labels.as_ref()?.get(names::LABEL_INSTANCE)?;
-    Some(ObjectRef::new(name).within(pod.namespace.as_ref()?))
+/// The resource that an object of ours belongs to, by its owner and by its label: either may have been taken off
+/// by hand, which is for the resource to notice. A pod has the label only; its owner is a ReplicaSet.
+pub(super) fn of_child(child: &ObjectMeta) -> Vec<Reference> {
+    let mut concerned: Vec<Reference> = owner(child).into_iter().collect();
+    if let Some(labelled) = labelled(child).filter(|labelled| !concerned.contains(labelled)) {
+        concerned.push(labelled);
+    }
+    concerned
+}
+
+fn labelled(child: &ObjectMeta) -> Option<Reference> {
+    let labels = child.labels.as_ref()?;
+    let is_ours = labels.get(names::LABEL_MANAGED_BY).is_some_and(|manager| manager == names::MANAGED_BY);
+    let name = labels.get(names::LABEL_INSTANCE).filter(|_| is_ours)?;
+    Some(ObjectRef::new(name).within(child.namespace.as_ref()?))
 }
 
 /// The resources that name a backend.
@@ -26,13 +37,13 @@ pub(super) fn of_backend(backend: &ObjectMeta, resources: &[Arc<CodeCrucible>]) 
     resources.iter().filter(names_it).map(|resource| ObjectRef::from_obj(&**resource)).collect()
 }
 
-/// The resource that owns a Secret, and those of whose backends one takes its credential from it.
+/// The resource that a Secret belongs to, and those of whose backends one takes its credential from it.
 pub(super) fn of_secret(
     secret: &ObjectMeta,
     backends: &[Arc<ModelBackend>],
     resources: impl FnOnce() -> Vec<Arc<CodeCrucible>>,
 ) -> Vec<Reference> {
-    let mut concerned: Vec<Reference> = owner(secret).into_iter().collect();
+    let mut concerned = of_child(secret);
     let takes_from_it = |backend: &&Arc<ModelBackend>| {
         let reference = backend.spec.credentials_secret_ref.as_ref();
         backend.namespace() == secret.namespace
@@ -111,6 +122,22 @@ mod tests {
         };
         assert_eq!(concerned(owner("codecrucible.dev/v1alpha1")), ["demo"]);
         assert_eq!(concerned(owner("elsewhere.example/v1")), [""; 0]);
+    }
+
+    #[test]
+    fn a_child_whose_owner_was_taken_off_still_concerns_its_resource() {
+        let labels = json!({names::LABEL_MANAGED_BY: names::MANAGED_BY, names::LABEL_INSTANCE: "demo"});
+        let metadata = |labels: &Value, owners: Value| -> ObjectMeta {
+            let metadata =
+                json!({"name": "s", "namespace": "team", "labels": labels, "ownerReferences": owners});
+            serde_json::from_value(metadata).unwrap()
+        };
+        let owner = json!([{"apiVersion": "codecrucible.dev/v1alpha1", "kind": "CodeCrucible", "name": "demo", "uid": "1",
+            "controller": true}]);
+        assert_eq!(names_of(of_child(&metadata(&labels, json!([])))), ["demo"]);
+        assert_eq!(names_of(of_child(&metadata(&labels, owner))), ["demo"], "once");
+        let of_another_tool = json!({names::LABEL_MANAGED_BY: "Helm", names::LABEL_INSTANCE: "demo"});
+        assert_eq!(names_of(of_child(&metadata(&of_another_tool, json!([])))), [""; 0]);
     }
 
     #[test]
