@@ -91,7 +91,9 @@ impl Cluster {
         if let Some(external) = Self::external()? {
             return Ok(external);
         }
-        if let Ok(running) = Self::attach(name) {
+        if let Ok(running) = Self::attach(name)
+            && running.answers()?
+        {
             return Ok(running);
         }
         Self::down(name)?;
@@ -119,6 +121,12 @@ impl Cluster {
             "the cluster {name:?} does not run: {dead:?} missing; start it with `cluster up`"
         );
         Ok(cluster)
+    }
+
+    /// Whether the API server is ready: a component that just crashed may still look alive.
+    fn answers(&self) -> anyhow::Result<bool> {
+        let ready = self.kubectl()?.args(["get", "--raw", "/readyz", "--request-timeout=10s"]).output()?;
+        Ok(ready.status.success())
     }
 
     /// The cluster that `CLUSTER_KUBECONFIG` names, if it is set.

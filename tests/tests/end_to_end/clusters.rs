@@ -22,6 +22,7 @@ fn a_cluster_comes_back_after_a_crash_and_leaves_nothing_behind() {
     // A crash: the most important process is gone, everything else is as it was.
     let etcd = status.lines().find_map(|line| line.strip_prefix("etcd")).unwrap().trim().to_owned();
     assert!(Command::new("kill").args(["-9", &etcd]).status().unwrap().success());
+    crate::support::eventually("the crash is noticed", || Cluster::attach(name).is_err());
     assert!(Cluster::up(name).unwrap().status().unwrap().contains("Ready"));
 
     Cluster::down(name).unwrap();
