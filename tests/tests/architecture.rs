@@ -75,3 +75,13 @@ fn the_deciding_steps_of_a_reconcile_are_pure() {
         }
     }
 }
+
+#[test]
+fn the_map_of_the_code_names_what_exists() {
+    let map = std::fs::read_to_string(repository().join("docs/architecture.md")).unwrap();
+    let named: Vec<&str> =
+        map.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(named.len() > 15, "{named:?}");
+    let missing: Vec<&&str> = named.iter().filter(|path| !repository().join(path).exists()).collect();
+    assert!(missing.is_empty(), "docs/architecture.md names {missing:?}");
+}
