@@ -1,8 +1,9 @@
 //! Reads metadata and tensors of a GGUF file.
 
 use crate::LoadError;
+use crate::matrix::Matrix;
+use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{Content, Value};
-use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{Device, Tensor};
 use std::fs::File;
 use std::io::BufReader;
@@ -56,16 +57,8 @@ impl Gguf {
         Ok(self.quantized(name)?.dequantize(&Device::Cpu)?)
     }
 
-    /// A matrix to multiply by. Formats whose kernels are slow are converted: a little more memory for
-    /// much less time.
-    pub(crate) fn matrix(&mut self, name: &str) -> Result<QMatMul, LoadError> {
-        let stored = self.quantized(name)?;
-        let is_slow = matches!(stored.dtype(), GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1);
-        let matrix = if is_slow {
-            QTensor::quantize(&stored.dequantize(&Device::Cpu)?, GgmlDType::Q8_0)?
-        } else {
-            stored
-        };
-        Ok(QMatMul::from_arc(Arc::new(matrix))?)
+    /// A matrix to multiply by.
+    pub(crate) fn matrix(&mut self, name: &str) -> Result<Matrix, LoadError> {
+        Ok(Matrix::new(Arc::new(self.quantized(name)?))?)
     }
 }

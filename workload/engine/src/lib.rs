@@ -7,6 +7,7 @@ mod chat;
 mod engine;
 mod error;
 mod gguf;
+mod matrix;
 mod model;
 mod sampler;
 mod stop;

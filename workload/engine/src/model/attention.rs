@@ -5,8 +5,8 @@ use super::rotary::Rotation;
 use super::{Family, Shape};
 use crate::LoadError;
 use crate::gguf::Gguf;
-use candle_core::quantized::QMatMul;
-use candle_core::{Device, Module as _, Result, Tensor};
+use crate::matrix::Matrix;
+use candle_core::{Device, Result, Tensor};
 use candle_nn::kv_cache::KvCache;
 use candle_nn::ops::softmax_last_dim;
 
@@ -17,13 +17,13 @@ pub(super) struct Attention {
     query: Projection,
     key: Projection,
     value: Projection,
-    output: QMatMul,
+    output: Matrix,
     shape: Shape,
     cache: KvCache,
 }
 
 struct Projection {
-    weight: QMatMul,
+    weight: Matrix,
     bias: Option<Tensor>,
 }
 

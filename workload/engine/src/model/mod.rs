@@ -7,10 +7,13 @@ mod rotary;
 
 use crate::LoadError;
 use crate::gguf::Gguf;
+use crate::matrix::Matrix;
 use attention::Attention;
-use candle_core::quantized::{QMatMul, QTensor};
-use candle_core::{Device, Module as _, Result, Tensor};
+use candle_core::quantized::QTensor;
+use candle_core::utils::with_threadpool;
+use candle_core::{Device, Result, Tensor};
 use rotary::{Rotary, Style};
+use std::sync::Arc;
 
 /// Longest context, tokens: bounds the memory of keys and values.
 const MAX_CONTEXT_TOKENS: usize = 4096;
@@ -38,10 +41,10 @@ struct Shape {
 
 /// A model with the keys and values of one conversation.
 pub(crate) struct Transformer {
-    embedding: QTensor,
+    embedding: Arc<QTensor>,
     layers: Vec<Layer>,
     norm: Norm,
-    head: QMatMul,
+    head: Matrix,
     rotary: Rotary,
     context_tokens: usize,
 }
@@ -69,13 +72,18 @@ impl Transformer {
         let layers = (0..count)
             .map(|index| Layer::load(gguf, &family, shape, index))
             .collect::<std::result::Result<_, _>>()?;
+        let embedding = Arc::new(gguf.quantized("token_embd.weight")?);
         // Small models use the embedding as their head too.
-        let head = if gguf.has_tensor("output.weight") { "output.weight" } else { "token_embd.weight" };
+        let head = if gguf.has_tensor("output.weight") {
+            gguf.matrix("output.weight")?
+        } else {
+            Matrix::new(Arc::clone(&embedding))?
+        };
         Ok(Self {
-            embedding: gguf.quantized("token_embd.weight")?,
+            embedding,
             layers,
             norm: Norm::load(gguf, "output_norm.weight", shape.epsilon)?,
-            head: gguf.matrix(head)?,
+            head,
             rotary: Rotary::new(family.rotary, shape.head_size, base, context_tokens)?,
             context_tokens,
         })
@@ -92,6 +100,11 @@ impl Transformer {
 
     /// Reads tokens that follow `position` earlier ones, and gives the scores of what comes next.
     pub(crate) fn forward(&mut self, tokens: &[u32], position: usize) -> Result<Tensor> {
+        // Once for all, on a thread of the library: each of its operations would change to one by itself.
+        with_threadpool(|| self.compute(tokens, position))
+    }
+
+    fn compute(&mut self, tokens: &[u32], position: usize) -> Result<Tensor> {
         let ids = Tensor::new(tokens, &Device::Cpu)?;
         let mut hidden = self.embedding.embedding(&ids)?;
         let rotation = self.rotary.at(position, tokens.len())?;
@@ -108,9 +121,9 @@ struct Layer {
     attention_norm: Norm,
     attention: Attention,
     feed_forward_norm: Norm,
-    gate: QMatMul,
-    up: QMatMul,
-    down: QMatMul,
+    gate: Matrix,
+    up: Matrix,
+    down: Matrix,
 }
 
 impl Layer {
