@@ -21,7 +21,7 @@ fn main() -> anyhow::Result<()> {
     let cluster = Cluster::up(CLUSTER)?;
     product::apply_manifests(&cluster, "crds")?;
     product::apply_manifests(&cluster, "rbac")?;
-    let start = || Operator::start(&cluster.kubeconfig(), "bench");
+    let start = || Operator::start(&cluster, "bench");
     let megabytes = |operator: &Operator| operator.metric("process_resident_memory_bytes ") / 1e6;
     let empty = start()?;
     empty.wait_until_leading()?;

@@ -40,7 +40,8 @@ impl Cli {
         telemetry::install_logging();
         // Fails only if another provider was installed, which is then used.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.run_until_stopped())
+        // One thread: nearly all time is spent waiting, and each more would keep memory of its own.
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.run_until_stopped())
     }
 
     async fn run_until_stopped(self) -> anyhow::Result<()> {

@@ -1,9 +1,10 @@
 //! The operator as a process of ours, beside a cluster instead of in it: it can be killed by its id, and its
 //! metrics read from loopback.
 
-use crate::cluster::forward;
+use crate::cluster::{Cluster, forward};
 use crate::{product, wait};
-use std::path::Path;
+use anyhow::ensure;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -19,13 +20,13 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts the optimised program with somebody's credentials.
-    pub fn start(kubeconfig: &Path, identity: &str) -> anyhow::Result<Self> {
+    /// Starts the optimised program with the rights of the operator's service account.
+    pub fn start(cluster: &Cluster, identity: &str) -> anyhow::Result<Self> {
         let port = forward::free_port()?;
         let child = Command::new(product::program("operator"))
             .args(["--listen", &format!("127.0.0.1:{port}"), "--identity", identity])
             .args(["--lease-namespace", LEASE_NAMESPACE])
-            .env("KUBECONFIG", kubeconfig)
+            .env("KUBECONFIG", kubeconfig(cluster)?)
             .stdout(Stdio::null())
             .spawn()?;
         Ok(Self { child, port })
@@ -71,6 +72,20 @@ impl Operator {
             Ok(self.successful_reconciles() >= count)
         })
     }
+}
+
+/// The administrator's kubeconfig with the service account's token in place of the certificate.
+fn kubeconfig(cluster: &Cluster) -> anyhow::Result<PathBuf> {
+    let arguments = ["-n", LEASE_NAMESPACE, "create", "token", "codecrucible-operator", "--duration=1h"];
+    let output = cluster.kubectl()?.args(arguments).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let token = String::from_utf8(output.stdout)?;
+    let admin = std::fs::read_to_string(cluster.kubeconfig())?;
+    let user = format!("users: [{{name: u, user: {{token: '{}'}}}}]", token.trim());
+    let lines = admin.lines().map(|line| if line.starts_with("users:") { user.as_str() } else { line });
+    let path = cluster.kubeconfig().with_file_name("operator.kubeconfig");
+    std::fs::write(&path, lines.collect::<Vec<_>>().join("\n"))?;
+    Ok(path)
 }
 
 impl Drop for Operator {

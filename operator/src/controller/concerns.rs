@@ -1,15 +1,17 @@
-//! Which resources an object concerns. Pure: from the object's metadata and what the operator keeps in memory.
+//! Which resources an object concerns, from the object's metadata and what the operator keeps in memory.
 //!
 //! A Secret that changes must not wake every resource of its namespace: with hundreds of them, each with Secrets
 //! of its own, that would be a reconcile for each pair.
 
+use super::uses::Uses;
 use codecrucible_crds::{CodeCrucible, ModelBackend, names};
 use kube::ResourceExt as _;
-use kube::api::ObjectMeta;
+use kube::api::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::reflector::ObjectRef;
 use std::sync::Arc;
 
-type Reference = ObjectRef<CodeCrucible>;
+/// A resource by its name.
+pub(super) type Reference = ObjectRef<PartialObjectMeta<CodeCrucible>>;
 
 /// The resource that an object of ours belongs to, by its owner and by its label: either may have been taken off
 /// by hand, which is for the resource to notice. A pod has the label only; its owner is a ReplicaSet.
@@ -28,33 +30,15 @@ fn labelled(child: &ObjectMeta) -> Option<Reference> {
     Some(ObjectRef::new(name).within(child.namespace.as_ref()?))
 }
 
-/// The resources that name a backend.
-pub(super) fn of_backend(backend: &ObjectMeta, resources: &[Arc<CodeCrucible>]) -> Vec<Reference> {
-    let Some(name) = &backend.name else { return Vec::new() };
-    let names_it = |resource: &&Arc<CodeCrucible>| {
-        resource.metadata.namespace == backend.namespace && resource.spec.backends.contains(name)
-    };
-    resources.iter().filter(names_it).map(|resource| ObjectRef::from_obj(&**resource)).collect()
-}
-
 /// The resource that a Secret belongs to, and those of whose backends one takes its credential from it.
-pub(super) fn of_secret(
-    secret: &ObjectMeta,
-    backends: &[Arc<ModelBackend>],
-    resources: impl FnOnce() -> Vec<Arc<CodeCrucible>>,
-) -> Vec<Reference> {
-    let mut concerned = of_child(secret);
+pub(super) fn of_secret(secret: &ObjectMeta, backends: &[Arc<ModelBackend>], uses: &Uses) -> Vec<Reference> {
     let takes_from_it = |backend: &&Arc<ModelBackend>| {
         let reference = backend.spec.credentials_secret_ref.as_ref();
         backend.namespace() == secret.namespace
             && reference.is_some_and(|reference| Some(&reference.name) == secret.name.as_ref())
     };
-    let mut takers = backends.iter().filter(takes_from_it).peekable();
-    if takers.peek().is_some() {
-        let resources = resources();
-        concerned.extend(takers.flat_map(|backend| of_backend(&backend.metadata, &resources)));
-    }
-    concerned
+    let takers = backends.iter().filter(takes_from_it).flat_map(|backend| uses.of(&backend.metadata));
+    of_child(secret).into_iter().chain(takers).collect()
 }
 
 fn owner(object: &ObjectMeta) -> Option<Reference> {
@@ -73,11 +57,6 @@ mod tests {
     use crate::reconcile::fixtures::{backend, resource};
     use serde_json::{Value, json};
 
-    fn named(mut resource: CodeCrucible, name: &str) -> Arc<CodeCrucible> {
-        resource.metadata.name = Some(name.into());
-        Arc::new(resource)
-    }
-
     fn keyed_backend() -> Vec<Arc<ModelBackend>> {
         let mut keyed = backend(
             "keyed",
@@ -88,11 +67,14 @@ mod tests {
         vec![Arc::new(keyed)]
     }
 
-    fn resources() -> Vec<Arc<CodeCrucible>> {
-        vec![
-            named(resource(json!({"backends": ["remote"]})), "without"),
-            named(resource(json!({"backends": ["remote", "keyed"]})), "with"),
-        ]
+    fn uses() -> Uses {
+        let uses = Uses::default();
+        for (name, backends) in [("without", json!(["remote"])), ("with", json!(["remote", "keyed"]))] {
+            let mut resource = resource(json!({"backends": backends}));
+            resource.metadata.name = Some(name.into());
+            uses.note(&resource, |_| true);
+        }
+        uses
     }
 
     fn secret(name: &str, namespace: &str, owners: Value) -> ObjectMeta {
@@ -107,7 +89,7 @@ mod tests {
     #[test]
     fn a_credential_concerns_only_the_resources_whose_backends_take_it() {
         let concerned = |name, namespace| {
-            names_of(of_secret(&secret(name, namespace, json!([])), &keyed_backend(), resources))
+            names_of(of_secret(&secret(name, namespace, json!([])), &keyed_backend(), &uses()))
         };
         assert_eq!(concerned("key", "team"), ["with"]);
         assert_eq!(concerned("other", "team"), [""; 0]);
@@ -117,9 +99,7 @@ mod tests {
     #[test]
     fn a_child_concerns_its_owner_alone() {
         let owner = |api: &str| json!([{"apiVersion": api, "kind": "CodeCrucible", "name": "demo", "uid": "1", "controller": true}]);
-        let concerned = |owners| {
-            names_of(of_secret(&secret("s", "team", owners), &keyed_backend(), || panic!("not looked at")))
-        };
+        let concerned = |owners| names_of(of_secret(&secret("s", "team", owners), &keyed_backend(), &uses()));
         assert_eq!(concerned(owner("codecrucible.dev/v1alpha1")), ["demo"]);
         assert_eq!(concerned(owner("elsewhere.example/v1")), [""; 0]);
     }
@@ -138,11 +118,5 @@ mod tests {
         assert_eq!(names_of(of_child(&metadata(&labels, owner))), ["demo"], "once");
         let of_another_tool = json!({names::LABEL_MANAGED_BY: "Helm", names::LABEL_INSTANCE: "demo"});
         assert_eq!(names_of(of_child(&metadata(&of_another_tool, json!([])))), [""; 0]);
-    }
-
-    #[test]
-    fn a_backend_concerns_those_that_name_it() {
-        let concerned = of_backend(&keyed_backend()[0].metadata, &resources());
-        assert_eq!(names_of(concerned), ["with"]);
     }
 }

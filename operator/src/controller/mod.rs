@@ -1,15 +1,17 @@
 //! What wakes a reconcile, and what happens when one fails.
 //!
-//! The only objects kept in memory are those of our own kinds. Everything else is watched by its metadata and
-//! not stored; a reconcile reads what it needs.
+//! Of our resources the metadata is kept in memory, and the few backends. Everything else is watched by its
+//! metadata and not stored; a reconcile reads what it needs.
 
 mod backoff;
 mod concerns;
+mod uses;
 
 use crate::reconcile::{Context, ReconcileError, reconcile};
 use crate::telemetry::Metrics;
 use backoff::wait_after;
 use codecrucible_crds::{CodeCrucible, ModelBackend, names};
+use concerns::Reference;
 use futures::{Stream, StreamExt as _, future};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
@@ -25,37 +27,44 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
+use uses::Uses;
 
 /// Objects of one page of a list.
-const PAGE_OBJECTS: u32 = 50;
+const PAGE_OBJECTS: u32 = 20;
+
+/// What is kept of a resource.
+type Known = PartialObjectMeta<CodeCrucible>;
 
 /// What every reconcile shares.
 struct Shared {
     context: Context,
     metrics: Arc<Metrics>,
-    resources: Store<CodeCrucible>,
+    resources: Store<Known>,
+    uses: Arc<Uses>,
     /// Failures in a row of the resources that have some.
-    failures: Mutex<HashMap<ObjectRef<CodeCrucible>, u32>>,
+    failures: Mutex<HashMap<Reference, u32>>,
 }
 
 /// Runs the controller for as long as its watches live.
 pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16) -> anyhow::Result<()> {
     let (resources, writer) = reflector::store();
+    let uses = Arc::new(Uses::default());
     let shared = Arc::new(Shared {
         context: Context::new(client.clone(), metrics.clone()),
         metrics,
         resources: resources.clone(),
+        uses: Arc::clone(&uses),
         failures: Mutex::default(),
     });
     let (backends, backends_writer) = reflector::store();
-    let controller = Controller::for_stream(kept(&client, writer), resources.clone())
+    let controller = Controller::for_stream(kept(&client, writer), resources)
         .with_config(ControllerConfig::default().concurrency(concurrency));
     let of_backend = {
-        let resources = resources.clone();
-        move |backend: ModelBackend| concerns::of_backend(&backend.metadata, &resources.state())
+        let uses = Arc::clone(&uses);
+        move |backend: ModelBackend| uses.of(&backend.metadata)
     };
     let of_secret = move |secret: PartialObjectMeta<Secret>| {
-        concerns::of_secret(&secret.metadata, &backends.state(), || resources.state())
+        concerns::of_secret(&secret.metadata, &backends.state(), &uses)
     };
     controller
         .watches_stream(children::<ServiceAccount>(&client), |child| concerns::of_child(&child.metadata))
@@ -103,8 +112,7 @@ fn secrets(
     watcher(secrets, listing()).default_backoff().touched_objects()
 }
 
-/// All objects of a kind of ours, kept in memory. Who set which field is a third of an object, and of no use
-/// here.
+/// All objects of a kind of ours, kept in memory: without who set which field, and without what tools note.
 fn kept<K>(
     client: &Client,
     writer: Writer<K>,
@@ -130,32 +138,31 @@ fn tell_of_trouble(error: &controller::Error<ReconcileError, watcher::Error>) {
     }
 }
 
-async fn reconcile_one(resource: Arc<CodeCrucible>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
-    if resource.metadata.deletion_timestamp.is_some() {
-        // Children go by garbage collection.
-        return Ok(Action::await_change());
-    }
+async fn reconcile_one(known: Arc<Known>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
     let timer = shared.metrics.reconcile_seconds.start_timer();
-    let outcome = reconcile(&shared.context, &resource).await;
+    let outcome = reconcile(&shared.context, &known, |resource| {
+        shared.uses.note(resource, |used| shared.resources.get(used).is_some());
+    })
+    .await;
     timer.observe_duration();
     let label = outcome.as_ref().err().map_or("success", ReconcileError::reason);
     shared.metrics.reconciles.with_label_values(&[label]).inc();
     let look_again = outcome?;
-    shared.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&ObjectRef::from_obj(&*resource));
-    Ok(Action::requeue(look_again))
+    shared.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&ObjectRef::from_obj(&*known));
+    Ok(look_again.map_or_else(Action::await_change, Action::requeue))
 }
 
-fn retry_later(resource: Arc<CodeCrucible>, error: &ReconcileError, shared: Arc<Shared>) -> Action {
+fn retry_later(known: Arc<Known>, error: &ReconcileError, shared: Arc<Shared>) -> Action {
     let mut failures = shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
     // Of what was deleted while it failed, nobody tells any more.
     failures.retain(|failed, _| shared.resources.get(failed).is_some());
-    let count = failures.entry(ObjectRef::from_obj(&*resource)).or_default();
+    let count = failures.entry(ObjectRef::from_obj(&*known)).or_default();
     *count = count.saturating_add(1);
     let mut jitter = [0_u8];
     // Without randomness the wait is merely the same for all.
     let _ = aws_lc_rs::rand::fill(&mut jitter);
     let wait = wait_after(*count, jitter[0]);
-    let (name, namespace) = (resource.name_any(), resource.namespace().unwrap_or_default());
+    let (name, namespace) = (known.name_any(), known.namespace().unwrap_or_default());
     tracing::warn!(name, namespace, %error, failures = *count, wait_ms = wait.as_millis(), "reconcile failed");
     Action::requeue(wait)
 }

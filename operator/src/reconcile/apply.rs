@@ -2,10 +2,10 @@
 
 use super::Context;
 use super::child::Child;
-use super::desired::{DesiredSet, Prepared};
-use super::drift::contains;
+use super::desired::Prepared;
 use super::observe::Observed;
 use super::outcome::Outcome;
+use super::plan::Plan;
 use codecrucible_crds::{CodeCrucible, PolicyStatus, names};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
@@ -31,14 +31,14 @@ pub(crate) struct ApplyError {
     error: Box<kube::Error>,
 }
 
-/// Writes what differs, in the order of making, and touches pods that mount something older.
+/// Writes what a plan changes, in the order of making, and touches pods that mount something older.
 pub(crate) async fn apply(
     context: &Context,
     resource: &CodeCrucible,
     observed: &Observed,
-    desired: DesiredSet,
+    plan: Plan,
 ) -> Outcome {
-    match try_apply(context, resource, observed, desired).await {
+    match try_apply(context, resource, observed, plan).await {
         Ok(applied) => Outcome::Applied(applied),
         Err(error) => Outcome::Failed(error),
     }
@@ -48,15 +48,12 @@ async fn try_apply(
     context: &Context,
     resource: &CodeCrucible,
     observed: &Observed,
-    desired: DesiredSet,
+    plan: Plan,
 ) -> Result<Applied, ApplyError> {
-    let DesiredSet { children, policy, endpoint, configuration } = desired;
+    let Plan { changes, policy, endpoint, configuration } = plan;
     let mut deployment = observed.children.get(&Child::Deployment).cloned();
-    for prepared in children {
+    for prepared in changes {
         let live = observed.children.get(&prepared.child);
-        if is_as_desired(live, &prepared) {
-            continue;
-        }
         let child = prepared.child;
         let written = write(context, resource, prepared, live).await?;
         if child == Child::Deployment {
@@ -65,13 +62,6 @@ async fn try_apply(
     }
     touch_pods(context, resource, observed, &configuration).await?;
     Ok(Applied { policy, endpoint, deployment })
-}
-
-/// Whether nothing is to be written. A field that is no longer wanted shows only in the hash of all that was
-/// applied, which is a part of what is compared.
-fn is_as_desired(live: Option<&DynamicObject>, prepared: &Prepared) -> bool {
-    let live = live.and_then(|live| serde_json::to_value(live).ok());
-    live.is_some_and(|live| contains(&live, &prepared.object))
 }
 
 async fn write(
@@ -142,41 +132,4 @@ fn needs_touch(pod: &Pod, configuration: &str) -> bool {
     let seen = pod.annotations().get(names::ANNOTATION_CONFIGURATION).map(String::as_str);
     let is_running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
     pod.metadata.deletion_timestamp.is_none() && is_running && seen != Some(configuration)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn prepared() -> Prepared {
-        let object = json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": "demo", "annotations": {names::ANNOTATION_APPLIED_HASH: "now"}},
-            "spec": {"type": "ClusterIP"},
-        });
-        Prepared { child: Child::Service, name: "demo".into(), object }
-    }
-
-    fn is_left(change: impl FnOnce(&mut Value)) -> bool {
-        let mut object = prepared().object;
-        object["spec"]["clusterIP"] = json!("10.0.0.1");
-        change(&mut object);
-        is_as_desired(Some(&serde_json::from_value(object).unwrap()), &prepared())
-    }
-
-    #[test]
-    fn a_missing_or_changed_child_is_written_and_a_right_one_left() {
-        assert!(!is_as_desired(None, &prepared()));
-        assert!(!is_left(|object| object["spec"]["type"] = json!("NodePort")));
-        assert!(is_left(|_| {}));
-    }
-
-    #[test]
-    fn what_is_no_longer_wanted_is_a_write() {
-        // Everything that is wanted is there; only the hash tells that more was applied before.
-        assert!(!is_left(|object| {
-            object["spec"]["externalName"] = json!("left over");
-            object["metadata"]["annotations"][names::ANNOTATION_APPLIED_HASH] = json!("earlier");
-        }));
-    }
 }

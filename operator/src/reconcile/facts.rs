@@ -18,19 +18,31 @@ impl Facts {
     /// Makes what is missing. A key takes a while to find: it is made only then, and on a thread on which
     /// nobody waits for anything else.
     pub(crate) async fn gather(observed: &Observed) -> Result<Self, SecretError> {
-        let existing = |child, key| observed.data(child, key).filter(|value| !value.is_empty());
-        let signing_key_pem = match existing(Child::SigningKeys, layout::FIRST_SIGNING_KEY_FILE) {
+        let signing_key_pem = match signing_key_pem(observed) {
             Some(pem) => pem,
             None => {
                 tokio::task::spawn_blocking(secrets::signing_key_pem).await.map_err(|_| SecretError)??
             }
         };
-        let client_secret = match existing(Child::Client, layout::CLIENT_SECRET_FILE) {
+        let client_secret = match client_secret(observed) {
             Some(secret) => secret,
             None => secrets::random_token()?,
         };
         Ok(Self { signing_key_pem, client_secret })
     }
+
+    /// Whether nothing has to be made.
+    pub(crate) fn exist(observed: &Observed) -> bool {
+        signing_key_pem(observed).is_some() && client_secret(observed).is_some()
+    }
+}
+
+fn signing_key_pem(observed: &Observed) -> Option<String> {
+    observed.data(Child::SigningKeys, layout::FIRST_SIGNING_KEY_FILE).filter(|pem| !pem.is_empty())
+}
+
+fn client_secret(observed: &Observed) -> Option<String> {
+    observed.data(Child::Client, layout::CLIENT_SECRET_FILE).filter(|secret| !secret.is_empty())
 }
 
 #[cfg(test)]
@@ -54,6 +66,7 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn secrets_are_made_once_and_then_kept() {
         let mut observed = fixtures::observed();
+        assert!(!Facts::exist(&observed));
         let made = Facts::gather(&observed).await.unwrap();
         assert!(made.signing_key_pem.contains("PRIVATE KEY") && made.client_secret.len() > 40);
 
@@ -62,6 +75,7 @@ pub(crate) mod tests {
             .children
             .insert(Child::SigningKeys, secret(json!({"000001.pem": encoded(&made.signing_key_pem)})));
         observed.children.insert(Child::Client, secret(json!({"client-secret": encoded("kept")})));
+        assert!(Facts::exist(&observed));
         let again = Facts::gather(&observed).await.unwrap();
         assert_eq!((again.signing_key_pem, again.client_secret), (made.signing_key_pem, "kept".into()));
     }
@@ -71,6 +85,7 @@ pub(crate) mod tests {
         let mut observed = fixtures::observed();
         observed.children.insert(Child::SigningKeys, secret(json!({"000001.pem": ""})));
         observed.children.insert(Child::Client, secret(json!({})));
+        assert!(!Facts::exist(&observed));
         let made = Facts::gather(&observed).await.unwrap();
         assert!(!made.signing_key_pem.is_empty() && !made.client_secret.is_empty());
     }

@@ -7,6 +7,7 @@ mod drift;
 mod facts;
 mod observe;
 mod outcome;
+mod plan;
 mod pod;
 mod report;
 mod validate;
@@ -18,18 +19,18 @@ use crate::telemetry::Metrics;
 use apply::apply;
 use codecrucible_contract::secrets::SecretError;
 use codecrucible_crds::{CodeCrucible, conditions, names};
-use desired::desired;
 use facts::Facts;
 use jiff::Timestamp;
-use kube::Client;
+use kube::api::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
-use observe::observe;
+use kube::{Client, Resource as _};
+use observe::{Look, Observed, observe};
 use outcome::Outcome;
+use plan::Decision;
 use report::report;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
-use validate::validate;
 
 /// Longest reconcile, seconds.
 const LONGEST_SECONDS: u64 = 120;
@@ -84,32 +85,55 @@ impl ReconcileError {
 }
 
 /// Brings the cluster one step nearer to what a resource says, and the resource's status to what is seen.
-/// Gives the time after which to look again.
+/// Gives the time after which to look again, unless the resource is gone; `read` is told of the resource as it
+/// was read, before anything that it names is.
 pub(crate) async fn reconcile(
     context: &Context,
-    resource: &CodeCrucible,
-) -> Result<Duration, ReconcileError> {
+    known: &PartialObjectMeta<CodeCrucible>,
+    read: impl FnOnce(&CodeCrucible),
+) -> Result<Option<Duration>, ReconcileError> {
     // A request whose answer never comes would keep the resource, and one of few places, for ever. To stop
     // between two writes is as safe as a crash there.
-    let reconciled = timeout(Duration::from_secs(LONGEST_SECONDS), try_reconcile(context, resource))
+    let reconciled = timeout(Duration::from_secs(LONGEST_SECONDS), try_reconcile(context, known, read))
         .await
         .unwrap_or(Err(ReconcileError::TimedOut));
     if let Err(error) = &reconciled {
-        report::tell_of_failure(context, resource, error).await;
+        report::tell_of_failure(context, &known.object_ref(&()), error).await;
     }
     reconciled
 }
 
-async fn try_reconcile(context: &Context, resource: &CodeCrucible) -> Result<Duration, ReconcileError> {
-    let observed = observe(&context.client, resource).await?;
-    let outcome = match validate(resource, &observed) {
-        Err(invalid) => Outcome::Invalid(invalid),
-        Ok(validated) if resource.spec.maintenance.paused => Outcome::Paused { endpoint: validated.endpoint },
-        Ok(validated) => {
-            let facts = Facts::gather(&observed).await?;
-            apply(context, resource, &observed, desired(resource, &validated, &facts)).await
-        }
+async fn try_reconcile(
+    context: &Context,
+    known: &PartialObjectMeta<CodeCrucible>,
+    read: impl FnOnce(&CodeCrucible),
+) -> Result<Option<Duration>, ReconcileError> {
+    let Some(resource) = observe::resource(&context.client, known).await? else { return Ok(None) };
+    read(&resource);
+    let (observed, decision) = look_and_decide(context, &resource).await?;
+    let outcome = match decision {
+        Decision::Invalid(invalid) => Outcome::Invalid(invalid),
+        Decision::Paused { endpoint } => Outcome::Paused { endpoint },
+        Decision::Apply(plan) => apply(context, &resource, &observed, plan).await,
     };
-    report(context, resource, &observed, &outcome, Timestamp::now()).await?;
-    outcome.into_result().map_err(Into::into)
+    report(context, &resource, &observed, &outcome, Timestamp::now()).await?;
+    Ok(Some(outcome.into_result()?))
+}
+
+/// A glance is enough where all is well, which is nearly always; before anything is written or refused, the children
+/// are looked at exactly.
+async fn look_and_decide(
+    context: &Context,
+    resource: &CodeCrucible,
+) -> Result<(Observed, Decision), ReconcileError> {
+    let glanced = observe(&context.client, resource, Look::Glance).await?;
+    if Facts::exist(&glanced) {
+        let decision = Decision::make(resource, &glanced).await?;
+        if decision.is_settled() {
+            return Ok((glanced, decision));
+        }
+    }
+    let observed = observe(&context.client, resource, Look::Exact).await?;
+    let decision = Decision::make(resource, &observed).await?;
+    Ok((observed, decision))
 }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use codecrucible_crds::{CodeCrucible, ModelBackend, SecretKeyReference, names};
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{DynamicObject, ListParams};
+use kube::api::{DynamicObject, GetParams, ListParams, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +29,27 @@ pub(crate) struct Observed {
     pub(crate) foreign: BTreeSet<Child>,
     /// The service's pods.
     pub(crate) pods: Vec<Pod>,
+}
+
+/// How new the children must be that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// As the API server has them in memory, which costs it much less. They may lag behind: good enough to see
+    /// that all is well, not to write.
+    Glance,
+    /// As they are stored.
+    Exact,
+}
+
+impl Look {
+    /// The deployment's state is reported, so it is never an old one.
+    fn at(self, child: Child) -> GetParams {
+        if self == Self::Exact || child == Child::Deployment {
+            GetParams::default()
+        } else {
+            GetParams::any()
+        }
+    }
 }
 
 /// Why a credential cannot be used.
@@ -53,11 +74,25 @@ fn failed(what: &'static str) -> impl FnOnce(kube::Error) -> ObserveError {
     move |error| ObserveError { what, error: Box::new(error) }
 }
 
-/// Reads everything.
-pub(crate) async fn observe(client: &Client, resource: &CodeCrucible) -> Result<Observed, ObserveError> {
+/// The resource as it is now. Nothing while it is being deleted, when its children go by garbage collection.
+pub(crate) async fn resource(
+    client: &Client,
+    known: &PartialObjectMeta<CodeCrucible>,
+) -> Result<Option<CodeCrucible>, ObserveError> {
+    let api: Api<CodeCrucible> = Api::namespaced(client.clone(), &known.namespace().unwrap_or_default());
+    let found = api.get_opt(&known.name_any()).await.map_err(failed("the resource"))?;
+    Ok(found.filter(|resource| resource.metadata.deletion_timestamp.is_none()))
+}
+
+/// Reads everything that belongs to it.
+pub(crate) async fn observe(
+    client: &Client,
+    resource: &CodeCrucible,
+    look: Look,
+) -> Result<Observed, ObserveError> {
     let namespace = resource.namespace().unwrap_or_default();
     let backends = backends(client, &namespace, resource).await?;
-    let found = children(client, &namespace, resource).await?;
+    let found = children(client, &namespace, resource, look).await?;
     let pods = pods(client, &namespace, resource).await?;
     let credentials = credentials(client, &namespace, &backends).await?;
     let (children, foreign): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -115,15 +150,28 @@ async fn children(
     client: &Client,
     namespace: &str,
     resource: &CodeCrucible,
+    look: Look,
 ) -> Result<BTreeMap<Child, DynamicObject>, ObserveError> {
     let mut found = BTreeMap::new();
     for child in Child::ALL {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &child.api_resource());
-        if let Some(object) = api.get_opt(&child.name(resource)).await.map_err(failed("children"))? {
+        if let Some(object) = found_at(&api, &child.name(resource), look.at(child)).await? {
             found.insert(child, object);
         }
     }
     Ok(found)
+}
+
+async fn found_at(
+    api: &Api<DynamicObject>,
+    name: &str,
+    version: GetParams,
+) -> Result<Option<DynamicObject>, ObserveError> {
+    match api.get_with(name, &version).await {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(failed("children")(error)),
+    }
 }
 
 /// Whether an object is this resource's child, and not that of an earlier one of the same name.

@@ -7,7 +7,6 @@ use codecrucible_tests::product;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Times that the operator is killed.
@@ -16,21 +15,6 @@ const KILLS: usize = 10;
 const CHILDREN: usize = 9;
 /// Who the operator is for the API server.
 const USER: &str = "system:serviceaccount:codecrucible-system:codecrucible-operator";
-
-/// The administrator's kubeconfig with the service account's token in place of the certificate.
-fn kubeconfig_of_service_account(cluster: &Cluster) -> PathBuf {
-    let arguments =
-        ["-n", "codecrucible-system", "create", "token", "codecrucible-operator", "--duration=1h"];
-    let output = cluster.kubectl().unwrap().args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let token = String::from_utf8(output.stdout).unwrap();
-    let admin = std::fs::read_to_string(cluster.kubeconfig()).unwrap();
-    let user = format!("users: [{{name: u, user: {{token: '{}'}}}}]", token.trim());
-    let lines = admin.lines().map(|line| if line.starts_with("users:") { user.as_str() } else { line });
-    let path = cluster.kubeconfig().with_file_name("operator.kubeconfig");
-    std::fs::write(&path, lines.collect::<Vec<_>>().join("\n")).unwrap();
-    path
-}
 
 /// The operator's writes in a namespace since a place in the audit log.
 fn writes_since(namespace: &Namespace<'_>, offset: u64) -> Vec<String> {
@@ -64,8 +48,7 @@ fn ten_kills_during_the_first_apply_and_then_silence() {
     product::load_images(&cluster).unwrap();
     product::apply_manifests(&cluster, "crds").unwrap();
     product::apply_manifests(&cluster, "rbac").unwrap();
-    let kubeconfig = kubeconfig_of_service_account(&cluster);
-    let start = || Operator::start(&kubeconfig, "crash-test").unwrap();
+    let start = || Operator::start(&cluster, "crash-test").unwrap();
 
     let kills_in_the_middle =
         (0..KILLS).filter(|&kill| converges_after_a_kill(&cluster, &start, kill)).count();

@@ -11,6 +11,7 @@ use super::{Context, ReconcileError};
 use announce::{announcements, failure};
 use codecrucible_crds::{CodeCrucible, names};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Resource as _, ResourceExt as _};
@@ -58,13 +59,13 @@ pub(crate) async fn report(
 
 /// Tells of a reconcile that failed. A failed write is in `status` and was announced with it; of the others
 /// nothing is in `status`, which speaks of what was seen.
-pub(crate) async fn tell_of_failure(context: &Context, resource: &CodeCrucible, error: &ReconcileError) {
+pub(crate) async fn tell_of_failure(context: &Context, resource: &ObjectReference, error: &ReconcileError) {
     if matches!(error, ReconcileError::Apply(_)) {
         return;
     }
     let event = failure(error.reason(), &error.to_string());
     context.metrics.writes.with_label_values(&["Event"]).inc();
-    if let Err(error) = context.failures.publish(&event, &resource.object_ref(&())).await {
+    if let Err(error) = context.failures.publish(&event, resource).await {
         tracing::debug!(%error, "an event was not recorded");
     }
 }

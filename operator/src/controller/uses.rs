@@ -1,0 +1,90 @@
+//! Which resources name a backend, as each of them was when a reconcile last read it. One that names another since
+//! then has its reconcile still to come, which reads that backend after it is noted here: no change is missed.
+
+use super::concerns::Reference;
+use codecrucible_crds::CodeCrucible;
+use kube::api::ObjectMeta;
+use kube::runtime::reflector::ObjectRef;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The names of each resource's backends.
+#[derive(Default)]
+pub(super) struct Uses(Mutex<HashMap<Reference, Box<[String]>>>);
+
+impl Uses {
+    /// Notes a resource as it was read, and forgets those that exist no longer.
+    pub(super) fn note(&self, resource: &CodeCrucible, exists: impl Fn(&Reference) -> bool) {
+        let reference = ObjectRef::from_obj(resource).into_kind_unchecked(());
+        let mut noted = self.noted();
+        // Only a new one can make the others too many.
+        if noted.insert(reference, resource.spec.backends.clone().into()).is_none() {
+            noted.retain(|used, _| exists(used));
+        }
+    }
+
+    /// The resources that name a backend.
+    pub(super) fn of(&self, backend: &ObjectMeta) -> Vec<Reference> {
+        let Some(name) = &backend.name else { return Vec::new() };
+        let noted = self.noted();
+        let users = noted.iter().filter(|(resource, backends)| {
+            resource.namespace == backend.namespace && backends.contains(name)
+        });
+        users.map(|(resource, _)| resource.clone()).collect()
+    }
+
+    fn noted(&self) -> MutexGuard<'_, HashMap<Reference, Box<[String]>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::fixtures::resource;
+    use serde_json::json;
+
+    fn noted(uses: &Uses, name: &str, backends: &[&str]) {
+        let mut resource = resource(json!({"backends": backends}));
+        resource.metadata.name = Some(name.into());
+        uses.note(&resource, |used| used.name != "deleted");
+    }
+
+    fn of(uses: &Uses, backend: &str, namespace: &str) -> Vec<String> {
+        let backend = ObjectMeta {
+            name: Some(backend.into()),
+            namespace: Some(namespace.into()),
+            ..ObjectMeta::default()
+        };
+        let mut names: Vec<_> = uses.of(&backend).into_iter().map(|user| user.name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_backend_concerns_the_resources_of_its_namespace_that_name_it() {
+        let uses = Uses::default();
+        noted(&uses, "one", &["remote"]);
+        noted(&uses, "two", &["remote", "local"]);
+        assert_eq!(of(&uses, "remote", "team"), ["one", "two"]);
+        assert_eq!(of(&uses, "local", "team"), ["two"]);
+        assert_eq!(of(&uses, "remote", "elsewhere"), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_resource_names_no_longer_does_not_concern_it() {
+        let uses = Uses::default();
+        noted(&uses, "one", &["remote"]);
+        noted(&uses, "one", &["local"]);
+        assert_eq!(of(&uses, "remote", "team"), [""; 0]);
+        assert_eq!(of(&uses, "local", "team"), ["one"]);
+    }
+
+    #[test]
+    fn a_deleted_resource_is_forgotten() {
+        let uses = Uses::default();
+        noted(&uses, "deleted", &["remote"]);
+        noted(&uses, "one", &["remote"]);
+        assert_eq!(of(&uses, "remote", "team"), ["one"]);
+    }
+}
