@@ -60,11 +60,11 @@ fn start_loading(embedded: Embedded, slot: Arc<Slot>) {
             };
             let outcome = catch_unwind(|| Engine::load(&config).map_err(|error| error.to_string()))
                 .unwrap_or_else(|_| Err("the model file makes the loader panic".into()));
-            match &outcome {
+            // In this order: who reads the log may look at the probe at once.
+            match slot.get_or_init(|| outcome) {
                 Ok(_) => tracing::info!(path = embedded.path, "model loaded"),
                 Err(reason) => tracing::error!(path = embedded.path, reason, "model not loaded"),
             }
-            let _ = slot.set(outcome);
         }
     };
     if let Err(error) = std::thread::Builder::new().name("model-load".into()).spawn(load) {
