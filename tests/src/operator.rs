@@ -2,16 +2,22 @@
 //! metrics read from loopback.
 
 use crate::cluster::{Cluster, forward};
-use crate::{product, wait};
+use crate::{paths, product, wait};
 use anyhow::ensure;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Longest wait for anything that the operator does, seconds.
 const LIMIT_SECONDS: u64 = 300;
-/// Where the leader's lease lies.
-pub const LEASE_NAMESPACE: &str = "codecrucible-system";
+/// Where the leader's lease and the operator's service account are.
+pub const NAMESPACE: &str = "codecrucible-system";
+
+/// A file that holds a token.
+const READABLE_BY_OWNER: u32 = 0o600;
 
 /// A running operator. It is killed with the value.
 pub struct Operator {
@@ -25,7 +31,7 @@ impl Operator {
         let port = forward::free_port()?;
         let child = Command::new(product::program("operator"))
             .args(["--listen", &format!("127.0.0.1:{port}"), "--identity", identity])
-            .args(["--lease-namespace", LEASE_NAMESPACE])
+            .args(["--lease-namespace", NAMESPACE])
             .env("KUBECONFIG", kubeconfig(cluster)?)
             .stdout(Stdio::null())
             .spawn()?;
@@ -74,17 +80,22 @@ impl Operator {
     }
 }
 
-/// The administrator's kubeconfig with the service account's token in place of the certificate.
+/// The administrator's kubeconfig with the service account's token in place of what it has. It lies with what is built,
+/// because the administrator's may be somebody's own.
 fn kubeconfig(cluster: &Cluster) -> anyhow::Result<PathBuf> {
-    let arguments = ["-n", LEASE_NAMESPACE, "create", "token", "codecrucible-operator", "--duration=1h"];
-    let output = cluster.kubectl()?.args(arguments).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let token = String::from_utf8(output.stdout)?;
-    let admin = std::fs::read_to_string(cluster.kubeconfig())?;
-    let user = format!("users: [{{name: u, user: {{token: '{}'}}}}]", token.trim());
-    let lines = admin.lines().map(|line| if line.starts_with("users:") { user.as_str() } else { line });
-    let path = cluster.kubeconfig().with_file_name("operator.kubeconfig");
-    std::fs::write(&path, lines.collect::<Vec<_>>().join("\n"))?;
+    let kubectl = |arguments: &[&str]| -> anyhow::Result<String> {
+        let output = cluster.kubectl()?.args(arguments).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let token = kubectl(&["-n", NAMESPACE, "create", "token", "codecrucible-operator", "--duration=1h"])?;
+    let admin = kubectl(&["config", "view", "--minify", "--flatten", "--raw", "--output=json"])?;
+    let mut config: serde_json::Value = serde_json::from_str(&admin)?;
+    config["users"][0]["user"] = serde_json::json!({"token": token.trim()});
+    let path = paths::repository().join("target/operator.kubeconfig");
+    let mut file =
+        OpenOptions::new().create(true).write(true).truncate(true).mode(READABLE_BY_OWNER).open(&path)?;
+    file.write_all(config.to_string().as_bytes())?;
     Ok(path)
 }
 

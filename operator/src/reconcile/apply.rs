@@ -50,7 +50,7 @@ async fn try_apply(
     observed: &Observed,
     plan: Plan,
 ) -> Result<Applied, ApplyError> {
-    let Plan { changes, policy, endpoint, configuration } = plan;
+    let Plan { changes, outdated_pods, policy, endpoint, configuration } = plan;
     let mut deployment = observed.children.get(&Child::Deployment).cloned();
     for prepared in changes {
         let live = observed.children.get(&prepared.child);
@@ -60,7 +60,7 @@ async fn try_apply(
             deployment = Some(written);
         }
     }
-    touch_pods(context, resource, observed, &configuration).await?;
+    touch_pods(context, resource, outdated_pods, &configuration).await?;
     Ok(Applied { policy, endpoint, deployment })
 }
 
@@ -107,13 +107,12 @@ async fn create(api: &Api<DynamicObject>, object: Value) -> kube::Result<Dynamic
 async fn touch_pods(
     context: &Context,
     resource: &CodeCrucible,
-    observed: &Observed,
+    outdated: Vec<String>,
     configuration: &str,
 ) -> Result<(), ApplyError> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &resource.namespace().unwrap_or_default());
     let patch = json!({"metadata": {"annotations": {names::ANNOTATION_CONFIGURATION: configuration}}});
-    for pod in observed.pods.iter().filter(|pod| needs_touch(pod, configuration)) {
-        let name = pod.name_any();
+    for name in outdated {
         let touched = api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
         context.metrics.writes.with_label_values(&["Pod"]).inc();
         match touched {
@@ -126,10 +125,4 @@ async fn touch_pods(
         }
     }
     Ok(())
-}
-
-fn needs_touch(pod: &Pod, configuration: &str) -> bool {
-    let seen = pod.annotations().get(names::ANNOTATION_CONFIGURATION).map(String::as_str);
-    let is_running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
-    pod.metadata.deletion_timestamp.is_none() && is_running && seen != Some(configuration)
 }

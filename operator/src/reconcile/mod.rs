@@ -34,6 +34,8 @@ use tokio::time::timeout;
 
 /// Longest reconcile, seconds.
 const LONGEST_SECONDS: u64 = 120;
+/// Longest attempt to tell of one that failed, seconds.
+const LONGEST_EVENT_SECONDS: u64 = 5;
 
 /// What reconciles need from outside.
 pub(crate) struct Context {
@@ -98,7 +100,10 @@ pub(crate) async fn reconcile(
         .await
         .unwrap_or(Err(ReconcileError::TimedOut));
     if let Err(error) = &reconciled {
-        report::tell_of_failure(context, &known.object_ref(&()), error).await;
+        // The server that did not answer is the one that is told.
+        let about = known.object_ref(&());
+        let told = report::tell_of_failure(context, &about, error);
+        let _ = timeout(Duration::from_secs(LONGEST_EVENT_SECONDS), told).await;
     }
     reconciled
 }
@@ -120,20 +125,21 @@ async fn try_reconcile(
     Ok(Some(outcome.into_result()?))
 }
 
-/// A glance is enough where all is well, which is nearly always; before anything is written or refused, the children
-/// are looked at exactly.
+/// A glance at the children is enough where all is well, which is nearly always; before anything is written or refused,
+/// they are looked at exactly.
 async fn look_and_decide(
     context: &Context,
     resource: &CodeCrucible,
 ) -> Result<(Observed, Decision), ReconcileError> {
-    let glanced = observe(&context.client, resource, Look::Glance).await?;
-    if Facts::exist(&glanced) {
-        let decision = Decision::make(resource, &glanced).await?;
+    let mut observed = observe(&context.client, resource).await?;
+    // No key is made after a glance, only to be thrown away.
+    if Facts::exist(&observed) {
+        let decision = Decision::make(resource, &observed).await?;
         if decision.is_settled() {
-            return Ok((glanced, decision));
+            return Ok((observed, decision));
         }
     }
-    let observed = observe(&context.client, resource, Look::Exact).await?;
+    observed.look_at_children(&context.client, resource, Look::Exact).await?;
     let decision = Decision::make(resource, &observed).await?;
     Ok((observed, decision))
 }

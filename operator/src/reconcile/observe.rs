@@ -84,20 +84,33 @@ pub(crate) async fn resource(
     Ok(found.filter(|resource| resource.metadata.deletion_timestamp.is_none()))
 }
 
-/// Reads everything that belongs to it.
-pub(crate) async fn observe(
-    client: &Client,
-    resource: &CodeCrucible,
-    look: Look,
-) -> Result<Observed, ObserveError> {
+/// Reads everything that belongs to it; the children at a glance.
+pub(crate) async fn observe(client: &Client, resource: &CodeCrucible) -> Result<Observed, ObserveError> {
     let namespace = resource.namespace().unwrap_or_default();
     let backends = backends(client, &namespace, resource).await?;
-    let found = children(client, &namespace, resource, look).await?;
     let pods = pods(client, &namespace, resource).await?;
     let credentials = credentials(client, &namespace, &backends).await?;
-    let (children, foreign): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        found.into_iter().partition(|(_, object)| is_owned(resource, object));
-    Ok(Observed { backends, credentials, children, foreign: foreign.into_keys().collect(), pods })
+    let (children, foreign) = (BTreeMap::new(), BTreeSet::new());
+    let mut observed = Observed { backends, credentials, children, foreign, pods };
+    observed.look_at_children(client, resource, Look::Glance).await?;
+    Ok(observed)
+}
+
+impl Observed {
+    /// Reads the children, in place of what was seen of them before.
+    pub(crate) async fn look_at_children(
+        &mut self,
+        client: &Client,
+        resource: &CodeCrucible,
+        look: Look,
+    ) -> Result<(), ObserveError> {
+        let found = children(client, resource, look).await?;
+        let (children, foreign): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            found.into_iter().partition(|(_, object)| is_owned(resource, object));
+        self.children = children;
+        self.foreign = foreign.into_keys().collect();
+        Ok(())
+    }
 }
 
 async fn backends(
@@ -148,13 +161,13 @@ fn value_at(secret: Option<Secret>, reference: &SecretKeyReference) -> Result<St
 
 async fn children(
     client: &Client,
-    namespace: &str,
     resource: &CodeCrucible,
     look: Look,
 ) -> Result<BTreeMap<Child, DynamicObject>, ObserveError> {
+    let namespace = resource.namespace().unwrap_or_default();
     let mut found = BTreeMap::new();
     for child in Child::ALL {
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &child.api_resource());
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &child.api_resource());
         if let Some(object) = found_at(&api, &child.name(resource), look.at(child)).await? {
             found.insert(child, object);
         }

@@ -6,7 +6,9 @@ use super::facts::Facts;
 use super::observe::Observed;
 use super::validate::{Invalid, validate};
 use codecrucible_contract::secrets::SecretError;
-use codecrucible_crds::{CodeCrucible, PolicyStatus};
+use codecrucible_crds::{CodeCrucible, PolicyStatus, names};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 
 /// What follows from what was seen.
@@ -26,6 +28,8 @@ pub(crate) enum Decision {
 pub(crate) struct Plan {
     /// What differs, in the order of making.
     pub(crate) changes: Vec<Prepared>,
+    /// The pods that mount something older.
+    pub(crate) outdated_pods: Vec<String>,
     /// The policy that is published then.
     pub(crate) policy: PolicyStatus,
     /// Where clients reach the service.
@@ -53,7 +57,7 @@ impl Decision {
         match self {
             Self::Invalid(_) => false,
             Self::Paused { .. } => true,
-            Self::Apply(plan) => plan.changes.is_empty(),
+            Self::Apply(plan) => plan.changes.is_empty() && plan.outdated_pods.is_empty(),
         }
     }
 }
@@ -62,8 +66,16 @@ impl Plan {
     fn new(desired: DesiredSet, observed: &Observed) -> Self {
         let DesiredSet { mut children, policy, endpoint, configuration } = desired;
         children.retain(|prepared| !is_as_desired(observed.children.get(&prepared.child), prepared));
-        Self { changes: children, policy, endpoint, configuration }
+        let outdated = observed.pods.iter().filter(|pod| needs_touch(pod, &configuration));
+        let outdated_pods = outdated.map(|pod| pod.name_any()).collect();
+        Self { changes: children, outdated_pods, policy, endpoint, configuration }
     }
+}
+
+fn needs_touch(pod: &Pod, configuration: &str) -> bool {
+    let seen = pod.annotations().get(names::ANNOTATION_CONFIGURATION).map(String::as_str);
+    let is_running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+    pod.metadata.deletion_timestamp.is_none() && is_running && seen != Some(configuration)
 }
 
 /// Whether nothing is to be written. A field that is no longer wanted shows only in the hash of all that was
@@ -78,7 +90,6 @@ mod tests {
     use super::super::child::Child;
     use super::super::validate::tests as fixtures;
     use super::*;
-    use codecrucible_crds::names;
     use serde_json::{Value, json};
 
     fn prepared() -> Prepared {
@@ -124,6 +135,11 @@ mod tests {
             observed.children.insert(prepared.child, serde_json::from_value(prepared.object).unwrap());
         }
         assert!(Decision::make(&resource, &observed).await.unwrap().is_settled());
+        let pod = json!({"metadata": {"name": "old"}, "status": {"phase": "Running"}});
+        observed.pods.push(serde_json::from_value(pod).unwrap());
+        let Ok(Decision::Apply(plan)) = Decision::make(&resource, &observed).await else { panic!("invalid") };
+        assert_eq!(plan.outdated_pods, ["old"]);
+        assert!(!Decision::Apply(plan).is_settled());
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use crate::support::{LIMIT_SECONDS, Namespace, eventually};
 use codecrucible_tests::cluster::Cluster;
-use codecrucible_tests::operator::{LEASE_NAMESPACE, Operator};
+use codecrucible_tests::operator::{NAMESPACE, Operator};
 use codecrucible_tests::product;
 use serde_json::Value;
 use std::fs::File;
@@ -115,7 +115,7 @@ fn the_lease_is_given_back(cluster: &Cluster, start: &impl Fn() -> Operator) {
     operator.wait_until_leading().unwrap();
     assert!(operator.terminate().unwrap());
     let holder = "jsonpath={.spec.holderIdentity}";
-    let lease = ["-n", LEASE_NAMESPACE, "get", "lease", "codecrucible-operator", "-o", holder];
+    let lease = ["-n", NAMESPACE, "get", "lease", "codecrucible-operator", "-o", holder];
     let holder = cluster.kubectl().unwrap().args(lease).output().unwrap();
     assert!(holder.status.success() && holder.stdout.is_empty(), "{holder:?}");
 }

@@ -13,13 +13,16 @@ use std::sync::Arc;
 pub(crate) struct Gguf {
     pub(crate) content: Content,
     reader: BufReader<File>,
+    /// Bytes of the file.
+    size: u64,
 }
 
 impl Gguf {
     pub(crate) fn read(file: File) -> Result<Self, LoadError> {
+        let size = file.metadata().map_err(candle_core::Error::from)?.len();
         let mut reader = BufReader::new(file);
         let content = Content::read(&mut reader)?;
-        Ok(Self { content, reader })
+        Ok(Self { content, reader, size })
     }
 
     fn value(&self, key: &str) -> Result<&Value, LoadError> {
@@ -47,8 +50,17 @@ impl Gguf {
         self.content.tensor_infos.contains_key(name)
     }
 
-    /// A tensor as it is stored.
+    /// A tensor as it is stored. Its size is checked first: the library makes room for whatever a file says.
     pub(crate) fn quantized(&mut self, name: &str) -> Result<QTensor, LoadError> {
+        if let Some(tensor) = self.content.tensor_infos.get(name) {
+            let (dims, format) = (tensor.shape.dims(), tensor.ggml_dtype);
+            let numbers = dims.iter().try_fold(1_usize, |numbers, dim| numbers.checked_mul(*dim));
+            let bytes =
+                numbers.and_then(|numbers| (numbers / format.block_size()).checked_mul(format.type_size()));
+            if bytes.is_none_or(|bytes| bytes == 0 || bytes as u64 > self.size) {
+                return Err(LoadError::Malformed(format!("{name} says that it has {dims:?} numbers")));
+            }
+        }
         Ok(self.content.tensor(&mut self.reader, name, &Device::Cpu)?)
     }
 

@@ -8,8 +8,8 @@ pub(super) const LANES: usize = 8;
 /// 32 numbers.
 #[derive(Clone)]
 pub(super) struct Block {
-    /// The numbers, divided by the scale.
-    pub(super) bytes: [i8; BLOCK],
+    /// The numbers, divided by the scale, from -127 to 127 in two's complement.
+    pub(super) bytes: [u8; BLOCK],
     pub(super) scale: f32,
     /// The sum of every four neighbours, scale included: what a weight's offset is multiplied with.
     pub(super) sums: [f32; LANES],
@@ -32,7 +32,7 @@ fn quantize_block(numbers: &[f32; BLOCK]) -> Block {
         let neighbours: i32 = neighbours.iter().map(|byte| i32::from(*byte)).sum();
         *sum = neighbours as f32 * scale;
     }
-    Block { bytes, scale, sums }
+    Block { bytes: bytes.map(i8::cast_unsigned), scale, sums }
 }
 
 #[cfg(test)]
@@ -44,7 +44,7 @@ mod tests {
         let numbers: Vec<f32> = (0..BLOCK * 2).map(|index| (index as f32 * 0.7).sin() * 3.0).collect();
         for (block, numbers) in quantize(&numbers).iter().zip(numbers.chunks(BLOCK)) {
             for (byte, number) in block.bytes.iter().zip(numbers) {
-                assert!((f32::from(*byte) * block.scale - number).abs() <= block.scale * 0.501);
+                assert!((f32::from(byte.cast_signed()) * block.scale - number).abs() <= block.scale * 0.501);
             }
         }
     }

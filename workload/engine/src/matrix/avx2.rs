@@ -149,7 +149,8 @@ fn dot<const SIZE: usize, const SIGNED: bool, const TOKENS: usize>(
     totals
 }
 
-/// Products of weights from 0 to 31 with signed bytes, four neighbours summed.
+/// Products of weights from 0 to 128 with bytes from -127 to 127, four neighbours summed: two products, at most
+/// 2 × 128 × 127, fit the sixteen bits in which they are added.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn unsigned_products(weights: __m256i, bytes: __m256i) -> __m256 {
@@ -197,8 +198,7 @@ fn half(bytes: [u8; 2]) -> __m256 {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load<Byte: Copy>(bytes: &[Byte; BLOCK]) -> __m256i {
-    const { assert!(size_of::<Byte>() == 1) };
+fn load(bytes: &[u8; BLOCK]) -> __m256i {
     // SAFETY: the array has the thirty-two bytes that are read; no alignment is needed.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }

@@ -29,15 +29,6 @@ impl Format {
             _ => None,
         }
     }
-
-    /// Bytes of a block.
-    fn size(self) -> usize {
-        match self {
-            Self::Q4_1 => 20,
-            Self::Q5_0 => 22,
-            Self::Q8_0 => 34,
-        }
-    }
 }
 
 pub(crate) struct Packed {
@@ -56,7 +47,7 @@ impl Packed {
             return Ok(None);
         };
         let (outputs, inputs) = stored.shape().dims2()?;
-        if !inputs.is_multiple_of(BLOCK) {
+        if outputs == 0 || inputs == 0 || !inputs.is_multiple_of(BLOCK) {
             return Ok(None);
         }
         Ok(Some(Self { weights: Arc::clone(stored), format, outputs, inputs, kernel }))
@@ -71,15 +62,16 @@ impl Packed {
         let blocks = self.kernel.quantize(numbers);
         let tokens: Vec<&[Block]> = blocks.chunks(self.inputs / BLOCK).collect();
         let weights = self.weights.data()?;
-        let row_size = self.inputs / BLOCK * self.format.size();
+        let row_size = weights.len() / self.outputs;
         // By output first, so that each thread has a stretch of its own.
         let mut products = vec![0.0; self.outputs * tokens.len()];
-        let parts: Vec<_> = products.chunks_mut(ROWS * tokens.len()).map(Mutex::new).collect();
-        let rows: Vec<_> = weights.chunks(ROWS * row_size).collect();
+        let parts = products.chunks_mut(ROWS * tokens.len()).zip(weights.chunks(ROWS * row_size));
+        // The threads share what they run; nobody waits for a part.
+        let parts: Vec<_> = parts.map(Mutex::new).collect();
         candle_core::utils::barrier_pool().execute_chunked(parts.len(), |range| {
-            for index in range {
-                let mut products = parts[index].lock().unwrap_or_else(PoisonError::into_inner);
-                self.kernel.multiply(self.format, rows[index], row_size, &tokens, &mut products);
+            for part in &parts[range] {
+                let (products, rows) = &mut *part.lock().unwrap_or_else(PoisonError::into_inner);
+                self.kernel.multiply(self.format, rows, row_size, &tokens, products);
             }
         });
         drop(parts);

@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 /// Longest context, tokens: bounds the memory of keys and values.
 const MAX_CONTEXT_TOKENS: usize = 4096;
+/// Largest head, numbers: with the context it bounds the table of angles.
+const MAX_HEAD_SIZE: usize = 1024;
 /// Prompt tokens that are computed at once.
 pub(crate) const PREFILL_TOKENS: usize = 256;
 
@@ -66,6 +68,9 @@ impl Transformer {
             head_size: gguf.count(&key("embedding_length"))? / heads,
             epsilon: gguf.number(&key("attention.layer_norm_rms_epsilon"))?,
         };
+        if shape.head_size == 0 || shape.head_size > MAX_HEAD_SIZE {
+            return Err(LoadError::Malformed(format!("its heads have {} numbers", shape.head_size)));
+        }
         let context_tokens = gguf.count(&key("context_length"))?.min(MAX_CONTEXT_TOKENS);
         let base = gguf.number(&key("rope.freq_base"))?;
         let count = gguf.count(&key("block_count"))?;
