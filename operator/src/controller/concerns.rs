@@ -4,14 +4,15 @@
 //! of its own, that would be a reconcile for each pair.
 
 use super::uses::Uses;
-use codecrucible_crds::{CodeCrucible, ModelBackend, names};
+use crate::reconcile::Known;
+use codecrucible_crds::{ModelBackend, names};
 use kube::ResourceExt as _;
-use kube::api::{ObjectMeta, PartialObjectMeta};
+use kube::api::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use std::sync::Arc;
 
 /// A resource by its name.
-pub(super) type Reference = ObjectRef<PartialObjectMeta<CodeCrucible>>;
+pub(super) type Reference = ObjectRef<Known>;
 
 /// The resource that an object of ours belongs to, by its owner and by its label: either may have been taken off
 /// by hand, which is for the resource to notice. A pod has the label only; its owner is a ReplicaSet.
@@ -53,6 +54,7 @@ fn owner(object: &ObjectMeta) -> Option<Reference> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::uses::tests::existing;
     use super::*;
     use crate::reconcile::fixtures::{backend, resource};
     use serde_json::{Value, json};
@@ -72,7 +74,7 @@ mod tests {
         for (name, backends) in [("without", json!(["remote"])), ("with", json!(["remote", "keyed"]))] {
             let mut resource = resource(json!({"backends": backends}));
             resource.metadata.name = Some(name.into());
-            uses.note(&resource, |_| true);
+            uses.note(&resource, &existing(&["without", "with"]));
         }
         uses
     }

@@ -2,9 +2,10 @@
 //! then has its reconcile still to come, which reads that backend after it is noted here: no change is missed.
 
 use super::concerns::Reference;
+use crate::reconcile::Known;
 use codecrucible_crds::CodeCrucible;
 use kube::api::ObjectMeta;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,12 +15,12 @@ pub(super) struct Uses(Mutex<HashMap<Reference, Box<[String]>>>);
 
 impl Uses {
     /// Notes a resource as it was read, and forgets those that exist no longer.
-    pub(super) fn note(&self, resource: &CodeCrucible, exists: impl Fn(&Reference) -> bool) {
+    pub(super) fn note(&self, resource: &CodeCrucible, existing: &Store<Known>) {
         let reference = ObjectRef::from_obj(resource).into_kind_unchecked(());
         let mut noted = self.noted();
-        // Only a new one can make the others too many.
-        if noted.insert(reference, resource.spec.backends.clone().into()).is_none() {
-            noted.retain(|used, _| exists(used));
+        noted.insert(reference, resource.spec.backends.clone().into());
+        if noted.len() > existing.len() {
+            noted.retain(|used, _| existing.get(used).is_some());
         }
     }
 
@@ -39,15 +40,26 @@ impl Uses {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::reconcile::fixtures::resource;
+    use kube::runtime::{reflector, watcher::Event};
     use serde_json::json;
 
     fn noted(uses: &Uses, name: &str, backends: &[&str]) {
         let mut resource = resource(json!({"backends": backends}));
         resource.metadata.name = Some(name.into());
-        uses.note(&resource, |used| used.name != "deleted");
+        uses.note(&resource, &existing(&["one", "two"]));
+    }
+
+    /// Resources of these names.
+    pub(in super::super) fn existing(names: &[&str]) -> Store<Known> {
+        let (store, mut writer) = reflector::store();
+        for name in names {
+            let known = json!({"metadata": {"name": name, "namespace": "team"}});
+            writer.apply_watcher_event(&Event::Apply(serde_json::from_value(known).unwrap()));
+        }
+        store
     }
 
     fn of(uses: &Uses, backend: &str, namespace: &str) -> Vec<String> {
@@ -83,8 +95,9 @@ mod tests {
     #[test]
     fn a_deleted_resource_is_forgotten() {
         let uses = Uses::default();
-        noted(&uses, "deleted", &["remote"]);
-        noted(&uses, "one", &["remote"]);
-        assert_eq!(of(&uses, "remote", "team"), ["one"]);
+        for name in ["deleted", "one", "two"] {
+            noted(&uses, name, &["remote"]);
+        }
+        assert_eq!(of(&uses, "remote", "team"), ["one", "two"]);
     }
 }

@@ -2,11 +2,11 @@
 
 use super::Context;
 use super::child::Child;
-use super::desired::Prepared;
+use super::desired::{Prepared, Publication};
 use super::observe::Observed;
 use super::outcome::Outcome;
 use super::plan::Plan;
-use codecrucible_crds::{CodeCrucible, PolicyStatus, names};
+use codecrucible_crds::{CodeCrucible, names};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
@@ -15,8 +15,7 @@ use serde_json::{Value, json};
 /// What exists now.
 #[derive(Debug)]
 pub(crate) struct Applied {
-    pub(crate) policy: PolicyStatus,
-    pub(crate) endpoint: String,
+    pub(crate) publication: Publication,
     /// The deployment as the API server gave it back.
     pub(crate) deployment: Option<DynamicObject>,
 }
@@ -39,7 +38,7 @@ pub(crate) async fn apply(
     plan: Plan,
 ) -> Outcome {
     match try_apply(context, resource, observed, plan).await {
-        Ok(applied) => Outcome::Applied(applied),
+        Ok(applied) => Outcome::Applied(Box::new(applied)),
         Err(error) => Outcome::Failed(error),
     }
 }
@@ -50,7 +49,7 @@ async fn try_apply(
     observed: &Observed,
     plan: Plan,
 ) -> Result<Applied, ApplyError> {
-    let Plan { changes, outdated_pods, policy, endpoint, configuration } = plan;
+    let Plan { changes, outdated_pods, publication } = plan;
     let mut deployment = observed.children.get(&Child::Deployment).cloned();
     for prepared in changes {
         let live = observed.children.get(&prepared.child);
@@ -60,8 +59,8 @@ async fn try_apply(
             deployment = Some(written);
         }
     }
-    touch_pods(context, resource, outdated_pods, &configuration).await?;
-    Ok(Applied { policy, endpoint, deployment })
+    touch_pods(context, resource, outdated_pods, &publication.configuration).await?;
+    Ok(Applied { publication, deployment })
 }
 
 async fn write(

@@ -1,10 +1,13 @@
-//! One reconcile, in five steps. Each step's result is the next one's input, and types prove the order.
+//! One reconcile, in five steps: [`observe`], [`validate`], [`desired`], [`apply`], [`report`]. Each step's result is
+//! the next one's input, and types prove the order. Between them, [`facts`] makes what can be neither seen nor
+//! computed, and [`plan`] leaves out what is as desired already.
 
 mod apply;
 mod child;
 mod desired;
 mod drift;
 mod facts;
+mod newest;
 mod observe;
 mod outcome;
 mod plan;
@@ -14,6 +17,8 @@ mod validate;
 
 #[cfg(test)]
 pub(crate) use validate::tests as fixtures;
+
+pub(crate) use newest::Newest;
 
 use crate::telemetry::Metrics;
 use apply::apply;
@@ -25,7 +30,6 @@ use kube::api::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Resource as _};
 use observe::{Look, Observed, observe};
-use outcome::Outcome;
 use plan::Decision;
 use report::report;
 use std::sync::Arc;
@@ -37,18 +41,22 @@ const LONGEST_SECONDS: u64 = 120;
 /// Longest attempt to tell of one that failed, seconds.
 const LONGEST_EVENT_SECONDS: u64 = 5;
 
+/// What is kept of a resource in memory.
+pub(crate) type Known = PartialObjectMeta<CodeCrucible>;
+
 /// What reconciles need from outside.
 pub(crate) struct Context {
     client: Client,
     metrics: Arc<Metrics>,
+    newest: Arc<Newest>,
     /// Gathers failures that repeat into one Event.
     failures: Recorder,
 }
 
 impl Context {
-    pub(crate) fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(client: Client, metrics: Arc<Metrics>, newest: Arc<Newest>) -> Self {
         let failures = Recorder::new(client.clone(), Reporter::from(names::FIELD_MANAGER));
-        Self { client, metrics, failures }
+        Self { client, metrics, newest, failures }
     }
 }
 
@@ -91,7 +99,7 @@ impl ReconcileError {
 /// was read, before anything that it names is.
 pub(crate) async fn reconcile(
     context: &Context,
-    known: &PartialObjectMeta<CodeCrucible>,
+    known: &Known,
     read: impl FnOnce(&CodeCrucible),
 ) -> Result<Option<Duration>, ReconcileError> {
     // A request whose answer never comes would keep the resource, and one of few places, for ever. To stop
@@ -110,36 +118,37 @@ pub(crate) async fn reconcile(
 
 async fn try_reconcile(
     context: &Context,
-    known: &PartialObjectMeta<CodeCrucible>,
+    known: &Known,
     read: impl FnOnce(&CodeCrucible),
 ) -> Result<Option<Duration>, ReconcileError> {
     let Some(resource) = observe::resource(&context.client, known).await? else { return Ok(None) };
     read(&resource);
     let (observed, decision) = look_and_decide(context, &resource).await?;
     let outcome = match decision {
-        Decision::Invalid(invalid) => Outcome::Invalid(invalid),
-        Decision::Paused { endpoint } => Outcome::Paused { endpoint },
+        Decision::Leave(outcome) => outcome,
         Decision::Apply(plan) => apply(context, &resource, &observed, plan).await,
     };
     report(context, &resource, &observed, &outcome, Timestamp::now()).await?;
     Ok(Some(outcome.into_result()?))
 }
 
-/// A glance at the children is enough where all is well, which is nearly always; before anything is written or refused,
-/// they are looked at exactly.
+/// A glance at what belongs to the resource is enough where all is well, which is nearly always; before anything is
+/// written or refused, it is looked at exactly.
 async fn look_and_decide(
     context: &Context,
     resource: &CodeCrucible,
 ) -> Result<(Observed, Decision), ReconcileError> {
     let mut observed = observe(&context.client, resource).await?;
+    // An API server that does not remember enough refuses a glance.
+    let is_seen = observed.look(context, resource, Look::Glance).await.is_ok();
     // No key is made after a glance, only to be thrown away.
-    if Facts::exist(&observed) {
+    if is_seen && Facts::exist(&observed) {
         let decision = Decision::make(resource, &observed).await?;
         if decision.is_settled() {
             return Ok((observed, decision));
         }
     }
-    observed.look_at_children(&context.client, resource, Look::Exact).await?;
+    observed.look(context, resource, Look::Exact).await?;
     let decision = Decision::make(resource, &observed).await?;
     Ok((observed, decision))
 }

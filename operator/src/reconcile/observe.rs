@@ -4,11 +4,13 @@
 //! time is a connection with buffers of its own.
 
 use super::child::Child;
+use super::newest::Newest;
+use super::{Context, Known};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use codecrucible_crds::{CodeCrucible, ModelBackend, SecretKeyReference, names};
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{DynamicObject, GetParams, ListParams, PartialObjectMeta};
+use kube::api::{DynamicObject, GetParams, ListParams, VersionMatch};
 use kube::{Api, Client, ResourceExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,11 +33,11 @@ pub(crate) struct Observed {
     pub(crate) pods: Vec<Pod>,
 }
 
-/// How new the children must be that are read.
+/// How new the children and pods must be that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// As the API server has them in memory, which costs it much less. They may lag behind: good enough to see
-    /// that all is well, not to write.
+    /// As the API server has them in memory, which costs it much less, and no older than what the watches have
+    /// shown. They may lag behind what is stored: good enough to see that all is well, not to write.
     Glance,
     /// As they are stored.
     Exact,
@@ -43,11 +45,19 @@ pub(crate) enum Look {
 
 impl Look {
     /// The deployment's state is reported, so it is never an old one.
-    fn at(self, child: Child) -> GetParams {
+    fn of_child(self, child: Child, newest: &Newest) -> GetParams {
         if self == Self::Exact || child == Child::Deployment {
             GetParams::default()
         } else {
-            GetParams::any()
+            GetParams::at(&newest.of(child.kind()))
+        }
+    }
+
+    fn of_pods(self, newest: &Newest) -> ListParams {
+        let parameters = ListParams::default().limit(MAX_PODS);
+        match self {
+            Self::Exact => parameters,
+            Self::Glance => parameters.matching(VersionMatch::NotOlderThan).at(&newest.of("Pod")),
         }
     }
 }
@@ -75,40 +85,35 @@ fn failed(what: &'static str) -> impl FnOnce(kube::Error) -> ObserveError {
 }
 
 /// The resource as it is now. Nothing while it is being deleted, when its children go by garbage collection.
-pub(crate) async fn resource(
-    client: &Client,
-    known: &PartialObjectMeta<CodeCrucible>,
-) -> Result<Option<CodeCrucible>, ObserveError> {
+pub(crate) async fn resource(client: &Client, known: &Known) -> Result<Option<CodeCrucible>, ObserveError> {
     let api: Api<CodeCrucible> = Api::namespaced(client.clone(), &known.namespace().unwrap_or_default());
     let found = api.get_opt(&known.name_any()).await.map_err(failed("the resource"))?;
     Ok(found.filter(|resource| resource.metadata.deletion_timestamp.is_none()))
 }
 
-/// Reads everything that belongs to it; the children at a glance.
+/// Reads what it names; nothing of what belongs to it yet.
 pub(crate) async fn observe(client: &Client, resource: &CodeCrucible) -> Result<Observed, ObserveError> {
     let namespace = resource.namespace().unwrap_or_default();
     let backends = backends(client, &namespace, resource).await?;
-    let pods = pods(client, &namespace, resource).await?;
     let credentials = credentials(client, &namespace, &backends).await?;
-    let (children, foreign) = (BTreeMap::new(), BTreeSet::new());
-    let mut observed = Observed { backends, credentials, children, foreign, pods };
-    observed.look_at_children(client, resource, Look::Glance).await?;
-    Ok(observed)
+    let (children, foreign, pods) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+    Ok(Observed { backends, credentials, children, foreign, pods })
 }
 
 impl Observed {
-    /// Reads the children, in place of what was seen of them before.
-    pub(crate) async fn look_at_children(
+    /// Reads the children and pods, in place of what was seen of them before.
+    pub(crate) async fn look(
         &mut self,
-        client: &Client,
+        context: &Context,
         resource: &CodeCrucible,
         look: Look,
     ) -> Result<(), ObserveError> {
-        let found = children(client, resource, look).await?;
+        let found = children(context, resource, look).await?;
         let (children, foreign): (BTreeMap<_, _>, BTreeMap<_, _>) =
             found.into_iter().partition(|(_, object)| is_owned(resource, object));
         self.children = children;
         self.foreign = foreign.into_keys().collect();
+        self.pods = pods(context, resource, look).await?;
         Ok(())
     }
 }
@@ -160,15 +165,17 @@ fn value_at(secret: Option<Secret>, reference: &SecretKeyReference) -> Result<St
 }
 
 async fn children(
-    client: &Client,
+    context: &Context,
     resource: &CodeCrucible,
     look: Look,
 ) -> Result<BTreeMap<Child, DynamicObject>, ObserveError> {
     let namespace = resource.namespace().unwrap_or_default();
     let mut found = BTreeMap::new();
     for child in Child::ALL {
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &child.api_resource());
-        if let Some(object) = found_at(&api, &child.name(resource), look.at(child)).await? {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(context.client.clone(), &namespace, &child.api_resource());
+        let version = look.of_child(child, &context.newest);
+        if let Some(object) = found_at(&api, &child.name(resource), version).await? {
             found.insert(child, object);
         }
     }
@@ -193,8 +200,8 @@ fn is_owned(resource: &CodeCrucible, object: &DynamicObject) -> bool {
     owner.is_some_and(|owner| Some(&owner.uid) == resource.metadata.uid.as_ref())
 }
 
-async fn pods(client: &Client, namespace: &str, resource: &CodeCrucible) -> Result<Vec<Pod>, ObserveError> {
-    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+async fn pods(context: &Context, resource: &CodeCrucible, look: Look) -> Result<Vec<Pod>, ObserveError> {
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &resource.namespace().unwrap_or_default());
     let labels = format!(
         "{}={},{}={}",
         names::LABEL_INSTANCE,
@@ -202,8 +209,7 @@ async fn pods(client: &Client, namespace: &str, resource: &CodeCrucible) -> Resu
         names::LABEL_NAME,
         names::APPLICATION
     );
-    // Served from the API server's cache: a pod that is a moment too new is seen next time.
-    let parameters = ListParams::default().labels(&labels).limit(MAX_PODS).match_any();
+    let parameters = look.of_pods(&context.newest).labels(&labels);
     let found = api.list(&parameters).await.map_err(failed("Pods"))?.items;
     Ok(found.into_iter().filter(|pod| is_of_deployment(pod, &Child::Deployment.name(resource))).collect())
 }
@@ -237,6 +243,21 @@ mod tests {
     fn owned_by(owners: Value) -> bool {
         let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "ownerReferences": owners}});
         is_owned(&fixtures::resource(json!({})), &serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn a_glance_is_no_older_than_what_a_watch_has_shown() {
+        let newest = Newest::default();
+        newest.note("Service", Some("7"));
+        newest.note("Pod", Some("8"));
+        newest.note("Deployment", Some("9"));
+        let asked_for = |look: Look, child| look.of_child(child, &newest).resource_version;
+        assert_eq!(asked_for(Look::Glance, Child::Service).as_deref(), Some("7"));
+        assert_eq!(asked_for(Look::Glance, Child::Policy).as_deref(), Some("0"));
+        assert_eq!(asked_for(Look::Glance, Child::Deployment), None, "it is reported");
+        assert_eq!(asked_for(Look::Exact, Child::Service), None);
+        assert_eq!(Look::Glance.of_pods(&newest).resource_version.as_deref(), Some("8"));
+        assert_eq!(Look::Exact.of_pods(&newest).resource_version, None);
     }
 
     #[test]

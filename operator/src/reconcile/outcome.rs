@@ -12,7 +12,6 @@ const NOT_OWNED_SECONDS: u64 = 20;
 
 /// How far a reconcile came.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "one of them exists in a reconcile")]
 pub(crate) enum Outcome {
     /// The resource is wrong; nothing was written, what serves goes on serving.
     Invalid(Invalid),
@@ -22,7 +21,7 @@ pub(crate) enum Outcome {
         endpoint: String,
     },
     /// Everything is written.
-    Applied(Applied),
+    Applied(Box<Applied>),
     /// A write failed.
     Failed(ApplyError),
 }

@@ -1,25 +1,21 @@
 //! What is to be done about a resource: what should exist, less what is so already.
 
-use super::desired::{DesiredSet, Prepared, desired};
+use super::desired::{DesiredSet, Prepared, Publication, desired};
 use super::drift::contains;
 use super::facts::Facts;
 use super::observe::Observed;
-use super::validate::{Invalid, validate};
+use super::outcome::Outcome;
+use super::validate::validate;
 use codecrucible_contract::secrets::SecretError;
-use codecrucible_crds::{CodeCrucible, PolicyStatus, names};
+use codecrucible_crds::{CodeCrucible, names};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 
 /// What follows from what was seen.
 pub(crate) enum Decision {
-    /// The resource is wrong; nothing is to be written, what serves goes on serving.
-    Invalid(Invalid),
-    /// The resource says that nothing is to be written.
-    Paused {
-        /// Where clients reach the service.
-        endpoint: String,
-    },
+    /// Nothing is to be written, and this comes of it.
+    Leave(Outcome),
     /// A service is to be as planned.
     Apply(Plan),
 }
@@ -30,21 +26,17 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Prepared>,
     /// The pods that mount something older.
     pub(crate) outdated_pods: Vec<String>,
-    /// The policy that is published then.
-    pub(crate) policy: PolicyStatus,
-    /// Where clients reach the service.
-    pub(crate) endpoint: String,
-    /// Names everything that the pods mount; pods are touched when it changes.
-    pub(crate) configuration: String,
+    /// What it is for its clients and its pods.
+    pub(crate) publication: Publication,
 }
 
 impl Decision {
     /// Decides. Secrets that are missing are made on the way.
     pub(crate) async fn make(resource: &CodeCrucible, observed: &Observed) -> Result<Self, SecretError> {
         let validated = match validate(resource, observed) {
-            Err(invalid) => return Ok(Self::Invalid(invalid)),
+            Err(invalid) => return Ok(Self::Leave(Outcome::Invalid(invalid))),
             Ok(validated) if resource.spec.maintenance.paused => {
-                return Ok(Self::Paused { endpoint: validated.endpoint });
+                return Ok(Self::Leave(Outcome::Paused { endpoint: validated.endpoint }));
             }
             Ok(validated) => validated,
         };
@@ -55,8 +47,7 @@ impl Decision {
     /// Whether the service is well as it is.
     pub(crate) fn is_settled(&self) -> bool {
         match self {
-            Self::Invalid(_) => false,
-            Self::Paused { .. } => true,
+            Self::Leave(outcome) => matches!(outcome, Outcome::Paused { .. }),
             Self::Apply(plan) => plan.changes.is_empty() && plan.outdated_pods.is_empty(),
         }
     }
@@ -64,11 +55,11 @@ impl Decision {
 
 impl Plan {
     fn new(desired: DesiredSet, observed: &Observed) -> Self {
-        let DesiredSet { mut children, policy, endpoint, configuration } = desired;
+        let DesiredSet { mut children, publication } = desired;
         children.retain(|prepared| !is_as_desired(observed.children.get(&prepared.child), prepared));
-        let outdated = observed.pods.iter().filter(|pod| needs_touch(pod, &configuration));
+        let outdated = observed.pods.iter().filter(|pod| needs_touch(pod, &publication.configuration));
         let outdated_pods = outdated.map(|pod| pod.name_any()).collect();
-        Self { changes: children, outdated_pods, policy, endpoint, configuration }
+        Self { changes: children, outdated_pods, publication }
     }
 }
 

@@ -29,7 +29,13 @@ pub(crate) struct Prepared {
 pub(crate) struct DesiredSet {
     /// In the order of their making.
     pub(crate) children: Vec<Prepared>,
-    /// The policy that they publish.
+    pub(crate) publication: Publication,
+}
+
+/// What a service is for its clients and its pods.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    /// The policy that is handed out.
     pub(crate) policy: PolicyStatus,
     /// Where clients reach the service.
     pub(crate) endpoint: String,
@@ -53,11 +59,10 @@ pub(crate) fn desired(resource: &CodeCrucible, validated: &Validated, facts: &Fa
         Child::DisruptionBudget => deployment::disruption_budget(resource),
         Child::Deployment => deployment::deployment(resource, model_claims),
     };
+    let policy = PolicyStatus { published: bundle.revision().to_string(), hash: bundle.hash().to_owned() };
     DesiredSet {
         children: Child::ALL.into_iter().map(|child| prepare(resource, child, content(child))).collect(),
-        policy: PolicyStatus { published: bundle.revision().to_string(), hash: bundle.hash().to_owned() },
-        endpoint: endpoint.clone(),
-        configuration,
+        publication: Publication { policy, endpoint: endpoint.clone(), configuration },
     }
 }
 
@@ -129,7 +134,11 @@ mod tests {
         let changed = fixtures::resource(json!({"synthesis": {"voices": [voice]}}));
         let second = set(&changed, &observed);
         assert_eq!(object(&second, Child::Deployment), &deployment);
-        assert!(second.policy.published.starts_with("2-"), "{}", second.policy.published);
+        assert!(
+            second.publication.policy.published.starts_with("2-"),
+            "{}",
+            second.publication.policy.published
+        );
     }
 
     #[test]
@@ -138,7 +147,7 @@ mod tests {
         let policy = PolicyStatus { published: "7-0123456789ab".into(), hash: "x".into() };
         resource.status =
             Some(codecrucible_crds::CodeCrucibleStatus { policy: Some(policy), ..Default::default() });
-        assert!(set(&resource, &fixtures::observed()).policy.published.starts_with("8-"));
+        assert!(set(&resource, &fixtures::observed()).publication.policy.published.starts_with("8-"));
     }
 
     #[test]

@@ -121,15 +121,17 @@ fn reconciling(outcome: &Outcome, progressing: &Verdict, stalled: &Verdict) -> V
 mod tests {
     use super::*;
     use crate::reconcile::apply::Applied;
+    use crate::reconcile::desired::Publication;
     use crate::reconcile::validate::Invalid;
     use codecrucible_crds::PolicyStatus;
 
     fn applied() -> Outcome {
-        Outcome::Applied(Applied {
+        let publication = Publication {
             policy: PolicyStatus { published: "1-x".into(), hash: "x".into() },
             endpoint: "http://x".into(),
-            deployment: None,
-        })
+            configuration: "x".into(),
+        };
+        Outcome::Applied(Box::new(Applied { publication, deployment: None }))
     }
 
     fn rollout(desired: i32, available: i32) -> Rollout {

@@ -24,8 +24,8 @@ pub(super) fn status(
     let (rollout, policy, endpoint) = match outcome {
         Outcome::Applied(applied) => (
             Rollout::of(applied.deployment.as_ref()),
-            Some(applied.policy.clone()),
-            Some(applied.endpoint.clone()),
+            Some(applied.publication.policy.clone()),
+            Some(applied.publication.endpoint.clone()),
         ),
         Outcome::Paused { endpoint } => {
             (Rollout::of(observed.children.get(&Child::Deployment)), before.policy, Some(endpoint.clone()))
