@@ -74,3 +74,53 @@ impl Gguf {
         Ok(Matrix::new(Arc::new(self.quantized(name)?))?)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use candle_core::quantized::{GgmlDType, gguf_file};
+    use std::io::Cursor;
+
+    const TENSOR: &str = "weights";
+
+    /// A file with some metadata and a tensor of 2 × 32 numbers, changed before it is read.
+    pub(crate) fn file(metadata: &[(&str, Value)], change: impl FnOnce(&mut Vec<u8>)) -> Gguf {
+        let numbers = Tensor::zeros((2, 32), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let tensor = QTensor::quantize(&numbers, GgmlDType::Q8_0).unwrap();
+        let metadata: Vec<_> = metadata.iter().map(|(key, value)| (*key, value)).collect();
+        let mut written = Cursor::new(Vec::new());
+        gguf_file::write(&mut written, &metadata, &[(TENSOR, &tensor)]).unwrap();
+        let mut bytes = written.into_inner();
+        change(&mut bytes);
+        let place = format!("codecrucible-gguf-{}-{:?}", std::process::id(), std::thread::current().id());
+        let path = std::env::temp_dir().join(place);
+        std::fs::write(&path, bytes).unwrap();
+        let file = File::open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        Gguf::read(file).unwrap()
+    }
+
+    /// The tensor of a file that says how many rows and columns it has.
+    fn tensor(rows: u64, columns: u64) -> Result<QTensor, LoadError> {
+        let mut gguf = file(&[], |bytes| {
+            let name = bytes.windows(TENSOR.len()).position(|part| part == TENSOR.as_bytes()).unwrap();
+            // After the name how many dimensions there are, in four bytes, and then the innermost first.
+            let dims = name + TENSOR.len() + 4;
+            bytes[dims..][..8].copy_from_slice(&columns.to_le_bytes());
+            bytes[dims + 8..][..8].copy_from_slice(&rows.to_le_bytes());
+        });
+        gguf.quantized(TENSOR)
+    }
+
+    #[test]
+    fn a_tensor_that_says_that_it_is_larger_than_the_file_is_refused() {
+        assert_eq!(tensor(2, 32).unwrap().shape().dims(), [2, 32]);
+        for (rows, columns) in [(1 << 20, 1 << 20), (1 << 40, 1 << 40), (u64::MAX, 32), (0, 32)] {
+            let refusal = tensor(rows, columns).unwrap_err();
+            assert!(
+                refusal.to_string().contains("weights says that it has"),
+                "{rows} × {columns}: {refusal}"
+            );
+        }
+    }
+}

@@ -2,29 +2,28 @@
 //! on, so the formats in which the supported models keep nearly all of theirs have kernels here; the rest
 //! goes through the inference library.
 
+#[cfg(target_arch = "x86_64")]
 mod activation;
 #[cfg(target_arch = "x86_64")]
-#[path = "avx2.rs"]
-mod kernel;
-#[cfg(not(target_arch = "x86_64"))]
-#[path = "no_kernel.rs"]
-mod kernel;
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod packed;
 
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{Device, Module as _, Result, Tensor};
-use packed::Packed;
 use std::sync::Arc;
 
 /// A matrix of shape `(outputs, inputs)`.
 pub(crate) enum Matrix {
-    Packed(Packed),
+    #[cfg(target_arch = "x86_64")]
+    Packed(packed::Packed),
     Library(QMatMul),
 }
 
 impl Matrix {
     pub(crate) fn new(stored: Arc<QTensor>) -> Result<Self> {
-        if let Some(packed) = Packed::new(&stored)? {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(packed) = packed::Packed::new(&stored)? {
             return Ok(Self::Packed(packed));
         }
         Self::of_the_library(stored)
@@ -44,6 +43,7 @@ impl Matrix {
     /// From `(tokens, inputs)` to `(tokens, outputs)`.
     pub(crate) fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
         match self {
+            #[cfg(target_arch = "x86_64")]
             Self::Packed(packed) => packed.forward(hidden),
             Self::Library(matrix) => matrix.forward(hidden),
         }

@@ -1,7 +1,7 @@
 //! A matrix in one of the packed formats, multiplied row by row. Rows go to the library's threads in parts.
 
 use super::activation::{BLOCK, Block};
-use super::kernel::Kernel;
+use super::avx2::Kernel;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -177,3 +177,34 @@ impl Norm {
         candle_nn::ops::rms_norm(hidden, &self.weight, self.epsilon)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::tests::file;
+    use candle_core::quantized::gguf_file::Value;
+
+    /// Why a llama model whose hidden state has this many numbers, with two heads, cannot be loaded.
+    fn refusal(embedding_length: u32) -> String {
+        let metadata = [
+            ("general.architecture", Value::String("llama".into())),
+            ("llama.attention.head_count", Value::U32(2)),
+            ("llama.attention.head_count_kv", Value::U32(2)),
+            ("llama.embedding_length", Value::U32(embedding_length)),
+            ("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
+            ("llama.context_length", Value::U32(64)),
+            ("llama.rope.freq_base", Value::F32(10_000.0)),
+            ("llama.block_count", Value::U32(0)),
+        ];
+        let refused = Transformer::load(&mut file(&metadata, |_| {}));
+        refused.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_head_of_no_or_too_many_numbers_is_refused() {
+        assert!(refusal(0).contains("its heads have 0 numbers"));
+        assert!(refusal(1 << 30).contains("its heads have 536870912 numbers"));
+        let next = refusal(2048);
+        assert!(!next.contains("heads"), "1024 numbers are allowed: {next}");
+    }
+}
