@@ -1,5 +1,4 @@
-//! The operator as a process of ours, beside a cluster instead of in it: it can be killed by its id, and its
-//! metrics read from loopback.
+//! The operator as a process of ours, in the cluster's network but not in a pod: it can be killed by its id.
 
 use crate::cluster::{Cluster, forward};
 use crate::{paths, product, wait};
@@ -8,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 /// Longest wait for anything that the operator does, seconds.
@@ -20,22 +19,24 @@ pub const NAMESPACE: &str = "codecrucible-system";
 const READABLE_BY_OWNER: u32 = 0o600;
 
 /// A running operator. It is killed with the value.
-pub struct Operator {
+pub struct Operator<'a> {
+    cluster: &'a Cluster,
     child: Child,
     port: u16,
 }
 
-impl Operator {
+impl<'a> Operator<'a> {
     /// Starts the optimised program with the rights of the operator's service account.
-    pub fn start(cluster: &Cluster, identity: &str) -> anyhow::Result<Self> {
+    pub fn start(cluster: &'a Cluster, identity: &str) -> anyhow::Result<Self> {
         let port = forward::free_port()?;
-        let child = Command::new(product::program("operator"))
+        let child = cluster
+            .inside(product::program("operator"))
             .args(["--listen", &format!("127.0.0.1:{port}"), "--identity", identity])
             .args(["--lease-namespace", NAMESPACE])
             .env("KUBECONFIG", kubeconfig(cluster)?)
             .stdout(Stdio::null())
             .spawn()?;
-        Ok(Self { child, port })
+        Ok(Self { cluster, child, port })
     }
 
     /// SIGKILL, by its process id.
@@ -54,9 +55,7 @@ impl Operator {
 
     /// A metric by its name, with labels if it has some; zero while there is none.
     pub fn metric(&self, name: &str) -> f64 {
-        let url = format!("http://127.0.0.1:{}/metrics", self.port);
-        let text =
-            reqwest::blocking::get(url).and_then(reqwest::blocking::Response::text).unwrap_or_default();
+        let text = self.cluster.get_inside(self.port, "/metrics").unwrap_or_default();
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0.0)
     }
 
@@ -91,6 +90,9 @@ fn kubeconfig(cluster: &Cluster) -> anyhow::Result<PathBuf> {
     let token = kubectl(&["-n", NAMESPACE, "create", "token", "codecrucible-operator", "--duration=1h"])?;
     let admin = kubectl(&["config", "view", "--minify", "--flatten", "--raw", "--output=json"])?;
     let mut config: serde_json::Value = serde_json::from_str(&admin)?;
+    if let Some(server) = cluster.server_inside() {
+        config["clusters"][0]["cluster"]["server"] = server.into();
+    }
     config["users"][0]["user"] = serde_json::json!({"token": token.trim()});
     let path = paths::repository().join("target/operator.kubeconfig");
     let mut file =
@@ -99,7 +101,7 @@ fn kubeconfig(cluster: &Cluster) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-impl Drop for Operator {
+impl Drop for Operator<'_> {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -16,7 +16,7 @@ const DNS_ADDRESS: &str = "10.96.0.10";
 
 /// Writes all files.
 pub(super) fn write_all(place: &Place, forward_port: u16) -> anyhow::Result<()> {
-    let inside = format!("https://{NODE_ADDRESS}:6443");
+    let inside = server_inside();
     for user in ["controller-manager", "scheduler", "kube-proxy", "kubelet", "coredns"] {
         fs::write(place.file(&format!("{user}.kubeconfig")), kubeconfig(place, user, &inside))?;
     }
@@ -30,6 +30,11 @@ pub(super) fn write_all(place: &Place, forward_port: u16) -> anyhow::Result<()> 
     fs::create_dir_all(place.file("cni"))?;
     fs::write(place.file("cni/10-pods.conflist"), cni(place))?;
     Ok(())
+}
+
+/// The API server's address inside the namespace.
+pub(super) fn server_inside() -> String {
+    format!("https://{NODE_ADDRESS}:6443")
 }
 
 fn kubeconfig(place: &Place, user: &str, server: &str) -> String {

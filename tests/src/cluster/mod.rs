@@ -9,6 +9,7 @@ mod certificates;
 mod components;
 mod configuration;
 pub mod forward;
+mod inside;
 mod network;
 mod packages;
 mod processes;
@@ -245,6 +246,22 @@ impl Cluster {
         let mut command = Command::new(Binaries::locate_or_build()?.path("kubectl"));
         command.arg("--kubeconfig").arg(self.kubeconfig());
         Ok(command)
+    }
+
+    /// A program that will run inside the cluster's network, where it reaches pods. Beside one that is not ours.
+    pub fn inside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        if self.is_external() { Command::new(program) } else { network::inside(&self.place, program) }
+    }
+
+    /// The body of an answer from a port of loopback inside the cluster's network.
+    pub fn get_inside(&self, port: u16, path: &str) -> anyhow::Result<String> {
+        let namespace = self.place.network_namespace_file();
+        inside::get((!self.is_external()).then_some(&namespace), port, path)
+    }
+
+    /// The API server's address inside the cluster's network, where the cluster is our own.
+    pub fn server_inside(&self) -> Option<String> {
+        (!self.is_external()).then(configuration::server_inside)
     }
 
     /// What runs, a line for each component.

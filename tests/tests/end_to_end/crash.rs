@@ -60,7 +60,7 @@ fn ten_kills_during_the_first_apply_and_then_silence() {
 
 /// Kills an operator during its first apply and lets another one go on. Tells whether the kill fell between two
 /// writes.
-fn converges_after_a_kill(cluster: &Cluster, start: &impl Fn() -> Operator, kill: usize) -> bool {
+fn converges_after_a_kill<'a>(cluster: &'a Cluster, start: &impl Fn() -> Operator<'a>, kill: usize) -> bool {
     // Each in a namespace of its own: the pods of the one before take their time to end.
     let namespace = Namespace::on(cluster, &format!("kill-{kill}"));
     namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
@@ -82,7 +82,7 @@ fn converges_after_a_kill(cluster: &Cluster, start: &impl Fn() -> Operator, kill
     made > 0 && made < CHILDREN
 }
 
-fn a_second_reconcile_writes_nothing(cluster: &Cluster, start: &impl Fn() -> Operator) {
+fn a_second_reconcile_writes_nothing<'a>(cluster: &'a Cluster, start: &impl Fn() -> Operator<'a>) {
     let namespace = Namespace::on(cluster, "kill");
     namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
     let with_secret = "{apiVersion: codecrucible.dev/v1alpha1, kind: ModelBackend, metadata: {name: keyed},
@@ -110,7 +110,7 @@ fn a_second_reconcile_writes_nothing(cluster: &Cluster, start: &impl Fn() -> Ope
 }
 
 /// One that is told to end leaves the lease free, so that the next one need not wait for it to expire.
-fn the_lease_is_given_back(cluster: &Cluster, start: &impl Fn() -> Operator) {
+fn the_lease_is_given_back<'a>(cluster: &'a Cluster, start: &impl Fn() -> Operator<'a>) {
     let operator = start();
     operator.wait_until_leading().unwrap();
     assert!(operator.terminate().unwrap());
