@@ -18,3 +18,4 @@ pub mod service;
 pub mod snapshot;
 pub mod synthesis;
 pub mod telemetry;
+mod tls;

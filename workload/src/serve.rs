@@ -1,12 +1,13 @@
 //! The life of the service: read, listen, follow changes, stop.
 
 use crate::configuration::{Folders, Follower};
-use crate::http::{Listener, Shutdown, admin_router, public_router};
+use crate::http::{Listener, Shutdown, admin_router, public_router, status_router};
 use crate::service::Service;
 use crate::telemetry::{LogControl, Metrics};
 use anyhow::Context as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,9 @@ pub struct ServeArguments {
     /// Address of probes and metrics.
     #[arg(long, default_value = "127.0.0.1:9090")]
     pub admin_listen: SocketAddr,
+    /// Address where whoever the certificate's authority vouches for may ask what was applied.
+    #[arg(long)]
+    pub status_listen: Option<SocketAddr>,
     /// Seconds between the signal to stop and the end of accepting, in which load balancers forget us.
     #[arg(long, default_value_t = 0)]
     pub drain_seconds: u64,
@@ -61,15 +65,30 @@ pub async fn run(arguments: ServeArguments, logging: LogControl) -> anyhow::Resu
     let public = bind(arguments.listen).await?;
     let admin = bind(arguments.admin_listen).await?;
     tracing::info!(public = %public.local_address()?, admin = %admin.local_address()?, "listening");
-    // Probes and metrics answer until the very end.
+    // Probes, metrics and status answer until the very end.
     let admin = admin.serve(admin_router(service.clone()), None, Shutdown::never());
+    let status = serve_status(arguments.status_listen, service.clone());
     let drain = Duration::from_secs(arguments.drain_seconds);
     // Whichever part ends first ends the others.
     tokio::select! {
         stopped = serve_until_stopped(public, service, drain, signals) => stopped,
         () = admin => anyhow::bail!("the admin listener ended"),
+        ended = status => ended,
         followed = follower.follow() => followed,
     }
+}
+
+/// Never ends while there is nobody to tell.
+async fn serve_status(listen: Option<SocketAddr>, service: Service) -> anyhow::Result<()> {
+    let Some(address) = listen else { return std::future::pending().await };
+    let certificate = {
+        let service = service.clone();
+        Arc::new(move || service.glance().tls.clone())
+    };
+    let listener = bind(address).await?.encrypted(certificate);
+    tracing::info!(status = %listener.local_address()?, "telling what was applied");
+    listener.serve(status_router(service), None, Shutdown::never()).await;
+    anyhow::bail!("the status listener ended")
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<Listener> {

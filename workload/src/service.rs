@@ -3,8 +3,10 @@
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 use arc_swap::{ArcSwap, Guard};
+use codecrucible_contract::{Acknowledgement, Refused};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Synthesis requests that run at once; each holds several backends' answers in memory.
@@ -16,6 +18,7 @@ const MAX_HELD_BODIES_KB: usize = 256 * 1024;
 #[derive(Clone)]
 pub struct Service {
     snapshot: Arc<ArcSwap<Snapshot>>,
+    acknowledgement: Arc<ArcSwap<Acknowledgement>>,
     metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
     syntheses: Arc<Semaphore>,
@@ -26,6 +29,7 @@ impl Service {
     /// A service on a first snapshot.
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Self {
         Self {
+            acknowledgement: Arc::new(ArcSwap::from_pointee(acknowledge(&snapshot))),
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             metrics,
             draining: Arc::default(),
@@ -46,7 +50,22 @@ impl Service {
 
     /// Replaces the snapshot; requests that have one keep theirs.
     pub fn replace_snapshot(&self, snapshot: Snapshot) {
+        let acknowledgement = acknowledge(&snapshot);
         self.snapshot.store(Arc::new(snapshot));
+        // Not before it serves.
+        self.acknowledgement.store(Arc::new(acknowledgement));
+    }
+
+    /// What was applied, and what was refused since.
+    pub fn acknowledgement(&self) -> Arc<Acknowledgement> {
+        self.acknowledgement.load_full()
+    }
+
+    /// Notes why the newest configuration does not serve; nothing once it does, or is the one that serves.
+    pub fn note_refusal(&self, reason: Option<&str>) {
+        let refused = reason.map(|reason| Refused::new(reason, now()));
+        let current = Acknowledgement::clone(&self.acknowledgement());
+        self.acknowledgement.store(Arc::new(Acknowledgement { refused, ..current }));
     }
 
     /// The metrics.
@@ -74,4 +93,14 @@ impl Service {
         let kilobytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         self.held_bodies.clone().try_acquire_many_owned(kilobytes).ok()
     }
+}
+
+fn acknowledge(snapshot: &Snapshot) -> Acknowledgement {
+    let (revision, hash) = (snapshot.bundle.revision().to_string(), snapshot.bundle.hash().to_owned());
+    Acknowledgement { revision, hash, applied_at: now(), refused: None }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

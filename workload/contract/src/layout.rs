@@ -18,3 +18,12 @@ pub const CLIENT_ID_FILE: &str = "client-id";
 pub const CLIENT_SECRET_FILE: &str = "client-secret";
 /// Folder of the credentials for remote backends: one file for each backend, named after it.
 pub const BACKEND_CREDENTIALS_FOLDER: &str = "backend-credentials";
+/// Folder of the certificate with which a replica shows who it is, and of the authority that signs whoever may ask it how it
+/// is: [`CERTIFICATE_FILE`], [`CERTIFICATE_KEY_FILE`], [`AUTHORITY_FILE`]. Not there outside Kubernetes.
+pub const CERTIFICATE_FOLDER: &str = "certificate";
+/// The replica's certificate in [`CERTIFICATE_FOLDER`], PEM.
+pub const CERTIFICATE_FILE: &str = "tls.crt";
+/// Its key in [`CERTIFICATE_FOLDER`], PKCS#8 in PEM.
+pub const CERTIFICATE_KEY_FILE: &str = "tls.key";
+/// The authority's certificate in [`CERTIFICATE_FOLDER`], PEM.
+pub const AUTHORITY_FILE: &str = "ca.crt";

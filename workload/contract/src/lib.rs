@@ -3,8 +3,10 @@
 //! The operator validates a bundle with the code that the workload uses to read it, so the two cannot
 //! disagree about what is valid. Nothing here does IO or knows Kubernetes or HTTP.
 
+mod acknowledgement;
 mod bundle;
 mod canonical;
+pub mod certificates;
 mod hash;
 pub mod layout;
 mod policy;
@@ -12,6 +14,7 @@ pub mod secrets;
 mod validate;
 pub mod voices;
 
+pub use acknowledgement::{Acknowledgement, MAX_ACKNOWLEDGEMENT_BYTES, Refused, STATUS_PATH};
 pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
 pub use hash::sha256_hex;
 pub use policy::{

@@ -9,9 +9,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 /// Characters on a line of PEM (RFC 7468, section 2).
 const PEM_LINE_CHARACTERS: usize = 64;
 
-/// The system gave no randomness, or the library failed.
+/// The system gave no randomness, or the library failed, which it does for a key that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the system gave no randomness for a secret")]
+#[error("a secret could not be made")]
 pub struct SecretError;
 
 /// A new 2048-bit RSA key, PKCS#8 in PEM (RFC 7468). Takes a noticeable part of a second.

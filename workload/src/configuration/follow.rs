@@ -47,12 +47,17 @@ impl Follower {
 
     fn look(&mut self) {
         match self.try_apply() {
-            Ok(()) => self.last_refusal = None,
+            Ok(()) => {
+                if self.last_refusal.take().is_some() {
+                    self.service.note_refusal(None);
+                }
+            }
             Err(error) => {
                 let refusal = error.to_string();
                 if self.last_refusal.as_ref() != Some(&refusal) {
                     let serving = self.service.snapshot().bundle.revision().to_string();
                     self.service.metrics().refused();
+                    self.service.note_refusal(Some(&refusal));
                     tracing::error!(reason = refusal, serving, "configuration refused");
                     self.last_refusal = Some(refusal);
                 }

@@ -9,7 +9,7 @@ mod watch;
 pub use compile::compile;
 pub use follow::Follower;
 pub use initialize::initialize;
-pub use read::{Configuration, ReadError};
+pub use read::{CertificateFiles, Configuration, ReadError};
 pub use watch::Changes;
 
 use codecrucible_contract::layout;
@@ -26,6 +26,8 @@ pub struct Folders {
     pub client: PathBuf,
     /// The credentials for remote backends.
     pub backend_credentials: PathBuf,
+    /// The replica's certificate.
+    pub certificate: PathBuf,
 }
 
 impl Folders {
@@ -36,10 +38,12 @@ impl Folders {
             signing_keys: root.join(layout::SIGNING_KEYS_FOLDER),
             client: root.join(layout::CLIENT_FOLDER),
             backend_credentials: root.join(layout::BACKEND_CREDENTIALS_FOLDER),
+            certificate: root.join(layout::CERTIFICATE_FOLDER),
         }
     }
 
-    fn all(&self) -> [&Path; 4] {
-        [&self.policy, &self.signing_keys, &self.client, &self.backend_credentials]
+    fn all(&self) -> [&Path; 5] {
+        let Self { policy, signing_keys, client, backend_credentials, certificate } = self;
+        [policy, signing_keys, client, backend_credentials, certificate]
     }
 }

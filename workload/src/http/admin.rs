@@ -1,8 +1,10 @@
-//! Probes and metrics.
+//! Probes, metrics, and what the operator asks.
 
 use crate::service::Service;
+use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use codecrucible_contract::Acknowledgement;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
@@ -32,4 +34,9 @@ pub(super) async fn ready_without_reason(service: State<Service>) -> (StatusCode
 /// Prometheus' text format.
 pub(super) async fn metrics(State(service): State<Service>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], service.metrics().render())
+}
+
+/// What was applied, and what was refused since.
+pub(super) async fn status(State(service): State<Service>) -> Json<Acknowledgement> {
+    Json(Acknowledgement::clone(&service.acknowledgement()))
 }

@@ -6,12 +6,16 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use prometheus::IntGauge;
+use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 /// Connections open at once.
@@ -45,15 +49,27 @@ impl Shutdown {
     }
 }
 
+/// Gives the server's side of a new connection; nothing while there is no certificate.
+pub type Certificate = Arc<dyn Fn() -> Option<Arc<ServerConfig>> + Send + Sync>;
+
+/// A connection, encrypted or not.
+type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+
 /// A bound socket.
 pub struct Listener {
     socket: TcpListener,
+    certificate: Option<Certificate>,
 }
 
 impl Listener {
     /// Binds.
     pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await? })
+        Ok(Self { socket: TcpListener::bind(address).await?, certificate: None })
+    }
+
+    /// Encrypts connections from now on. The certificate is looked up anew for each of them.
+    pub fn encrypted(self, certificate: Certificate) -> Self {
+        Self { certificate: Some(certificate), ..self }
     }
 
     /// Where it is bound.
@@ -70,9 +86,11 @@ impl Listener {
         while let Some((stream, slot)) = self.accept(&slots, &shutdown.stop).await {
             let counted = Counted::new(connections.clone());
             let (server, watcher, stop) = (server.clone(), graceful.watcher(), shutdown.stop.clone());
+            let certificate = self.certificate.clone();
             let routes = TowerToHyperService::new(router.clone());
             tokio::spawn(async move {
-                if stop.run_until_cancelled(speaks_in_time(&stream)).await == Some(true) {
+                let greeted = stop.run_until_cancelled(greet(stream, certificate)).await;
+                if let Some(Some(stream)) = greeted {
                     let connection = server.serve_connection(TokioIo::new(stream), routes).into_owned();
                     if let Err(error) = watcher.watch(connection).await {
                         tracing::debug!(error, "connection ended with an error");
@@ -126,6 +144,22 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.iter().for_each(IntGauge::dec);
+    }
+}
+
+/// The connection, once the client has begun to speak and both sides know whom they speak with, if that is asked for.
+async fn greet(stream: TcpStream, certificate: Option<Certificate>) -> Option<Stream> {
+    if !speaks_in_time(&stream).await {
+        return None;
+    }
+    let Some(certificate) = certificate else { return Some(Either::Left(stream)) };
+    let handshake = TlsAcceptor::from(certificate()?).accept(stream);
+    match timeout(Duration::from_secs(MAX_HEAD_SECONDS), handshake).await.ok()? {
+        Ok(stream) => Some(Either::Right(stream)),
+        Err(error) => {
+            tracing::debug!(%error, "a client is not let in");
+            None
+        }
     }
 }
 

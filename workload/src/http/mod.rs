@@ -13,5 +13,5 @@ mod oauth;
 mod router;
 mod synthesis;
 
-pub use listener::{Listener, Shutdown};
-pub use router::{admin_router, public_router};
+pub use listener::{Certificate, Listener, Shutdown};
+pub use router::{admin_router, public_router, status_router};

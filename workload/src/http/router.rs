@@ -8,6 +8,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
+use codecrucible_contract::STATUS_PATH;
 use http::StatusCode;
 
 /// The public API.
@@ -37,6 +38,11 @@ pub fn admin_router(service: Service) -> Router {
         .route("/readyz", get(admin::ready))
         .route("/metrics", get(admin::metrics))
         .with_state(service)
+}
+
+/// What the operator asks.
+pub fn status_router(service: Service) -> Router {
+    Router::new().route(STATUS_PATH, get(admin::status)).with_state(service)
 }
 
 async fn count(State(service): State<Service>, request: Request, next: Next) -> Response {

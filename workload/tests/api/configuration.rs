@@ -1,67 +1,11 @@
 //! The configuration directory, read by the real program: changes apply without a restart, bad ones do not.
 
+use crate::program::Program;
 use crate::support::{Folder, bundle, policy};
 use codecrucible_contract::{BackendKind, Bundle, Embedded, LogLevel};
 use codecrucible_workload::configuration::Folders;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
-
-/// The program on a directory; ended with the value.
-struct Program {
-    child: Child,
-    lines: mpsc::Receiver<serde_json::Value>,
-}
-
-impl Program {
-    fn start(folder: &Folder) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_workload"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config"])
-            .arg(&folder.0)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                let _ = sender.send(serde_json::from_str(&line).unwrap_or_default());
-            }
-        });
-        Self { child, lines }
-    }
-
-    /// Waits for a log line and gives it.
-    fn says(&self, message: &str) -> serde_json::Value {
-        loop {
-            let line = self
-                .lines
-                .recv_timeout(Duration::from_secs(20))
-                .unwrap_or_else(|_| panic!("never said {message:?}"));
-            if line["message"] == message {
-                return line;
-            }
-        }
-    }
-
-    fn get(&self, address: &str, path: &str) -> String {
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use std::io::Read as _;
+use std::process::Command;
 
 #[test]
 fn a_new_bundle_is_applied_and_a_bad_one_refused_while_the_last_good_one_serves() {

@@ -8,6 +8,8 @@
 
 mod backends;
 mod configuration;
+mod program;
 mod requests;
+mod status;
 mod support;
 mod tokens;

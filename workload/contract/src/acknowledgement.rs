@@ -1,0 +1,57 @@
+//! What a replica says of its configuration: the answer on the port that only the operator may ask.
+
+use serde::{Deserialize, Serialize};
+
+/// Path of the answer.
+pub const STATUS_PATH: &str = "/status";
+/// Longest answer, bytes.
+pub const MAX_ACKNOWLEDGEMENT_BYTES: usize = 16 * 1024;
+/// Longest reason of a refusal, characters.
+const MAX_REASON_CHARACTERS: usize = 1_000;
+
+/// What a replica applied, and what it refused since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Acknowledgement {
+    /// Revision of the bundle that serves.
+    pub revision: String,
+    /// SHA-256 of its policy's canonical form, lower-case hexadecimal.
+    pub hash: String,
+    /// When it was applied, seconds since 1970.
+    pub applied_at: u64,
+    /// Why the newest configuration does not serve, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
+}
+
+/// A configuration that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refused {
+    /// What is wrong with it.
+    pub reason: String,
+    /// When it was refused, seconds since 1970.
+    pub at: u64,
+}
+
+impl Refused {
+    /// A refusal whose reason is cut to its limit.
+    pub fn new(reason: &str, at: u64) -> Self {
+        Self { reason: reason.chars().take(MAX_REASON_CHARACTERS).collect(), at }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_answer_keeps_its_limit() {
+        let refused = Refused::new(&"\u{1F600}".repeat(5_000), u64::MAX);
+        let (revision, hash) = ("18446744073709551615-0123456789ab".into(), "0".repeat(64));
+        let longest = Acknowledgement { revision, hash, applied_at: u64::MAX, refused: Some(refused) };
+        let text = serde_json::to_string(&longest).unwrap();
+        assert!(text.len() < MAX_ACKNOWLEDGEMENT_BYTES, "{}", text.len());
+        assert_eq!(serde_json::from_str::<Acknowledgement>(&text).unwrap(), longest);
+    }
+}
