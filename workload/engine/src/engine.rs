@@ -33,7 +33,8 @@ impl Engine {
     pub fn load(config: &EngineConfig) -> Result<Self, LoadError> {
         let mut gguf = Gguf::read(open_verified(&config.path, &config.sha256)?)?;
         let tokenizer = Tokenizer::load(&gguf)?;
-        let model = Transformer::load(&mut gguf)?;
+        let mut model = Transformer::load(&mut gguf)?;
+        model.try_out()?;
         let context_tokens = model.context_tokens();
         let (queue, jobs) = sync_channel(config.queue_capacity);
         std::thread::Builder::new()

@@ -28,7 +28,13 @@ struct Projection {
 }
 
 impl Projection {
-    fn load(gguf: &mut Gguf, name: &str, has_bias: bool) -> std::result::Result<Self, LoadError> {
+    fn load(
+        gguf: &mut Gguf,
+        name: &str,
+        outputs: usize,
+        has_bias: bool,
+    ) -> std::result::Result<Self, LoadError> {
+        gguf.expect_rows(&format!("{name}.weight"), outputs)?;
         let bias = has_bias.then(|| gguf.full(&format!("{name}.bias"))).transpose()?;
         Ok(Self { weight: gguf.matrix(&format!("{name}.weight"))?, bias })
     }
@@ -53,10 +59,14 @@ impl Attention {
         index: usize,
     ) -> std::result::Result<Self, LoadError> {
         let name = |part: &str| format!("blk.{index}.{part}");
+        let Shape { heads, key_heads, head_size, .. } = shape;
+        let mut projection = |part: &str, heads: usize| {
+            Projection::load(gguf, &name(part), heads.saturating_mul(head_size), family.has_bias)
+        };
         Ok(Self {
-            query: Projection::load(gguf, &name("attn_q"), family.has_bias)?,
-            key: Projection::load(gguf, &name("attn_k"), family.has_bias)?,
-            value: Projection::load(gguf, &name("attn_v"), family.has_bias)?,
+            query: projection("attn_q", heads)?,
+            key: projection("attn_k", key_heads)?,
+            value: projection("attn_v", key_heads)?,
             output: gguf.matrix(&name("attn_output.weight"))?,
             shape,
             cache: KvCache::new(2, CACHE_STEP_TOKENS),

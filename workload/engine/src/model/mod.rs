@@ -94,6 +94,14 @@ impl Transformer {
         })
     }
 
+    /// Computes one token: a file whose parts do not fit together shows here, and not in the first request.
+    pub(crate) fn try_out(&mut self) -> std::result::Result<(), LoadError> {
+        self.forward(&[0], 0)
+            .map_err(|error| LoadError::Malformed(format!("it does not compute: {error}")))?;
+        self.reset();
+        Ok(())
+    }
+
     pub(crate) fn context_tokens(&self) -> usize {
         self.context_tokens
     }
