@@ -6,7 +6,11 @@ use crate::{controller, leader};
 use clap::Parser;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Longest silence of the API server in an answer, seconds: longer than a watch is let run.
+const SILENCE_SECONDS: u64 = 330;
 
 /// The CodeCrucible operator.
 #[derive(Debug, Parser)]
@@ -34,6 +38,15 @@ fn default_identity() -> String {
     format!("operator-{}-{:016x}", std::process::id(), u64::from_be_bytes(random))
 }
 
+/// A client that waits for nothing for ever, and leaves it to us when to try again.
+async fn client() -> anyhow::Result<kube::Client> {
+    let mut config = kube::Config::infer().await?;
+    config.read_timeout = Some(Duration::from_secs(SILENCE_SECONDS));
+    config.reset_reader_on_write = true;
+    config.default_retry = false;
+    Ok(config.try_into()?)
+}
+
 impl Cli {
     /// Runs until a signal, the loss of leadership or an error ends it.
     pub fn run(self) -> anyhow::Result<()> {
@@ -45,7 +58,7 @@ impl Cli {
     }
 
     async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let client = kube::Client::try_default().await?;
+        let client = client().await?;
         let metrics = Arc::new(Metrics::new()?);
         let identity = Identity { namespace: self.lease_namespace, holder: self.identity };
         let leading = async {

@@ -22,6 +22,7 @@ use kube::runtime::watcher;
 use kube::{Client, ResourceExt as _};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
 use uses::Uses;
 use watches::children;
 
@@ -46,6 +47,7 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16)
         uses: Arc::clone(&uses),
         failures: Mutex::default(),
     });
+    let relisted = Arc::new(Notify::new());
     let (backends, backends_writer) = reflector::store();
     let controller = Controller::for_stream(watches::resources(&client, writer), resources)
         .with_config(ControllerConfig::default().concurrency(concurrency));
@@ -57,21 +59,28 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16)
         concerns::of_secret(&secret.metadata, &backends.state(), &uses)
     };
     controller
-        .watches_stream(children::<ServiceAccount>(&client, &newest), |child| {
+        .watches_stream(children::<ServiceAccount>(&client, &newest, &relisted), |child| {
             concerns::of_child(&child.metadata)
         })
-        .watches_stream(children::<ConfigMap>(&client, &newest), |child| concerns::of_child(&child.metadata))
-        .watches_stream(children::<Service>(&client, &newest), |child| concerns::of_child(&child.metadata))
-        .watches_stream(children::<NetworkPolicy>(&client, &newest), |child| {
+        .watches_stream(children::<ConfigMap>(&client, &newest, &relisted), |child| {
             concerns::of_child(&child.metadata)
         })
-        .watches_stream(children::<PodDisruptionBudget>(&client, &newest), |child| {
+        .watches_stream(children::<Service>(&client, &newest, &relisted), |child| {
             concerns::of_child(&child.metadata)
         })
-        .watches_stream(children::<Deployment>(&client, &newest), |child| concerns::of_child(&child.metadata))
-        .watches_stream(children::<Pod>(&client, &newest), |pod| concerns::of_child(&pod.metadata))
-        .watches_stream(watches::backends(&client, backends_writer), of_backend)
-        .watches_stream(watches::secrets(&client, &newest), of_secret)
+        .watches_stream(children::<NetworkPolicy>(&client, &newest, &relisted), |child| {
+            concerns::of_child(&child.metadata)
+        })
+        .watches_stream(children::<PodDisruptionBudget>(&client, &newest, &relisted), |child| {
+            concerns::of_child(&child.metadata)
+        })
+        .watches_stream(children::<Deployment>(&client, &newest, &relisted), |child| {
+            concerns::of_child(&child.metadata)
+        })
+        .watches_stream(children::<Pod>(&client, &newest, &relisted), |pod| concerns::of_child(&pod.metadata))
+        .watches_stream(watches::backends(&client, backends_writer, &relisted), of_backend)
+        .watches_stream(watches::secrets(&client, &newest, &relisted), of_secret)
+        .reconcile_all_on(watches::relists(relisted))
         .run(reconcile_one, retry_later, shared)
         .for_each(|ended| {
             if let Err(error) = ended {

@@ -15,6 +15,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Objects of one page of a list: a page is in memory as a whole, and with it what it was parsed from.
 const PAGE_OBJECTS: u32 = 20;
@@ -27,35 +28,66 @@ pub(super) fn resources(
     client: &Client,
     writer: Writer<Known>,
 ) -> impl Stream<Item = Shown<Known>> + Send + use<> {
-    kept(client, writer)
+    kept(client, writer, |_| {})
 }
 
 /// Our backends.
 pub(super) fn backends(
     client: &Client,
     writer: Writer<ModelBackend>,
+    relisted: &Arc<Notify>,
 ) -> impl Stream<Item = Shown<ModelBackend>> + Send + use<> {
-    kept(client, writer)
+    let mut lists = Lists::new(relisted);
+    kept(client, writer, move |event| lists.note(event))
+}
+
+/// Each time that a watch had to list everything again. What was deleted meanwhile nobody tells of.
+pub(super) fn relists(relisted: Arc<Notify>) -> impl Stream<Item = ()> + Send {
+    stream::unfold(relisted, |relisted| async {
+        relisted.notified().await;
+        Some(((), relisted))
+    })
+}
+
+/// The lists that a watch began with.
+struct Lists {
+    relisted: Arc<Notify>,
+    is_first: bool,
+}
+
+impl Lists {
+    fn new(relisted: &Arc<Notify>) -> Self {
+        Self { relisted: Arc::clone(relisted), is_first: true }
+    }
+
+    /// Tells of every list but the first one.
+    fn note<K>(&mut self, event: &Event<K>) {
+        if matches!(event, Event::InitDone) && !std::mem::take(&mut self.is_first) {
+            self.relisted.notify_one();
+        }
+    }
 }
 
 /// Metadata of the objects that the operator made, and of pods that have its labels.
 pub(super) fn children<K>(
     client: &Client,
     newest: &Arc<Newest>,
+    relisted: &Arc<Notify>,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<K>>> + Send + use<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let label = format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY);
-    touched(client, listing().labels(&label), newest)
+    touched(client, listing().labels(&label), newest, relisted)
 }
 
 /// Metadata of all Secrets: those that people make carry no label of ours.
 pub(super) fn secrets(
     client: &Client,
     newest: &Arc<Newest>,
+    relisted: &Arc<Notify>,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<Secret>>> + Send + use<> {
-    touched(client, listing(), newest)
+    touched(client, listing(), newest, relisted)
 }
 
 fn listing() -> watcher::Config {
@@ -67,21 +99,36 @@ fn touched<K>(
     client: &Client,
     config: watcher::Config,
     newest: &Arc<Newest>,
+    relisted: &Arc<Notify>,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<K>>> + Send + use<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let newest = Arc::clone(newest);
+    let (newest, mut lists) = (Arc::clone(newest), Lists::new(relisted));
     watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), config)
         .default_backoff()
+        .inspect_ok(move |event| {
+            lists.note(event);
+            match event {
+                Event::Apply(object) | Event::Delete(object) | Event::InitApply(object) => {
+                    newest.note(&K::kind(&()), object.metadata.resource_version.as_deref());
+                }
+                Event::Init => {}
+                Event::InitDone => newest.note_listed(&K::kind(&())),
+            }
+        })
         .touched_objects()
-        .inspect_ok(move |object| newest.note(&K::kind(&()), object.metadata.resource_version.as_deref()))
 }
 
-/// All objects of a kind of ours: without who set which field, and without what tools note.
-fn kept<K>(client: &Client, writer: Writer<K>) -> impl Stream<Item = Shown<K>> + Send + use<K>
+/// All objects of a kind of ours: without who set which field, and without what people and tools note.
+fn kept<K, F>(
+    client: &Client,
+    writer: Writer<K>,
+    mut note: F,
+) -> impl Stream<Item = Shown<K>> + Send + use<K, F>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    F: FnMut(&Event<K>) + Send + 'static,
 {
     let store = writer.as_reader();
     watcher(Api::<K>::all(client.clone()), listing())
@@ -89,8 +136,10 @@ where
         .modify(|object| {
             object.managed_fields_mut().clear();
             object.annotations_mut().clear();
+            object.labels_mut().clear();
         })
         .reflect(writer)
+        .inspect_ok(move |event| note(event))
         .map_ok(move |event| {
             stream::iter(findable(event, &store)).map(|object| Ok(Arc::unwrap_or_clone(object)))
         })
@@ -116,6 +165,20 @@ mod tests {
     use crate::reconcile::fixtures::backend;
     use kube::runtime::reflector;
     use serde_json::json;
+
+    #[tokio::test]
+    async fn every_list_but_the_first_is_told_of() {
+        let relisted = Arc::new(Notify::new());
+        let mut lists = Lists::new(&relisted);
+        let mut told = Box::pin(relists(relisted));
+        let mut is_told = || futures::FutureExt::now_or_never(told.next()).flatten().is_some();
+        for event in [Event::Init, Event::InitDone, Event::Init] {
+            lists.note::<ModelBackend>(&event);
+            assert!(!is_told());
+        }
+        lists.note::<ModelBackend>(&Event::InitDone);
+        assert!(is_told());
+    }
 
     #[test]
     fn what_a_list_brings_is_told_of_when_it_can_be_found() {

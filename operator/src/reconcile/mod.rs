@@ -38,6 +38,8 @@ use tokio::time::timeout;
 
 /// Longest reconcile, seconds.
 const LONGEST_SECONDS: u64 = 120;
+/// Longest glance, seconds; the whole of it takes milliseconds.
+const GLANCE_SECONDS: u64 = 2;
 /// Longest attempt to tell of one that failed, seconds.
 const LONGEST_EVENT_SECONDS: u64 = 5;
 
@@ -139,10 +141,13 @@ async fn look_and_decide(
     resource: &CodeCrucible,
 ) -> Result<(Observed, Decision), ReconcileError> {
     let mut observed = observe(&context.client, resource).await?;
-    // An API server that does not remember enough refuses a glance.
-    let is_seen = observed.look(context, resource, Look::Glance).await.is_ok();
-    // No key is made after a glance, only to be thrown away.
-    if is_seen && Facts::exist(&observed) {
+    // An API server that does not remember enough waits for a while, and then refuses.
+    let glance =
+        timeout(Duration::from_secs(GLANCE_SECONDS), observed.look(context, resource, Look::Glance)).await;
+    if !matches!(glance, Ok(Ok(()))) {
+        tracing::debug!(?glance, "a glance was not possible");
+    } else if Facts::exist(&observed) {
+        // No key is made after a glance, only to be thrown away.
         let decision = Decision::make(resource, &observed).await?;
         if decision.is_settled() {
             return Ok((observed, decision));

@@ -2,29 +2,49 @@
 //! asked may remember less than the one that told of a change: it is asked for no less than what was told.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Versions by kind. The API has them compared as numbers; one that is none is not noted.
+/// Versions by kind.
 #[derive(Default)]
-pub(crate) struct Newest(Mutex<HashMap<String, u64>>);
+pub(crate) struct Newest(Mutex<HashMap<String, Shown>>);
+
+/// What a watch of a kind has shown.
+#[derive(Default)]
+struct Shown {
+    version: u64,
+    is_listed: bool,
+}
 
 impl Newest {
-    /// Notes the version of an object that a watch has shown.
+    /// Notes the version of an object that a watch has shown. The API has them compared as numbers; one that is none
+    /// is not noted.
     pub(crate) fn note(&self, kind: &str, version: Option<&str>) {
-        let Some(version) = version.and_then(|version| version.parse::<u64>().ok()) else { return };
-        let mut versions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match versions.get_mut(kind) {
-            Some(newest) => *newest = version.max(*newest),
-            None => {
-                versions.insert(kind.to_owned(), version);
-            }
+        if let Some(version) = version.and_then(|version| version.parse().ok()) {
+            self.change(kind, |shown| shown.version = shown.version.max(version));
         }
     }
 
-    /// What to ask for: no less than what was shown. `0`, which is anything, if nothing was.
-    pub(crate) fn of(&self, kind: &str) -> String {
-        let versions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        versions.get(kind).copied().unwrap_or_default().to_string()
+    /// Notes that a watch has shown everything that there was.
+    pub(crate) fn note_listed(&self, kind: &str) {
+        self.change(kind, |shown| shown.is_listed = true);
+    }
+
+    /// What to ask for: no less than what was shown. Nothing before everything was shown: whoever led before may
+    /// have known more.
+    pub(crate) fn of(&self, kind: &str) -> Option<String> {
+        self.shown().get(kind).filter(|shown| shown.is_listed).map(|shown| shown.version.to_string())
+    }
+
+    fn change(&self, kind: &str, change: impl FnOnce(&mut Shown)) {
+        let mut shown = self.shown();
+        if let Some(known) = shown.get_mut(kind) {
+            return change(known);
+        }
+        change(shown.entry(kind.to_owned()).or_default());
+    }
+
+    fn shown(&self) -> MutexGuard<'_, HashMap<String, Shown>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -38,7 +58,16 @@ mod tests {
         for version in [Some("9"), Some("10"), Some("8"), Some("not a number"), None] {
             newest.note("Service", version);
         }
-        assert_eq!(newest.of("Service"), "10");
-        assert_eq!(newest.of("Secret"), "0");
+        newest.note_listed("Service");
+        assert_eq!(newest.of("Service").as_deref(), Some("10"));
+    }
+
+    #[test]
+    fn a_kind_counts_only_once_all_of_it_was_shown() {
+        let newest = Newest::default();
+        newest.note("Service", Some("9"));
+        assert_eq!(newest.of("Service"), None);
+        newest.note_listed("Secret");
+        assert_eq!(newest.of("Secret").as_deref(), Some("0"), "there are none");
     }
 }

@@ -14,8 +14,10 @@ use kube::api::{DynamicObject, GetParams, ListParams, VersionMatch};
 use kube::{Api, Client, ResourceExt as _};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most pods that are looked at; a service has at most 100 replicas, and as many on their way out.
-const MAX_PODS: u32 = 500;
+/// Pods of one page of a list: anybody can make many large ones with our labels.
+const PAGE_PODS: u32 = 20;
+/// Most pages that are looked at; a service has at most 100 replicas, and as many on their way out.
+const MAX_PAGES: usize = 25;
 /// Longest credential, bytes: it becomes a header, and few servers take longer ones.
 pub(crate) const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
 
@@ -49,15 +51,15 @@ impl Look {
         if self == Self::Exact || child == Child::Deployment {
             GetParams::default()
         } else {
-            GetParams::at(&newest.of(child.kind()))
+            newest.of(child.kind()).map_or_else(GetParams::default, |version| GetParams::at(&version))
         }
     }
 
     fn of_pods(self, newest: &Newest) -> ListParams {
-        let parameters = ListParams::default().limit(MAX_PODS);
-        match self {
-            Self::Exact => parameters,
-            Self::Glance => parameters.matching(VersionMatch::NotOlderThan).at(&newest.of("Pod")),
+        let parameters = ListParams::default().limit(PAGE_PODS);
+        match newest.of("Pod").filter(|_| self == Self::Glance) {
+            Some(version) => parameters.matching(VersionMatch::NotOlderThan).at(&version),
+            None => parameters,
         }
     }
 }
@@ -108,11 +110,24 @@ impl Observed {
         resource: &CodeCrucible,
         look: Look,
     ) -> Result<(), ObserveError> {
-        let found = children(context, resource, look).await?;
-        let (children, foreign): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            found.into_iter().partition(|(_, object)| is_owned(resource, object));
-        self.children = children;
-        self.foreign = foreign.into_keys().collect();
+        self.children.clear();
+        self.foreign.clear();
+        self.pods.clear();
+        let namespace = resource.namespace().unwrap_or_default();
+        for child in Child::ALL {
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(context.client.clone(), &namespace, &child.api_resource());
+            let version = look.of_child(child, &context.newest);
+            match found_at(&api, &child.name(resource), version).await? {
+                Some(object) if is_owned(resource, &object) => {
+                    self.children.insert(child, object);
+                }
+                Some(_) => {
+                    self.foreign.insert(child);
+                }
+                None => {}
+            }
+        }
         self.pods = pods(context, resource, look).await?;
         Ok(())
     }
@@ -164,24 +179,6 @@ fn value_at(secret: Option<Secret>, reference: &SecretKeyReference) -> Result<St
     }
 }
 
-async fn children(
-    context: &Context,
-    resource: &CodeCrucible,
-    look: Look,
-) -> Result<BTreeMap<Child, DynamicObject>, ObserveError> {
-    let namespace = resource.namespace().unwrap_or_default();
-    let mut found = BTreeMap::new();
-    for child in Child::ALL {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(context.client.clone(), &namespace, &child.api_resource());
-        let version = look.of_child(child, &context.newest);
-        if let Some(object) = found_at(&api, &child.name(resource), version).await? {
-            found.insert(child, object);
-        }
-    }
-    Ok(found)
-}
-
 async fn found_at(
     api: &Api<DynamicObject>,
     name: &str,
@@ -209,9 +206,24 @@ async fn pods(context: &Context, resource: &CodeCrucible, look: Look) -> Result<
         names::LABEL_NAME,
         names::APPLICATION
     );
-    let parameters = look.of_pods(&context.newest).labels(&labels);
-    let found = api.list(&parameters).await.map_err(failed("Pods"))?.items;
-    Ok(found.into_iter().filter(|pod| is_of_deployment(pod, &Child::Deployment.name(resource))).collect())
+    let deployment = Child::Deployment.name(resource);
+    let mut parameters = look.of_pods(&context.newest).labels(&labels);
+    let mut found = Vec::new();
+    for _ in 0..MAX_PAGES {
+        let page = api.list(&parameters).await.map_err(failed("Pods"))?;
+        found.extend(page.items.into_iter().filter(|pod| is_of_deployment(pod, &deployment)).map(lean));
+        let Some(next) = page.metadata.continue_.filter(|next| !next.is_empty()) else { break };
+        parameters = ListParams::default().limit(PAGE_PODS).labels(&labels).continue_token(&next);
+    }
+    Ok(found)
+}
+
+/// Only what is looked at: the rest may be large.
+fn lean(mut pod: Pod) -> Pod {
+    pod.spec = None;
+    pod.metadata.managed_fields = None;
+    pod.annotations_mut().retain(|name, _| name == names::ANNOTATION_CONFIGURATION);
+    pod
 }
 
 /// Whether a pod was made for a deployment. Anybody can give a pod our labels.
@@ -251,10 +263,15 @@ mod tests {
         newest.note("Service", Some("7"));
         newest.note("Pod", Some("8"));
         newest.note("Deployment", Some("9"));
+        newest.note("Secret", Some("6"));
+        for kind in ["Service", "Pod", "Deployment", "ConfigMap"] {
+            newest.note_listed(kind);
+        }
         let asked_for = |look: Look, child| look.of_child(child, &newest).resource_version;
         assert_eq!(asked_for(Look::Glance, Child::Service).as_deref(), Some("7"));
         assert_eq!(asked_for(Look::Glance, Child::Policy).as_deref(), Some("0"));
         assert_eq!(asked_for(Look::Glance, Child::Deployment), None, "it is reported");
+        assert_eq!(asked_for(Look::Glance, Child::Client), None, "not all were shown yet");
         assert_eq!(asked_for(Look::Exact, Child::Service), None);
         assert_eq!(Look::Glance.of_pods(&newest).resource_version.as_deref(), Some("8"));
         assert_eq!(Look::Exact.of_pods(&newest).resource_version, None);
