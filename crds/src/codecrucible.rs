@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
     derive = "PartialEq",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Ready Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
-    printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy.published"),
+    printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy.revision"),
+    printcolumn(name = "Applied", type_ = "integer", json_path = ".status.policy.appliedReplicas"),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Image", type_ = "string", json_path = ".status.image", priority = 1),
@@ -247,14 +248,30 @@ pub struct CodeCrucibleStatus {
     pub policy: Option<PolicyStatus>,
 }
 
-/// The policy that was handed to the replicas. It says what was published, not what they applied.
+/// The policy that was handed out, and who said that it runs it.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
     /// Revision in the ConfigMap.
-    pub published: String,
+    pub revision: String,
     /// SHA-256 of the policy's canonical form.
     pub hash: String,
+    /// Ready replicas that said that they run this revision.
+    #[serde(default)]
+    pub applied_replicas: i32,
+    /// Replicas that refuse their newest configuration and go on with the one before; at most ten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<Rejection>,
+}
+
+/// What a replica refuses.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejection {
+    /// The replica's pod.
+    pub pod: String,
+    /// What is wrong, in the replica's words.
+    pub reason: String,
 }
 
 fn default_replicas() -> i32 {

@@ -6,6 +6,8 @@ pub const ACCEPTED: &str = "Accepted";
 pub const AVAILABLE: &str = "Available";
 /// A change is on its way to the replicas.
 pub const PROGRESSING: &str = "Progressing";
+/// Every ready replica said that it runs the published policy.
+pub const POLICY_SYNCED: &str = "PolicySynced";
 /// Summary: accepted, applied and available.
 pub const READY: &str = "Ready";
 /// kstatus: work is going on; pipelines wait.
@@ -35,6 +37,18 @@ pub const REASON_ROLLING_OUT: &str = "RollingOut";
 pub const REASON_PROGRESS_DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
 /// Nothing is left to do.
 pub const REASON_STABLE: &str = "Stable";
+/// Every ready replica runs the published policy.
+pub const REASON_APPLIED: &str = "Applied";
+/// Replicas are on their way to the published policy.
+pub const REASON_PENDING: &str = "Pending";
+/// A replica refuses its newest configuration, and goes on with the one before.
+pub const REASON_REJECTED: &str = "Rejected";
+/// A replica that is ready does not tell what it runs.
+pub const REASON_UNREACHABLE: &str = "Unreachable";
+/// No replica is ready, so nothing is known.
+pub const REASON_NO_REPLICA: &str = "NoReplica";
+/// Nothing was published yet.
+pub const REASON_NOT_PUBLISHED: &str = "NotPublished";
 /// `spec.maintenance.paused` is set; nothing is written.
 pub const REASON_PAUSED: &str = "Paused";
 /// The API server did not answer in time; it is tried again. In Events and metrics only.

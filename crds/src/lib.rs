@@ -12,7 +12,7 @@ pub mod names;
 
 pub use codecrucible::{
     Auth, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance, Observability,
-    PolicyStatus, PullPolicy, Synthesis, SynthesisMode, Voice,
+    PolicyStatus, PullPolicy, Rejection, Synthesis, SynthesisMode, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};

@@ -41,6 +41,16 @@ pub fn client_secret(resource: &str) -> String {
     format!("{resource}-client")
 }
 
+/// Name of the Secret with the authority of a service, and with what the operator shows to replicas. No pod mounts it.
+pub fn authority_secret(resource: &str) -> String {
+    format!("{resource}-authority")
+}
+
+/// Name of the Secret with the certificate that replicas show to the operator.
+pub fn certificate_secret(resource: &str) -> String {
+    format!("{resource}-certificate")
+}
+
 /// Name of the Secret with the credentials for remote backends.
 pub fn backend_credentials_secret(resource: &str) -> String {
     format!("{resource}-backend-credentials")

@@ -35,10 +35,28 @@ pub(super) fn resources(
 pub(super) fn backends(
     client: &Client,
     writer: Writer<ModelBackend>,
+    newest: &Arc<Newest>,
     relisted: &Arc<Notify>,
 ) -> impl Stream<Item = Shown<ModelBackend>> + Send + use<> {
-    let mut lists = Lists::new(relisted);
-    kept(client, writer, move |event| lists.note(event))
+    kept(client, writer, noting(newest, relisted))
+}
+
+/// Notes how new what a watch shows is, and every list but the first one.
+fn noting<K>(newest: &Arc<Newest>, relisted: &Arc<Notify>) -> impl FnMut(&Event<K>) + Send + use<K>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let (newest, mut lists) = (Arc::clone(newest), Lists::new(relisted));
+    move |event| {
+        lists.note(event);
+        match event {
+            Event::Apply(object) | Event::Delete(object) | Event::InitApply(object) => {
+                newest.note(&K::kind(&()), object.meta().resource_version.as_deref());
+            }
+            Event::Init => {}
+            Event::InitDone => newest.note_listed(&K::kind(&())),
+        }
+    }
 }
 
 /// Each time that a watch had to list everything again. What was deleted meanwhile nobody tells of.
@@ -104,19 +122,10 @@ fn touched<K>(
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let (newest, mut lists) = (Arc::clone(newest), Lists::new(relisted));
+    let mut note = noting(newest, relisted);
     watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), config)
         .default_backoff()
-        .inspect_ok(move |event| {
-            lists.note(event);
-            match event {
-                Event::Apply(object) | Event::Delete(object) | Event::InitApply(object) => {
-                    newest.note(&K::kind(&()), object.metadata.resource_version.as_deref());
-                }
-                Event::Init => {}
-                Event::InitDone => newest.note_listed(&K::kind(&())),
-            }
-        })
+        .inspect_ok(move |event| note(event))
         .touched_objects()
 }
 

@@ -13,6 +13,8 @@ pub(crate) enum Child {
     SigningKeys,
     Client,
     BackendCredentials,
+    Authority,
+    Certificate,
     Policy,
     Service,
     NetworkPolicy,
@@ -22,11 +24,13 @@ pub(crate) enum Child {
 
 impl Child {
     /// All of them, in the order of their making.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::ServiceAccount,
         Self::SigningKeys,
         Self::Client,
         Self::BackendCredentials,
+        Self::Authority,
+        Self::Certificate,
         Self::Policy,
         Self::Service,
         Self::NetworkPolicy,
@@ -52,6 +56,8 @@ impl Child {
             Self::SigningKeys => names::signing_keys_secret(&resource),
             Self::Client => names::client_secret(&resource),
             Self::BackendCredentials => names::backend_credentials_secret(&resource),
+            Self::Authority => names::authority_secret(&resource),
+            Self::Certificate => names::certificate_secret(&resource),
             Self::Policy => names::policy_config_map(&resource),
             Self::ServiceAccount
             | Self::Service
@@ -63,13 +69,17 @@ impl Child {
 
     /// Whether it holds something random that must never be written twice.
     pub(crate) fn is_generated(self) -> bool {
-        matches!(self, Self::SigningKeys | Self::Client)
+        matches!(self, Self::SigningKeys | Self::Client | Self::Authority)
     }
 
     fn group_version_kind(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::ServiceAccount => ("", "v1", "ServiceAccount"),
-            Self::SigningKeys | Self::Client | Self::BackendCredentials => ("", "v1", "Secret"),
+            Self::SigningKeys
+            | Self::Client
+            | Self::BackendCredentials
+            | Self::Authority
+            | Self::Certificate => ("", "v1", "Secret"),
             Self::Policy => ("", "v1", "ConfigMap"),
             Self::Service => ("", "v1", "Service"),
             Self::NetworkPolicy => ("networking.k8s.io", "v1", "NetworkPolicy"),

@@ -1,10 +1,13 @@
 //! What a decision needs that can be neither seen nor computed: secrets that do not exist yet. Randomness
 //! enters a reconcile here and nowhere else.
 
+use super::certificates::Certificates;
 use super::child::Child;
 use super::observe::Observed;
 use codecrucible_contract::layout;
 use codecrucible_contract::secrets::{self, SecretError};
+use codecrucible_crds::CodeCrucible;
+use jiff::Timestamp;
 
 /// The secrets of a service: those that exist, and new ones in place of those that do not. Without `Debug`.
 pub(crate) struct Facts {
@@ -12,12 +15,18 @@ pub(crate) struct Facts {
     pub(crate) signing_key_pem: String,
     /// The client's secret.
     pub(crate) client_secret: String,
+    /// By which the operator and the replicas know each other.
+    pub(crate) certificates: Certificates,
 }
 
 impl Facts {
     /// Makes what is missing. A key takes a while to find: it is made only then, and on a thread on which
     /// nobody waits for anything else.
-    pub(crate) async fn gather(observed: &Observed) -> Result<Self, SecretError> {
+    pub(crate) async fn gather(
+        resource: &CodeCrucible,
+        observed: &Observed,
+        now: Timestamp,
+    ) -> Result<Self, SecretError> {
         let signing_key_pem = match signing_key_pem(observed) {
             Some(pem) => pem,
             None => {
@@ -28,12 +37,15 @@ impl Facts {
             Some(secret) => secret,
             None => secrets::random_token()?,
         };
-        Ok(Self { signing_key_pem, client_secret })
+        let certificates = Certificates::gather(resource, observed, now.as_second())?;
+        Ok(Self { signing_key_pem, client_secret, certificates })
     }
 
     /// Whether nothing has to be made.
-    pub(crate) fn exist(observed: &Observed) -> bool {
-        signing_key_pem(observed).is_some() && client_secret(observed).is_some()
+    pub(crate) fn exist(observed: &Observed, now: Timestamp) -> bool {
+        signing_key_pem(observed).is_some()
+            && client_secret(observed).is_some()
+            && Certificates::exist(observed, now.as_second())
     }
 }
 
@@ -48,14 +60,32 @@ fn client_secret(observed: &Observed) -> Option<String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::reconcile::certificates::Lasting;
+    use crate::reconcile::desired::tests::with_secrets_of;
     use crate::reconcile::validate::tests as fixtures;
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
+    use codecrucible_contract::certificates::Certified;
     use kube::api::DynamicObject;
     use serde_json::{Value, json};
 
     pub(crate) fn fixed() -> Facts {
-        Facts { signing_key_pem: "-----BEGIN PRIVATE KEY-----".into(), client_secret: "fixed-secret".into() }
+        let certified =
+            |name: &str| Certified { certificate: name.into(), key: format!("{name} PRIVATE KEY") };
+        let lasting = |name| Lasting { certified: certified(name), not_after: 1_000 };
+        let (authority, operator, replica) =
+            (certified("authority"), lasting("operator"), lasting("replica"));
+        Facts {
+            signing_key_pem: "-----BEGIN PRIVATE KEY-----".into(),
+            client_secret: "fixed-secret".into(),
+            certificates: Certificates { authority, operator, replica },
+        }
+    }
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    async fn gather(observed: &Observed) -> Facts {
+        Facts::gather(&fixtures::resource(json!({})), observed, NOW).await.unwrap()
     }
 
     fn secret(data: Value) -> DynamicObject {
@@ -66,8 +96,8 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn secrets_are_made_once_and_then_kept() {
         let mut observed = fixtures::observed();
-        assert!(!Facts::exist(&observed));
-        let made = Facts::gather(&observed).await.unwrap();
+        assert!(!Facts::exist(&observed, NOW));
+        let made = gather(&observed).await;
         assert!(made.signing_key_pem.contains("PRIVATE KEY") && made.client_secret.len() > 40);
 
         let encoded = |text: &str| STANDARD.encode(text);
@@ -75,8 +105,10 @@ pub(crate) mod tests {
             .children
             .insert(Child::SigningKeys, secret(json!({"000001.pem": encoded(&made.signing_key_pem)})));
         observed.children.insert(Child::Client, secret(json!({"client-secret": encoded("kept")})));
-        assert!(Facts::exist(&observed));
-        let again = Facts::gather(&observed).await.unwrap();
+        assert!(!Facts::exist(&observed, NOW));
+        with_secrets_of(&made.certificates, &mut observed);
+        assert!(Facts::exist(&observed, NOW));
+        let again = gather(&observed).await;
         assert_eq!((again.signing_key_pem, again.client_secret), (made.signing_key_pem, "kept".into()));
     }
 
@@ -85,8 +117,8 @@ pub(crate) mod tests {
         let mut observed = fixtures::observed();
         observed.children.insert(Child::SigningKeys, secret(json!({"000001.pem": ""})));
         observed.children.insert(Child::Client, secret(json!({})));
-        assert!(!Facts::exist(&observed));
-        let made = Facts::gather(&observed).await.unwrap();
+        assert!(!Facts::exist(&observed, NOW));
+        let made = gather(&observed).await;
         assert!(!made.signing_key_pem.is_empty() && !made.client_secret.is_empty());
     }
 }

@@ -2,7 +2,9 @@
 //! the next one's input, and types prove the order. Between them, [`facts`] makes what can be neither seen nor
 //! computed, and [`plan`] leaves out what is as desired already.
 
+mod acknowledgements;
 mod apply;
+mod certificates;
 mod child;
 mod desired;
 mod drift;
@@ -29,7 +31,7 @@ use jiff::Timestamp;
 use kube::api::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Resource as _};
-use observe::{Look, Observed, observe};
+use observe::{GLANCE_SECONDS, Look, Observed, observe};
 use plan::Decision;
 use report::report;
 use std::sync::Arc;
@@ -38,8 +40,6 @@ use tokio::time::timeout;
 
 /// Longest reconcile, seconds.
 const LONGEST_SECONDS: u64 = 120;
-/// Longest glance, seconds; the whole of it takes milliseconds.
-const GLANCE_SECONDS: u64 = 2;
 /// Longest attempt to tell of one that failed, seconds.
 const LONGEST_EVENT_SECONDS: u64 = 5;
 
@@ -125,13 +125,15 @@ async fn try_reconcile(
 ) -> Result<Option<Duration>, ReconcileError> {
     let Some(resource) = observe::resource(&context.client, known).await? else { return Ok(None) };
     read(&resource);
-    let (observed, decision) = look_and_decide(context, &resource).await?;
+    let now = Timestamp::now();
+    let (mut observed, decision) = look_and_decide(context, &resource, now).await?;
+    observed.ask_replicas(&resource).await;
     let outcome = match decision {
         Decision::Leave(outcome) => outcome,
         Decision::Apply(plan) => apply(context, &resource, &observed, plan).await,
     };
-    report(context, &resource, &observed, &outcome, Timestamp::now()).await?;
-    Ok(Some(outcome.into_result()?))
+    let look_again = report(context, &resource, &observed, &outcome, now).await?;
+    Ok(Some(outcome.into_result()?.min(look_again)))
 }
 
 /// A glance at what belongs to the resource is enough where all is well, which is nearly always; before anything is
@@ -139,21 +141,22 @@ async fn try_reconcile(
 async fn look_and_decide(
     context: &Context,
     resource: &CodeCrucible,
+    now: Timestamp,
 ) -> Result<(Observed, Decision), ReconcileError> {
-    let mut observed = observe(&context.client, resource).await?;
+    let mut observed = observe(context, resource).await?;
     // An API server that does not remember enough waits for a while, and then refuses.
     let glance =
         timeout(Duration::from_secs(GLANCE_SECONDS), observed.look(context, resource, Look::Glance)).await;
     if !matches!(glance, Ok(Ok(()))) {
         tracing::debug!(?glance, "a glance was not possible");
-    } else if Facts::exist(&observed) {
+    } else if Facts::exist(&observed, now) {
         // No key is made after a glance, only to be thrown away.
-        let decision = Decision::make(resource, &observed).await?;
+        let decision = Decision::make(resource, &observed, now).await?;
         if decision.is_settled() {
             return Ok((observed, decision));
         }
     }
     observed.look(context, resource, Look::Exact).await?;
-    let decision = Decision::make(resource, &observed).await?;
+    let decision = Decision::make(resource, &observed, now).await?;
     Ok((observed, decision))
 }

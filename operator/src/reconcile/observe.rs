@@ -3,6 +3,7 @@
 //! Within a reconcile one read follows the other: many reconciles run side by side, and each request at the same
 //! time is a connection with buffers of its own.
 
+use super::acknowledgements::{self, Answer};
 use super::child::Child;
 use super::newest::Newest;
 use super::{Context, Known};
@@ -12,12 +13,18 @@ use codecrucible_crds::{CodeCrucible, ModelBackend, SecretKeyReference, names};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DynamicObject, GetParams, ListParams, VersionMatch};
 use kube::{Api, Client, ResourceExt as _};
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Pods of one page of a list: anybody can make many large ones with our labels.
 const PAGE_PODS: u32 = 20;
 /// Most pages that are looked at; a service has at most 100 replicas, and as many on their way out.
 const MAX_PAGES: usize = 25;
+/// Longest wait for an API server that does not remember enough yet, seconds.
+pub(super) const GLANCE_SECONDS: u64 = 2;
 /// Longest credential, bytes: it becomes a header, and few servers take longer ones.
 pub(crate) const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
 
@@ -33,6 +40,8 @@ pub(crate) struct Observed {
     pub(crate) foreign: BTreeSet<Child>,
     /// The service's pods.
     pub(crate) pods: Vec<Pod>,
+    /// What the ready ones said, by the pod's name.
+    pub(crate) answers: BTreeMap<String, Answer>,
 }
 
 /// How new the children and pods must be that are read.
@@ -86,20 +95,24 @@ fn failed(what: &'static str) -> impl FnOnce(kube::Error) -> ObserveError {
     move |error| ObserveError { what, error: Box::new(error) }
 }
 
-/// The resource as it is now. Nothing while it is being deleted, when its children go by garbage collection.
+/// The resource, no older than it is known. Nothing while it is being deleted, when its children go by garbage collection.
 pub(crate) async fn resource(client: &Client, known: &Known) -> Result<Option<CodeCrucible>, ObserveError> {
     let api: Api<CodeCrucible> = Api::namespaced(client.clone(), &known.namespace().unwrap_or_default());
     let found = api.get_opt(&known.name_any()).await.map_err(failed("the resource"))?;
-    Ok(found.filter(|resource| resource.metadata.deletion_timestamp.is_none()))
+    let lean = |mut resource: CodeCrucible| {
+        resource.metadata.managed_fields = None;
+        resource
+    };
+    Ok(found.map(lean).filter(|resource| resource.metadata.deletion_timestamp.is_none()))
 }
 
 /// Reads what it names; nothing of what belongs to it yet.
-pub(crate) async fn observe(client: &Client, resource: &CodeCrucible) -> Result<Observed, ObserveError> {
+pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Result<Observed, ObserveError> {
     let namespace = resource.namespace().unwrap_or_default();
-    let backends = backends(client, &namespace, resource).await?;
-    let credentials = credentials(client, &namespace, &backends).await?;
+    let backends = backends(context, &namespace, resource).await?;
+    let credentials = credentials(&context.client, &namespace, &backends).await?;
     let (children, foreign, pods) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-    Ok(Observed { backends, credentials, children, foreign, pods })
+    Ok(Observed { backends, credentials, children, foreign, pods, answers: BTreeMap::new() })
 }
 
 impl Observed {
@@ -113,35 +126,43 @@ impl Observed {
         self.children.clear();
         self.foreign.clear();
         self.pods.clear();
-        let namespace = resource.namespace().unwrap_or_default();
         for child in Child::ALL {
-            let api: Api<DynamicObject> =
-                Api::namespaced_with(context.client.clone(), &namespace, &child.api_resource());
-            let version = look.of_child(child, &context.newest);
-            match found_at(&api, &child.name(resource), version).await? {
-                Some(object) if is_owned(resource, &object) => {
-                    self.children.insert(child, object);
-                }
-                Some(_) => {
-                    self.foreign.insert(child);
-                }
-                None => {}
+            if let Some(object) = found(context, resource, child, look).await? {
+                self.note(resource, child, object);
             }
         }
         self.pods = pods(context, resource, look).await?;
         Ok(())
     }
+
+    fn note(&mut self, resource: &CodeCrucible, child: Child, mut object: DynamicObject) {
+        if is_owned(resource, &object) {
+            // Who set which field is half of an object, and not looked at.
+            object.metadata.managed_fields = None;
+            self.children.insert(child, object);
+        } else {
+            self.foreign.insert(child);
+        }
+    }
+
+    /// Asks the replicas what they applied.
+    pub(crate) async fn ask_replicas(&mut self, resource: &CodeCrucible) {
+        self.answers = acknowledgements::ask(resource, self).await;
+    }
 }
 
 async fn backends(
-    client: &Client,
+    context: &Context,
     namespace: &str,
     resource: &CodeCrucible,
 ) -> Result<BTreeMap<String, ModelBackend>, ObserveError> {
-    let api: Api<ModelBackend> = Api::namespaced(client.clone(), namespace);
+    let api: Api<ModelBackend> = Api::namespaced(context.client.clone(), namespace);
+    let version = context.newest.of("ModelBackend");
     let mut found = BTreeMap::new();
     for name in &resource.spec.backends {
-        if let Some(backend) = api.get_opt(name).await.map_err(failed("ModelBackends"))? {
+        let backend = get_since(&api, name, version.as_deref()).await.map_err(failed("ModelBackends"))?;
+        if let Some(mut backend) = backend {
+            backend.metadata.managed_fields = None;
             found.insert(name.clone(), backend);
         }
     }
@@ -179,15 +200,39 @@ fn value_at(secret: Option<Secret>, reference: &SecretKeyReference) -> Result<St
     }
 }
 
-async fn found_at(
-    api: &Api<DynamicObject>,
-    name: &str,
-    version: GetParams,
+async fn found(
+    context: &Context,
+    resource: &CodeCrucible,
+    child: Child,
+    look: Look,
 ) -> Result<Option<DynamicObject>, ObserveError> {
+    let namespace = resource.namespace().unwrap_or_default();
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), &namespace, &child.api_resource());
+    get(&api, &child.name(resource), look.of_child(child, &context.newest)).await.map_err(failed("children"))
+}
+
+async fn get<K>(api: &Api<K>, name: &str, version: GetParams) -> kube::Result<Option<K>>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
     match api.get_with(name, &version).await {
         Ok(object) => Ok(Some(object)),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
-        Err(error) => Err(failed("children")(error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// No older than a version; as it is stored where the API server does not remember that much. Should it be newer
+/// still, a watch is about to tell.
+async fn get_since<K>(api: &Api<K>, name: &str, version: Option<&str>) -> kube::Result<Option<K>>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let remembered = get(api, name, version.map_or_else(GetParams::default, GetParams::at));
+    match timeout(Duration::from_secs(GLANCE_SECONDS), remembered).await {
+        Ok(Ok(object)) => Ok(object),
+        Ok(Err(_)) | Err(_) => get(api, name, GetParams::default()).await,
     }
 }
 
@@ -263,7 +308,7 @@ mod tests {
         newest.note("Service", Some("7"));
         newest.note("Pod", Some("8"));
         newest.note("Deployment", Some("9"));
-        newest.note("Secret", Some("6"));
+        newest.note("PodDisruptionBudget", Some("6"));
         for kind in ["Service", "Pod", "Deployment", "ConfigMap"] {
             newest.note_listed(kind);
         }
@@ -271,7 +316,7 @@ mod tests {
         assert_eq!(asked_for(Look::Glance, Child::Service).as_deref(), Some("7"));
         assert_eq!(asked_for(Look::Glance, Child::Policy).as_deref(), Some("0"));
         assert_eq!(asked_for(Look::Glance, Child::Deployment), None, "it is reported");
-        assert_eq!(asked_for(Look::Glance, Child::Client), None, "not all were shown yet");
+        assert_eq!(asked_for(Look::Glance, Child::DisruptionBudget), None, "not all were shown yet");
         assert_eq!(asked_for(Look::Exact, Child::Service), None);
         assert_eq!(Look::Glance.of_pods(&newest).resource_version.as_deref(), Some("8"));
         assert_eq!(Look::Exact.of_pods(&newest).resource_version, None);

@@ -8,6 +8,7 @@ use super::outcome::Outcome;
 use super::validate::validate;
 use codecrucible_contract::secrets::SecretError;
 use codecrucible_crds::{CodeCrucible, names};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
@@ -32,7 +33,11 @@ pub(crate) struct Plan {
 
 impl Decision {
     /// Decides. Secrets that are missing are made on the way.
-    pub(crate) async fn make(resource: &CodeCrucible, observed: &Observed) -> Result<Self, SecretError> {
+    pub(crate) async fn make(
+        resource: &CodeCrucible,
+        observed: &Observed,
+        now: Timestamp,
+    ) -> Result<Self, SecretError> {
         let validated = match validate(resource, observed) {
             Err(invalid) => return Ok(Self::Leave(Outcome::Invalid(invalid))),
             Ok(validated) if resource.spec.maintenance.paused => {
@@ -40,7 +45,7 @@ impl Decision {
             }
             Ok(validated) => validated,
         };
-        let facts = Facts::gather(observed).await?;
+        let facts = Facts::gather(resource, observed, now).await?;
         Ok(Self::Apply(Plan::new(desired(resource, &validated, &facts), observed)))
     }
 
@@ -83,6 +88,8 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
     fn prepared() -> Prepared {
         let object = json!({
             "apiVersion": "v1", "kind": "Service",
@@ -118,17 +125,19 @@ mod tests {
     #[tokio::test]
     async fn a_service_is_settled_when_nothing_differs() {
         let (resource, mut observed) = (fixtures::resource(json!({})), fixtures::observed());
-        let decision = Decision::make(&resource, &observed).await.unwrap();
+        let decision = Decision::make(&resource, &observed, NOW).await.unwrap();
         assert!(!decision.is_settled());
         let Decision::Apply(plan) = decision else { panic!("it is to be applied") };
         assert_eq!(plan.changes.len(), Child::ALL.len());
         for prepared in plan.changes {
             observed.children.insert(prepared.child, serde_json::from_value(prepared.object).unwrap());
         }
-        assert!(Decision::make(&resource, &observed).await.unwrap().is_settled());
+        assert!(Decision::make(&resource, &observed, NOW).await.unwrap().is_settled());
         let pod = json!({"metadata": {"name": "old"}, "status": {"phase": "Running"}});
         observed.pods.push(serde_json::from_value(pod).unwrap());
-        let Ok(Decision::Apply(plan)) = Decision::make(&resource, &observed).await else { panic!("invalid") };
+        let Ok(Decision::Apply(plan)) = Decision::make(&resource, &observed, NOW).await else {
+            panic!("invalid")
+        };
         assert_eq!(plan.outdated_pods, ["old"]);
         assert!(!Decision::Apply(plan).is_settled());
     }
@@ -136,12 +145,12 @@ mod tests {
     #[tokio::test]
     async fn a_paused_service_is_settled_whatever_it_is_like() {
         let resource = fixtures::resource(json!({"maintenance": {"paused": true}}));
-        assert!(Decision::make(&resource, &fixtures::observed()).await.unwrap().is_settled());
+        assert!(Decision::make(&resource, &fixtures::observed(), NOW).await.unwrap().is_settled());
     }
 
     #[tokio::test]
     async fn a_wrong_resource_is_looked_at_twice() {
         let resource = fixtures::resource(json!({"backends": ["absent"]}));
-        assert!(!Decision::make(&resource, &fixtures::observed()).await.unwrap().is_settled());
+        assert!(!Decision::make(&resource, &fixtures::observed(), NOW).await.unwrap().is_settled());
     }
 }

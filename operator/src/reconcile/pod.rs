@@ -4,6 +4,8 @@
 pub(crate) const PUBLIC_PORT: u16 = 8080;
 /// Port of probes and metrics.
 pub(crate) const ADMIN_PORT: u16 = 9090;
+/// Port where replicas tell the operator what they applied.
+pub(crate) const STATUS_PORT: u16 = 9443;
 /// Where the configuration is mounted.
 pub(crate) const CONFIGURATION_FOLDER: &str = "/etc/codecrucible";
 /// Where the volumes of embedded models are mounted.

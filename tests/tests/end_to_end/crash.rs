@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Times that the operator is killed.
 const KILLS: usize = 10;
 /// Objects that make up a service.
-const CHILDREN: usize = 9;
+const CHILDREN: usize = 11;
 /// Who the operator is for the API server.
 const USER: &str = "system:serviceaccount:codecrucible-system:codecrucible-operator";
 

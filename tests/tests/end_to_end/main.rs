@@ -11,5 +11,6 @@ mod bad_resources;
 mod clusters;
 mod crash;
 mod drift;
+mod policy;
 mod service;
 mod support;

@@ -63,8 +63,8 @@ fn a_voice_that_is_patched_speaks_in_the_next_answer_of_the_same_pods() {
     });
     assert_eq!(pods(), pods_before);
     assert_eq!(namespace.kubectl(&["get", "pods", "-o", restarts]).unwrap(), "0");
-    let published = namespace.get("codecrucible/demo").unwrap()["status"]["policy"]["published"].to_string();
-    assert!(published.starts_with("\"2-"), "{published}");
+    let revision = namespace.get("codecrucible/demo").unwrap()["status"]["policy"]["revision"].to_string();
+    assert!(revision.starts_with("\"2-"), "{revision}");
 }
 
 #[test]

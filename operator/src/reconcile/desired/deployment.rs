@@ -2,7 +2,7 @@
 
 use super::metadata::{labels, selector};
 use crate::reconcile::child::Child;
-use crate::reconcile::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, MODELS_FOLDER, PUBLIC_PORT};
+use crate::reconcile::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, MODELS_FOLDER, PUBLIC_PORT, STATUS_PORT};
 use codecrucible_contract::layout;
 use codecrucible_crds::CodeCrucible;
 use serde_json::{Value, json};
@@ -64,11 +64,12 @@ fn container(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Valu
         "args": [
             "serve", "--config", CONFIGURATION_FOLDER,
             "--listen", format!("0.0.0.0:{PUBLIC_PORT}"), "--admin-listen", format!("0.0.0.0:{ADMIN_PORT}"),
-            "--drain-seconds", DRAIN_SECONDS.to_string(),
+            "--status-listen", format!("0.0.0.0:{STATUS_PORT}"), "--drain-seconds", DRAIN_SECONDS.to_string(),
         ],
         "ports": [
             {"name": "http", "containerPort": PUBLIC_PORT, "protocol": "TCP"},
             {"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"},
+            {"name": "status", "containerPort": STATUS_PORT, "protocol": "TCP"},
         ],
         "livenessProbe": probe("/livez", 10, 3),
         "readinessProbe": probe("/readyz", 2, 2),
@@ -113,6 +114,10 @@ fn volumes(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value 
             &[layout::CLIENT_ID_FILE, layout::CLIENT_SECRET_FILE],
         ),
         secret(layout::BACKEND_CREDENTIALS_FOLDER, Child::BackendCredentials),
+        only(
+            secret(layout::CERTIFICATE_FOLDER, Child::Certificate),
+            &[layout::CERTIFICATE_FILE, layout::CERTIFICATE_KEY_FILE, layout::AUTHORITY_FILE],
+        ),
     ];
     volumes.extend(model_claims.iter().enumerate().map(|(index, (_, claim))| {
         json!({"name": model_volume(index), "persistentVolumeClaim": {"claimName": claim, "readOnly": true}})
@@ -126,6 +131,7 @@ fn mounts(model_claims: &[(String, String)]) -> Value {
         layout::SIGNING_KEYS_FOLDER,
         layout::CLIENT_FOLDER,
         layout::BACKEND_CREDENTIALS_FOLDER,
+        layout::CERTIFICATE_FOLDER,
     ]
     .map(|folder| json!({"name": folder, "mountPath": format!("{CONFIGURATION_FOLDER}/{folder}"), "readOnly": true}));
     let models = model_claims.iter().enumerate().map(|(index, (backend, _))| {

@@ -9,7 +9,7 @@ use super::child::Child;
 use super::facts::Facts;
 use super::validate::Validated;
 use codecrucible_contract::{layout, sha256_hex};
-use codecrucible_crds::{CodeCrucible, PolicyStatus, names};
+use codecrucible_crds::{CodeCrucible, names};
 use serde_json::{Value, json};
 
 /// Digits of an object's hash in its annotation.
@@ -35,8 +35,10 @@ pub(crate) struct DesiredSet {
 /// What a service is for its clients and its pods.
 #[derive(Debug)]
 pub(crate) struct Publication {
-    /// The policy that is handed out.
-    pub(crate) policy: PolicyStatus,
+    /// Revision of the policy that is handed out.
+    pub(crate) revision: String,
+    /// SHA-256 of its canonical form.
+    pub(crate) hash: String,
     /// Where clients reach the service.
     pub(crate) endpoint: String,
     /// Names everything that the pods mount; pods are touched when it changes.
@@ -53,16 +55,18 @@ pub(crate) fn desired(resource: &CodeCrucible, validated: &Validated, facts: &Fa
         Child::SigningKeys => secrets.signing_keys(),
         Child::Client => secrets.client(),
         Child::BackendCredentials => secrets.backend_credentials(),
+        Child::Authority => secrets.authority(),
+        Child::Certificate => secrets.certificate(),
         Child::Policy => json!({"data": {layout::BUNDLE_FILE: bundle.to_json()}}),
         Child::Service => network::service(resource),
         Child::NetworkPolicy => network::network_policy(resource, bundle.policy()),
         Child::DisruptionBudget => deployment::disruption_budget(resource),
         Child::Deployment => deployment::deployment(resource, model_claims),
     };
-    let policy = PolicyStatus { published: bundle.revision().to_string(), hash: bundle.hash().to_owned() };
+    let (revision, hash) = (bundle.revision().to_string(), bundle.hash().to_owned());
     DesiredSet {
         children: Child::ALL.into_iter().map(|child| prepare(resource, child, content(child))).collect(),
-        publication: Publication { policy, endpoint: endpoint.clone(), configuration },
+        publication: Publication { revision, hash, endpoint: endpoint.clone(), configuration },
     }
 }
 
@@ -93,12 +97,24 @@ fn merge(object: &mut Value, more: Value) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::facts::tests::fixed;
     use super::super::observe::Observed;
     use super::super::validate::{tests as fixtures, validate};
     use super::*;
+    use crate::reconcile::certificates::Certificates;
+    use codecrucible_crds::PolicyStatus;
     use kube::api::DynamicObject;
+
+    /// Stores certificates where the operator finds them.
+    pub(crate) fn with_secrets_of(certificates: &Certificates, observed: &mut Observed) {
+        let resource = fixtures::resource(json!({}));
+        let facts = Facts { certificates: certificates.clone(), ..fixed() };
+        let Ok(validated) = validate(&resource, &fixtures::observed()) else { panic!("it is not valid") };
+        let mut set = desired(&resource, &validated, &facts);
+        set.children.retain(|prepared| matches!(prepared.child, Child::Authority | Child::Certificate));
+        applied(set, observed);
+    }
 
     fn set(resource: &CodeCrucible, observed: &Observed) -> DesiredSet {
         let Ok(validated) = validate(resource, observed) else { panic!("it is not valid") };
@@ -134,20 +150,21 @@ mod tests {
         let changed = fixtures::resource(json!({"synthesis": {"voices": [voice]}}));
         let second = set(&changed, &observed);
         assert_eq!(object(&second, Child::Deployment), &deployment);
-        assert!(
-            second.publication.policy.published.starts_with("2-"),
-            "{}",
-            second.publication.policy.published
-        );
+        assert!(second.publication.revision.starts_with("2-"), "{}", second.publication.revision);
     }
 
     #[test]
     fn the_counter_survives_the_loss_of_the_config_map() {
         let mut resource = fixtures::resource(json!({}));
-        let policy = PolicyStatus { published: "7-0123456789ab".into(), hash: "x".into() };
+        let policy = PolicyStatus {
+            revision: "7-0123456789ab".into(),
+            hash: "x".into(),
+            applied_replicas: 0,
+            rejected: Vec::new(),
+        };
         resource.status =
             Some(codecrucible_crds::CodeCrucibleStatus { policy: Some(policy), ..Default::default() });
-        assert!(set(&resource, &fixtures::observed()).publication.policy.published.starts_with("8-"));
+        assert!(set(&resource, &fixtures::observed()).publication.revision.starts_with("8-"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How the service is reached, and what it may reach.
 
 use super::metadata::selector;
-use crate::reconcile::pod::{ADMIN_PORT, PUBLIC_PORT};
+use crate::reconcile::pod::{ADMIN_PORT, PUBLIC_PORT, STATUS_PORT};
 use codecrucible_contract::{BackendKind, Policy};
 use codecrucible_crds::CodeCrucible;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ pub(super) fn service(resource: &CodeCrucible) -> Value {
     }})
 }
 
-/// Pods of the cluster may call the two ports. The service may ask for names and reach its backends' ports;
+/// Pods of the cluster may call the three ports. The service may ask for names and reach its backends' ports;
 /// a NetworkPolicy knows no host names, so the ports are all that can be held to.
 pub(super) fn network_policy(resource: &CodeCrucible, policy: &Policy) -> Value {
     let mut egress =
@@ -25,12 +25,14 @@ pub(super) fn network_policy(resource: &CodeCrucible, policy: &Policy) -> Value 
     if !backend_ports.is_empty() {
         egress.push(json!({"ports": backend_ports}));
     }
+    let ingress_ports =
+        [PUBLIC_PORT, ADMIN_PORT, STATUS_PORT].map(|port| json!({"port": port, "protocol": "TCP"}));
     json!({"spec": {
         "podSelector": {"matchLabels": selector(resource)},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{
             "from": [{"namespaceSelector": {}}],
-            "ports": [{"port": PUBLIC_PORT, "protocol": "TCP"}, {"port": ADMIN_PORT, "protocol": "TCP"}],
+            "ports": ingress_ports,
         }],
         "egress": egress,
     }})

@@ -1,5 +1,6 @@
-//! The three Secrets.
+//! The Secrets.
 
+use crate::reconcile::certificates::{AUTHORITY_KEY, Certificates, NOT_AFTER, OPERATOR_FILE, OPERATOR_KEY};
 use crate::reconcile::facts::Facts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,11 +13,12 @@ use std::collections::BTreeMap;
 /// Digits of the hash that tells one set of secrets from another.
 const HASH_DIGITS: usize = 12;
 
-/// The content of the three Secrets.
+/// The content of the Secrets.
 pub(super) struct Secrets<'a> {
     signing_key_pem: &'a str,
     client: [(&'static str, String); 4],
     backend_credentials: &'a BTreeMap<String, String>,
+    certificates: &'a Certificates,
 }
 
 impl<'a> Secrets<'a> {
@@ -26,14 +28,14 @@ impl<'a> Secrets<'a> {
         facts: &'a Facts,
         endpoint: &str,
     ) -> Self {
-        let Facts { signing_key_pem, client_secret } = facts;
+        let Facts { signing_key_pem, client_secret, certificates } = facts;
         let client = [
             (layout::CLIENT_ID_FILE, resource.name_any()),
             (layout::CLIENT_SECRET_FILE, client_secret.clone()),
             ("token-url", format!("{endpoint}/oauth/token")),
             ("base-url", format!("{endpoint}/v1")),
         ];
-        Self { signing_key_pem, client, backend_credentials }
+        Self { signing_key_pem, client, backend_credentials, certificates }
     }
 
     pub(super) fn signing_keys(&self) -> Value {
@@ -48,9 +50,33 @@ impl<'a> Secrets<'a> {
         secret(self.backend_credentials.iter().map(|(key, value)| (key.as_str(), value.as_str())))
     }
 
+    /// What no pod mounts.
+    pub(super) fn authority(&self) -> Value {
+        let Certificates { authority, operator, .. } = self.certificates;
+        secret([
+            (layout::AUTHORITY_FILE, authority.certificate.as_str()),
+            (AUTHORITY_KEY, &authority.key),
+            (OPERATOR_FILE, &operator.certified.certificate),
+            (OPERATOR_KEY, &operator.certified.key),
+            (NOT_AFTER, &operator.not_after.to_string()),
+        ])
+    }
+
+    pub(super) fn certificate(&self) -> Value {
+        let Certificates { authority, replica, .. } = self.certificates;
+        secret([
+            (layout::AUTHORITY_FILE, authority.certificate.as_str()),
+            (layout::CERTIFICATE_FILE, &replica.certified.certificate),
+            (layout::CERTIFICATE_KEY_FILE, &replica.certified.key),
+            (NOT_AFTER, &replica.not_after.to_string()),
+        ])
+    }
+
     /// A name for all that the pods mount. Only a hash of the secrets is in it.
     pub(super) fn configuration(&self, bundle: &Bundle) -> String {
-        let secrets = json!([self.signing_keys(), self.client(), self.backend_credentials()]).to_string();
+        let mounted =
+            json!([self.signing_keys(), self.client(), self.backend_credentials(), self.certificate()]);
+        let secrets = mounted.to_string();
         format!("{}.{}", bundle.revision(), &sha256_hex(secrets)[..HASH_DIGITS])
     }
 }

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 
 /// Conditions whose changes people follow; the others restate them.
-const ANNOUNCED: [&str; 3] = [names::ACCEPTED, names::AVAILABLE, names::READY];
+const ANNOUNCED: [&str; 4] = [names::ACCEPTED, names::AVAILABLE, names::POLICY_SYNCED, names::READY];
 /// Longest note (the API server's limit is 1024 bytes).
 const MAX_NOTE_CHARACTERS: usize = 250;
 
@@ -19,7 +19,7 @@ fn announcement(before: &[Condition], condition: &Condition) -> Option<Event> {
     let earlier = before.iter().find(|earlier| earlier.type_ == condition.type_);
     let is_same = earlier
         .is_some_and(|earlier| (&earlier.status, &earlier.reason) == (&condition.status, &condition.reason));
-    if is_same {
+    if is_same || is_passing(&condition.reason) {
         return None;
     }
     let was_true = earlier.is_some_and(|earlier| earlier.status == "True");
@@ -29,6 +29,12 @@ fn announcement(before: &[Condition], condition: &Condition) -> Option<Event> {
         &condition.reason,
         &format!("{}={}: {}", condition.type_, condition.status, condition.message),
     ))
+}
+
+/// What only leads to the next state is not worth an Event.
+fn is_passing(reason: &str) -> bool {
+    [names::REASON_PENDING, names::REASON_NO_REPLICA, names::REASON_UNREACHABLE, names::REASON_NOT_PUBLISHED]
+        .contains(&reason)
 }
 
 /// Being wrong is trouble, and so is losing replicas; waiting for the first ones is the normal course of things.

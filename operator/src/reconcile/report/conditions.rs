@@ -1,5 +1,6 @@
 //! Decides each condition from what was seen: small functions that give a status, a reason and a message.
 
+use super::policy::Spread;
 use super::rollout::Rollout;
 use crate::reconcile::outcome::Outcome;
 use codecrucible_crds::conditions as names;
@@ -12,7 +13,7 @@ pub(super) struct Verdict {
     pub(super) message: String,
 }
 
-fn verdict(is_true: bool, reason: &'static str, message: impl Into<String>) -> Verdict {
+pub(super) fn verdict(is_true: bool, reason: &'static str, message: impl Into<String>) -> Verdict {
     Verdict { is_true, reason, message: message.into() }
 }
 
@@ -20,22 +21,29 @@ fn verdict(is_true: bool, reason: &'static str, message: impl Into<String>) -> V
 pub(super) fn verdicts(
     outcome: &Outcome,
     rollout: &Rollout,
+    spread: Option<&Spread>,
     trouble: Option<&str>,
 ) -> Vec<(&'static str, Verdict)> {
     let accepted = accepted(outcome);
     let available = available(rollout, trouble);
-    let progressing = progressing(outcome, rollout, trouble);
-    let stalled = stalled(outcome, rollout, trouble);
+    let progressing = progressing(outcome, rollout, spread, trouble);
+    let stalled = stalled(outcome, rollout, spread, trouble);
+    let synced = spread.map_or_else(nothing_published, Spread::verdict);
     let ready = ready(outcome, &accepted, &available);
     let reconciling = reconciling(outcome, &progressing, &stalled);
     vec![
         (names::ACCEPTED, accepted),
         (names::AVAILABLE, available),
         (names::PROGRESSING, progressing),
+        (names::POLICY_SYNCED, synced),
         (names::READY, ready),
         (names::RECONCILING, reconciling),
         (names::STALLED, stalled),
     ]
+}
+
+fn nothing_published() -> Verdict {
+    verdict(false, names::REASON_NOT_PUBLISHED, "no policy was published yet")
 }
 
 fn accepted(outcome: &Outcome) -> Verdict {
@@ -68,7 +76,12 @@ fn deadline_message(trouble: Option<&str>) -> String {
     with_trouble("the deployment made no progress in time".into(), trouble)
 }
 
-fn progressing(outcome: &Outcome, rollout: &Rollout, trouble: Option<&str>) -> Verdict {
+fn progressing(
+    outcome: &Outcome,
+    rollout: &Rollout,
+    spread: Option<&Spread>,
+    trouble: Option<&str>,
+) -> Verdict {
     match outcome {
         Outcome::Paused { .. } => {
             verdict(false, names::REASON_PAUSED, "spec.maintenance.paused is set: nothing is written")
@@ -78,9 +91,11 @@ fn progressing(outcome: &Outcome, rollout: &Rollout, trouble: Option<&str>) -> V
         Outcome::Applied(_) if rollout.deadline_exceeded => {
             verdict(false, names::REASON_PROGRESS_DEADLINE_EXCEEDED, deadline_message(trouble))
         }
-        Outcome::Applied(_) if rollout.is_complete() => {
-            verdict(false, names::REASON_STABLE, "every replica is up to date")
-        }
+        Outcome::Applied(_) if rollout.is_complete() => match spread {
+            Some(spread) if spread.is_under_way() => Verdict { is_true: true, ..spread.verdict() },
+            Some(spread) if spread.is_rejected() => spread.verdict(),
+            _ => verdict(false, names::REASON_STABLE, "every replica is up to date"),
+        },
         Outcome::Applied(_) => {
             let Rollout { updated, desired, .. } = rollout;
             let count = format!("{updated} of {desired} replicas are up to date");
@@ -89,15 +104,17 @@ fn progressing(outcome: &Outcome, rollout: &Rollout, trouble: Option<&str>) -> V
     }
 }
 
-fn stalled(outcome: &Outcome, rollout: &Rollout, trouble: Option<&str>) -> Verdict {
+fn stalled(outcome: &Outcome, rollout: &Rollout, spread: Option<&Spread>, trouble: Option<&str>) -> Verdict {
     match outcome {
         Outcome::Invalid(invalid) => verdict(true, invalid.reason, invalid.message.clone()),
         Outcome::Applied(_) if rollout.deadline_exceeded => {
             verdict(true, names::REASON_PROGRESS_DEADLINE_EXCEEDED, deadline_message(trouble))
         }
-        Outcome::Applied(_) | Outcome::Failed(_) | Outcome::Paused { .. } => {
-            verdict(false, names::REASON_STABLE, "nothing stands in the way")
-        }
+        Outcome::Applied(_) | Outcome::Failed(_) | Outcome::Paused { .. } => match spread {
+            // What a replica refuses, another try will not mend.
+            Some(spread) if spread.is_rejected() => Verdict { is_true: true, ..spread.verdict() },
+            _ => verdict(false, names::REASON_STABLE, "nothing stands in the way"),
+        },
     }
 }
 
@@ -123,11 +140,13 @@ mod tests {
     use crate::reconcile::apply::Applied;
     use crate::reconcile::desired::Publication;
     use crate::reconcile::validate::Invalid;
-    use codecrucible_crds::PolicyStatus;
+    use codecrucible_contract::{Acknowledgement, Refused};
+    use std::collections::BTreeMap;
 
     fn applied() -> Outcome {
         let publication = Publication {
-            policy: PolicyStatus { published: "1-x".into(), hash: "x".into() },
+            revision: "1-x".into(),
+            hash: "x".into(),
             endpoint: "http://x".into(),
             configuration: "x".into(),
         };
@@ -148,7 +167,11 @@ mod tests {
 
     /// The conditions that are true.
     fn truths(outcome: &Outcome, rollout: &Rollout) -> Vec<&'static str> {
-        verdicts(outcome, rollout, None)
+        truths_with(outcome, rollout, None)
+    }
+
+    fn truths_with(outcome: &Outcome, rollout: &Rollout, spread: Option<&Spread>) -> Vec<&'static str> {
+        verdicts(outcome, rollout, spread, None)
             .into_iter()
             .filter(|(_, verdict)| verdict.is_true)
             .map(|(name, _)| name)
@@ -158,6 +181,23 @@ mod tests {
     #[test]
     fn a_service_that_runs_is_ready_and_at_rest() {
         assert_eq!(truths(&applied(), &rollout(3, 3)), ["Accepted", "Available", "Ready"]);
+    }
+
+    /// What one replica says, of revision `1-x`.
+    fn said(revision: &str, refused: Option<&str>) -> Spread {
+        let refused = refused.map(|reason| Refused::new(reason, 1));
+        let told = Acknowledgement { revision: revision.into(), hash: "x".into(), applied_at: 1, refused };
+        Spread::of("1-x", "x", &BTreeMap::from([("p".to_owned(), Ok(told))]))
+    }
+
+    #[test]
+    fn a_service_is_at_rest_only_when_its_replicas_run_the_policy() {
+        let truths = |spread: &Spread| truths_with(&applied(), &rollout(1, 1), Some(spread));
+        let (ready, under_way) = (["Accepted", "Available"], ["Progressing", "Ready", "Reconciling"]);
+        assert_eq!(truths(&said("0-x", None)), [&ready[..], &under_way].concat());
+        assert_eq!(truths(&said("1-x", None)), [&ready[..], &["PolicySynced", "Ready"]].concat());
+        // It serves on with what it had.
+        assert_eq!(truths(&said("0-x", Some("no"))), [&ready[..], &["Ready", "Stalled"]].concat());
     }
 
     #[test]
@@ -191,9 +231,9 @@ mod tests {
         let trouble = Some("pod p: ErrImagePull");
         let rolling = Rollout { replicas: 4, updated: 1, ..rollout(3, 3) };
         assert!(available(&rolling, trouble).is_true);
-        assert!(progressing(&applied(), &rolling, trouble).message.ends_with("ErrImagePull"));
+        assert!(progressing(&applied(), &rolling, None, trouble).message.ends_with("ErrImagePull"));
         let stuck = Rollout { deadline_exceeded: true, ..rolling };
-        assert!(stalled(&applied(), &stuck, trouble).message.ends_with("ErrImagePull"));
+        assert!(stalled(&applied(), &stuck, None, trouble).message.ends_with("ErrImagePull"));
     }
 
     #[test]

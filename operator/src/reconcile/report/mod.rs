@@ -2,6 +2,7 @@
 
 mod announce;
 mod conditions;
+mod policy;
 mod rollout;
 mod status;
 
@@ -15,24 +16,28 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Resource as _, ResourceExt as _};
+use policy::spread;
 use serde_json::json;
+use std::time::Duration;
 
 /// The status could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct ReportError(#[source] Box<kube::Error>);
 
-/// Writes the status if it differs, and then tells of what changed.
+/// Writes the status if it differs, and then tells of what changed. Gives the longest time until the next look.
 pub(crate) async fn report(
     context: &Context,
     resource: &CodeCrucible,
     observed: &Observed,
     outcome: &Outcome,
     now: Timestamp,
-) -> Result<(), ReportError> {
-    let status = status::status(resource, observed, outcome, now);
+) -> Result<Duration, ReportError> {
+    let spread = spread(resource, observed, outcome);
+    let status = status::status(resource, observed, outcome, spread.as_ref(), now);
+    let look_again = spread.map_or(Duration::MAX, |spread| spread.look_again(&status.conditions, now));
     if resource.status.as_ref() == Some(&status) {
-        return Ok(());
+        return Ok(look_again);
     }
     let (name, namespace) = (resource.name_any(), resource.namespace().unwrap_or_default());
     let api: Api<CodeCrucible> = Api::namespaced(context.client.clone(), &namespace);
@@ -41,7 +46,7 @@ pub(crate) async fn report(
     context.metrics.writes.with_label_values(&["CodeCrucible/status"]).inc();
     match api.patch_status(&name, &parameters, &Patch::Apply(&patch)).await {
         // Deleted in the meantime: there is nothing left to report on.
-        Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Ok(()),
+        Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Ok(look_again),
         Err(error) => return Err(ReportError(Box::new(error))),
         Ok(_) => {}
     }
@@ -54,7 +59,7 @@ pub(crate) async fn report(
         }
         context.metrics.writes.with_label_values(&["Event"]).inc();
     }
-    Ok(())
+    Ok(look_again)
 }
 
 /// Tells of a reconcile that failed. A failed write is in `status` and was announced with it; of the others

@@ -2,6 +2,7 @@
 //! state gives the same status.
 
 use super::conditions::verdicts;
+use super::policy::Spread;
 use super::rollout::{Rollout, trouble};
 use crate::reconcile::child::Child;
 use crate::reconcile::observe::Observed;
@@ -18,35 +19,34 @@ pub(super) fn status(
     resource: &CodeCrucible,
     observed: &Observed,
     outcome: &Outcome,
+    spread: Option<&Spread>,
     now: Timestamp,
 ) -> CodeCrucibleStatus {
     let before = resource.status.clone().unwrap_or_default();
-    let (rollout, policy, endpoint) = match outcome {
-        Outcome::Applied(applied) => (
-            Rollout::of(applied.deployment.as_ref()),
-            Some(applied.publication.policy.clone()),
-            Some(applied.publication.endpoint.clone()),
-        ),
-        Outcome::Paused { endpoint } => {
-            (Rollout::of(observed.children.get(&Child::Deployment)), before.policy, Some(endpoint.clone()))
+    let (deployment, endpoint) = match outcome {
+        Outcome::Applied(applied) => {
+            (applied.deployment.as_ref(), Some(applied.publication.endpoint.clone()))
         }
+        Outcome::Paused { endpoint } => (observed.children.get(&Child::Deployment), Some(endpoint.clone())),
         // What was published before still stands.
         Outcome::Invalid(_) | Outcome::Failed(_) => {
-            (Rollout::of(observed.children.get(&Child::Deployment)), before.policy, before.endpoint)
+            (observed.children.get(&Child::Deployment), before.endpoint)
         }
     };
+    let rollout = Rollout::of(deployment);
     let trouble = trouble(&rollout, observed);
-    let conditions = verdicts(outcome, &rollout, trouble.as_deref()).into_iter().map(|(type_, verdict)| {
-        let status = if verdict.is_true { "True" } else { "False" };
-        Condition {
-            type_: type_.to_owned(),
-            status: status.to_owned(),
-            reason: verdict.reason.to_owned(),
-            message: verdict.message.chars().take(MAX_MESSAGE_CHARACTERS).collect(),
-            observed_generation: resource.metadata.generation,
-            last_transition_time: transition_time(&before.conditions, type_, status, now),
-        }
-    });
+    let conditions =
+        verdicts(outcome, &rollout, spread, trouble.as_deref()).into_iter().map(|(type_, verdict)| {
+            let status = if verdict.is_true { "True" } else { "False" };
+            Condition {
+                type_: type_.to_owned(),
+                status: status.to_owned(),
+                reason: verdict.reason.to_owned(),
+                message: verdict.message.chars().take(MAX_MESSAGE_CHARACTERS).collect(),
+                observed_generation: resource.metadata.generation,
+                last_transition_time: transition_time(&before.conditions, type_, status, now),
+            }
+        });
     CodeCrucibleStatus {
         observed_generation: resource.metadata.generation,
         conditions: conditions.collect(),
@@ -54,7 +54,7 @@ pub(super) fn status(
         ready_replicas: rollout.ready,
         endpoint,
         image: rollout.image,
-        policy,
+        policy: spread.map(Spread::status),
     }
 }
 
@@ -67,9 +67,17 @@ fn transition_time(before: &[Condition], type_: &str, status: &str, now: Timesta
 
 #[cfg(test)]
 mod tests {
+    use super::super::policy::spread;
     use super::*;
     use crate::reconcile::validate::{Invalid, tests as fixtures};
     use serde_json::json;
+
+    /// The status of an invalid resource at some second.
+    fn status_at(resource: &CodeCrucible, second: i64) -> CodeCrucibleStatus {
+        let (observed, now) = (fixtures::observed(), Timestamp::from_second(second).unwrap());
+        let spread = spread(resource, &observed, &invalid());
+        status(resource, &observed, &invalid(), spread.as_ref(), now)
+    }
 
     fn invalid() -> Outcome {
         Outcome::Invalid(Invalid { reason: "Invalid", message: "spec.x: wrong".into() })
@@ -78,21 +86,21 @@ mod tests {
     #[test]
     fn the_same_state_gives_the_same_status_later() {
         let mut resource = fixtures::resource(json!({}));
-        let first =
-            status(&resource, &fixtures::observed(), &invalid(), Timestamp::from_second(100).unwrap());
+        let first = status_at(&resource, 100);
         resource.status = Some(first.clone());
-        let later =
-            status(&resource, &fixtures::observed(), &invalid(), Timestamp::from_second(200).unwrap());
-        assert_eq!(later, first);
+        assert_eq!(status_at(&resource, 200), first);
     }
 
     #[test]
     fn an_invalid_change_keeps_what_was_published() {
         let mut resource = fixtures::resource(json!({}));
-        let policy = codecrucible_crds::PolicyStatus { published: "3-0123456789ab".into(), hash: "h".into() };
+        let policy = codecrucible_crds::PolicyStatus {
+            revision: "3-0123456789ab".into(),
+            hash: "h".into(),
+            applied_replicas: 0,
+            rejected: Vec::new(),
+        };
         resource.status = Some(CodeCrucibleStatus { policy: Some(policy.clone()), ..Default::default() });
-        let after =
-            status(&resource, &fixtures::observed(), &invalid(), Timestamp::from_second(100).unwrap());
-        assert_eq!(after.policy, Some(policy));
+        assert_eq!(status_at(&resource, 100).policy, Some(policy));
     }
 }

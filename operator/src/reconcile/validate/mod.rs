@@ -98,8 +98,7 @@ fn published(resource: &CodeCrucible, observed: &Observed) -> Option<Revision> {
         .data(Child::Policy, layout::BUNDLE_FILE)
         .and_then(|json| Bundle::parse(json.as_bytes()).ok())
         .map(|bundle| bundle.revision().clone());
-    let in_status =
-        resource.status.as_ref().and_then(|status| status.policy.as_ref()?.published.parse().ok());
+    let in_status = resource.status.as_ref().and_then(|status| status.policy.as_ref()?.revision.parse().ok());
     match (in_config_map, in_status) {
         (Some(map), Some(status)) => Some(newer(map, status)),
         (one, other) => one.or(other),
@@ -180,6 +179,7 @@ pub(crate) mod tests {
             children: BTreeMap::new(),
             foreign: BTreeSet::new(),
             pods: Vec::new(),
+            answers: BTreeMap::new(),
         }
     }
 

@@ -1,0 +1,201 @@
+//! Which replicas run the policy that was handed out, from what they said themselves.
+
+use super::conditions::{Verdict, verdict};
+use crate::reconcile::acknowledgements::Answer;
+use crate::reconcile::observe::Observed;
+use crate::reconcile::outcome::Outcome;
+use codecrucible_crds::{CodeCrucible, PolicyStatus, Rejection, conditions as names};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Most refusals that are listed.
+const MAX_REJECTIONS: usize = 10;
+/// Longest reason of a refusal, characters.
+const MAX_REASON_CHARACTERS: usize = 300;
+
+/// Time in which a new policy is expected to arrive, seconds. The kubelet takes about one.
+const SOON_SECONDS: i64 = 60;
+/// Pause between two looks in that time, milliseconds.
+const SOON_PAUSE_MS: u64 = 250;
+/// Pause afterwards, seconds.
+const LATE_PAUSE_SECONDS: u64 = 5;
+/// Pause while a replica refuses: it tries again by itself, seconds.
+const REJECTED_PAUSE_SECONDS: u64 = 10;
+
+/// How far the policy has spread that was handed out last. Nothing before the first one.
+pub(super) fn spread(resource: &CodeCrucible, observed: &Observed, outcome: &Outcome) -> Option<Spread> {
+    if let Outcome::Applied(applied) = outcome {
+        let publication = &applied.publication;
+        return Some(Spread::of(&publication.revision, &publication.hash, &observed.answers));
+    }
+    let before = resource.status.as_ref()?.policy.as_ref()?;
+    Some(Spread::of(&before.revision, &before.hash, &observed.answers))
+}
+
+/// How far a policy has spread.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Spread {
+    revision: String,
+    hash: String,
+    /// Replicas that were asked.
+    ready: usize,
+    /// Replicas that run it.
+    applied: usize,
+    /// What replicas refuse.
+    rejected: Vec<Rejection>,
+    /// Why a replica said nothing.
+    silent: Option<String>,
+}
+
+impl Spread {
+    /// From what was handed out and what the replicas said.
+    pub(super) fn of(revision: &str, hash: &str, answers: &BTreeMap<String, Answer>) -> Self {
+        let told = || answers.iter().filter_map(|(pod, answer)| Some((pod, answer.as_ref().ok()?)));
+        let applied = told().filter(|(_, told)| (&*told.revision, &*told.hash) == (revision, hash));
+        let rejected = told().filter_map(|(pod, told)| {
+            let reason = told.refused.as_ref()?.reason.chars().take(MAX_REASON_CHARACTERS).collect();
+            Some(Rejection { pod: pod.clone(), reason })
+        });
+        let silent =
+            answers.iter().find_map(|(pod, answer)| Some(format!("pod {pod}: {}", answer.as_ref().err()?)));
+        Self {
+            revision: revision.to_owned(),
+            hash: hash.to_owned(),
+            ready: answers.len(),
+            applied: applied.count(),
+            rejected: rejected.take(MAX_REJECTIONS).collect(),
+            silent,
+        }
+    }
+
+    /// Whether replicas are still on their way to it.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.ready > self.applied && self.rejected.is_empty()
+    }
+
+    /// The longest time until the next look: replicas do not tell by themselves.
+    pub(super) fn look_again(&self, conditions: &[Condition], now: Timestamp) -> Duration {
+        if self.is_rejected() {
+            return Duration::from_secs(REJECTED_PAUSE_SECONDS);
+        }
+        if !self.is_under_way() {
+            return Duration::MAX;
+        }
+        let synced = conditions.iter().find(|condition| condition.type_ == names::POLICY_SYNCED);
+        let since = synced.map_or(now, |condition| condition.last_transition_time.0);
+        if now.as_second() - since.as_second() < SOON_SECONDS {
+            Duration::from_millis(SOON_PAUSE_MS)
+        } else {
+            Duration::from_secs(LATE_PAUSE_SECONDS)
+        }
+    }
+
+    pub(super) fn is_rejected(&self) -> bool {
+        !self.rejected.is_empty()
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        let Self { revision, ready, applied, rejected, silent, .. } = self;
+        let count = format!("{applied} of {ready} ready replicas run {revision}");
+        if let Some(Rejection { pod, reason }) = rejected.first() {
+            return verdict(false, names::REASON_REJECTED, format!("{count}; pod {pod}: {reason}"));
+        }
+        match silent {
+            _ if *ready == 0 => verdict(false, names::REASON_NO_REPLICA, "no replica is ready"),
+            _ if applied == ready => verdict(true, names::REASON_APPLIED, count),
+            Some(silent) => verdict(false, names::REASON_UNREACHABLE, format!("{count}; {silent}")),
+            None => verdict(false, names::REASON_PENDING, count),
+        }
+    }
+
+    pub(super) fn status(&self) -> PolicyStatus {
+        PolicyStatus {
+            revision: self.revision.clone(),
+            hash: self.hash.clone(),
+            applied_replicas: i32::try_from(self.applied).unwrap_or(i32::MAX),
+            rejected: self.rejected.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use codecrucible_contract::{Acknowledgement, Refused};
+
+    fn told(revision: &str, refused: Option<&str>) -> Answer {
+        let refused = refused.map(|reason| Refused::new(reason, 1));
+        Ok(Acknowledgement { revision: revision.into(), hash: "h".into(), applied_at: 1, refused })
+    }
+
+    fn spread(answers: impl IntoIterator<Item = (&'static str, Answer)>) -> Spread {
+        let answers = answers.into_iter().map(|(pod, answer)| (pod.to_owned(), answer)).collect();
+        Spread::of("2-x", "h", &answers)
+    }
+
+    fn state(spread: &Spread) -> (bool, &'static str) {
+        let Verdict { is_true, reason, .. } = spread.verdict();
+        (is_true, reason)
+    }
+
+    #[test]
+    fn a_policy_has_arrived_when_every_ready_replica_says_so() {
+        let all = spread([("a", told("2-x", None)), ("b", told("2-x", None))]);
+        assert_eq!(state(&all), (true, "Applied"));
+        assert_eq!(all.status().applied_replicas, 2);
+        let some = spread([("a", told("2-x", None)), ("b", told("1-x", None))]);
+        assert_eq!(state(&some), (false, "Pending"));
+        assert!(some.is_under_way() && !all.is_under_way());
+        assert_eq!(some.verdict().message, "1 of 2 ready replicas run 2-x");
+    }
+
+    #[test]
+    fn a_revision_of_the_same_name_with_another_content_is_another_one() {
+        let other =
+            Acknowledgement { revision: "2-x".into(), hash: "g".into(), applied_at: 1, refused: None };
+        assert_eq!(spread([("a", Ok(other))]).status().applied_replicas, 0);
+    }
+
+    #[test]
+    fn a_refusal_is_named_even_if_another_replica_is_silent() {
+        let refused = spread([("a", Err("gone".into())), ("b", told("1-x", Some("too new")))]);
+        assert_eq!(state(&refused), (false, "Rejected"));
+        assert!(refused.verdict().message.ends_with("pod b: too new"));
+        assert_eq!(refused.status().rejected, [Rejection { pod: "b".into(), reason: "too new".into() }]);
+        assert!(refused.is_rejected() && !refused.is_under_way());
+    }
+
+    #[test]
+    fn a_replica_that_says_nothing_is_not_taken_for_one_that_agrees() {
+        let silent = spread([("a", told("2-x", None)), ("b", Err("no answer within 2 s".into()))]);
+        assert_eq!(state(&silent), (false, "Unreachable"));
+        assert!(silent.verdict().message.ends_with("pod b: no answer within 2 s"));
+        assert!(silent.is_under_way());
+    }
+
+    #[test]
+    fn replicas_are_asked_often_at_first_and_seldom_later() {
+        let under_way = spread([("a", told("1-x", None))]);
+        let now = Timestamp::from_second(1_000).unwrap();
+        let since = |second: i64| {
+            let time = Timestamp::from_second(second).unwrap();
+            let condition = serde_json::json!({"type": "PolicySynced", "status": "False", "reason": "Pending",
+                "message": "", "lastTransitionTime": time.to_string()});
+            under_way.look_again(&[serde_json::from_value(condition).unwrap()], now)
+        };
+        assert_eq!(since(999), Duration::from_millis(250));
+        assert_eq!(since(900), Duration::from_secs(5));
+        let rejected = spread([("a", told("1-x", Some("no")))]);
+        assert_eq!(rejected.look_again(&[], now), Duration::from_secs(10));
+        let arrived = spread([("a", told("2-x", None))]);
+        assert_eq!(arrived.look_again(&[], now), Duration::MAX);
+    }
+
+    #[test]
+    fn without_replicas_nothing_is_claimed_and_nothing_is_under_way() {
+        assert_eq!(state(&spread([])), (false, "NoReplica"));
+        assert!(!spread([]).is_under_way());
+    }
+}

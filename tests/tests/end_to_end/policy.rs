@@ -1,0 +1,91 @@
+//! What the status says of the policy is what the replicas said themselves.
+
+use crate::support::{Namespace, eventually};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+fn policy(namespace: &Namespace<'_>) -> Value {
+    namespace.get("codecrucible/demo").unwrap_or_default()["status"]["policy"].clone()
+}
+
+fn patch(namespace: &Namespace<'_>, object: &str, patch: &Value) {
+    namespace.kubectl(&["patch", object, "--type=merge", "-p", &patch.to_string()]).unwrap();
+}
+
+#[test]
+fn a_change_is_in_the_status_when_all_of_three_replicas_said_that_they_run_it() {
+    let namespace = Namespace::new("acknowledged");
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    patch(&namespace, "codecrucible/demo", &json!({"spec": {"replicas": 3}}));
+    let runs = |revision: &str| {
+        let policy = policy(&namespace);
+        policy["revision"].as_str().is_some_and(|shown| shown.starts_with(revision))
+            && policy["appliedReplicas"] == 3
+    };
+    eventually("three replicas run the first policy", || runs("1-"));
+    namespace.wait_for("demo", "Reconciling", "False/Stable");
+    let pods = || namespace.kubectl(&["get", "pods", "-o", "jsonpath={.items[*].metadata.uid}"]).unwrap();
+    let pods_before = pods();
+
+    patch(&namespace, "codecrucible/demo", &json!({"spec": {"observability": {"logLevel": "Debug"}}}));
+    eventually("three replicas run the second policy", || runs("2-"));
+    let told = namespace.wait_for("demo", "PolicySynced", "True/Applied");
+    assert!(told.starts_with("3 of 3 ready replicas run 2-"), "{told}");
+    let logs = namespace.kubectl(&["logs", "-l", "app.kubernetes.io/instance=demo", "--tail=-1"]).unwrap();
+    let revision = policy(&namespace)["revision"].to_string();
+    let applied =
+        logs.lines().filter(|line| line.contains("configuration applied") && line.contains(&revision));
+    assert_eq!(applied.count(), 3, "{logs}");
+    assert_eq!(pods(), pods_before);
+    let events = namespace.kubectl(&["get", "events", "-o", "jsonpath={.items[*].message}"]).unwrap();
+    assert!(events.contains("PolicySynced=True: 3 of 3 ready replicas run 2-"), "{events}");
+}
+
+#[test]
+fn a_replica_that_refuses_is_named_with_its_reason_and_serves_on() {
+    let namespace = Namespace::new("refused");
+    namespace.with_local_model().crucible("demo", "local", "").unwrap();
+    namespace.wait_until_ready("demo");
+    namespace.wait_for("demo", "PolicySynced", "True/Applied");
+    let pinned = |sha256: &str| json!({"spec": {"embedded": {"sha256": sha256}}});
+    let good = namespace.get("modelbackend/local").unwrap()["spec"]["embedded"]["sha256"].clone();
+    patch(&namespace, "modelbackend/local", &pinned(&"0".repeat(64)));
+    let told = namespace.wait_for("demo", "Stalled", "True/Rejected");
+    assert!(told.contains("is pinned"), "{told}");
+    let refused = policy(&namespace);
+    assert_eq!(refused["appliedReplicas"], 0);
+    let (pod, reason) = (&refused["rejected"][0]["pod"], &refused["rejected"][0]["reason"]);
+    assert!(pod.as_str().unwrap().starts_with("demo-") && reason.as_str().unwrap().contains("is pinned"));
+    assert_eq!(namespace.condition("demo", "Ready").0, "True/MinimumReplicasAvailable");
+
+    patch(&namespace, "modelbackend/local", &pinned(good.as_str().unwrap()));
+    namespace.wait_for("demo", "PolicySynced", "True/Applied");
+    namespace.wait_for("demo", "Stalled", "False/Stable");
+    assert_eq!(policy(&namespace)["rejected"], Value::Null);
+}
+
+#[test]
+fn a_certificate_that_is_due_is_renewed_and_the_replicas_still_answer() {
+    let namespace = Namespace::new("renewed");
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    namespace.wait_for("demo", "PolicySynced", "True/Applied");
+    namespace.wait_for("demo", "Reconciling", "False/Stable");
+    let data = |secret: &str, key: &str| {
+        namespace.get(&format!("secret/{secret}")).unwrap_or_default()["data"][key].to_string()
+    };
+    let certificate = data("demo-certificate", "tls.crt");
+    let due = json!({"data": {"not-after": STANDARD.encode("1")}});
+    for secret in ["secret/demo-certificate", "secret/demo-authority"] {
+        patch(&namespace, secret, &due);
+    }
+    eventually("the certificate is another one", || data("demo-certificate", "tls.crt") != certificate);
+    eventually("the operator's is good again", || data("demo-authority", "not-after").len() > 10);
+    // A new policy can only be acknowledged with the new certificates.
+    patch(&namespace, "codecrucible/demo", &json!({"spec": {"observability": {"logLevel": "Debug"}}}));
+    eventually("the replica runs the second policy", || {
+        let policy = policy(&namespace);
+        policy["revision"].as_str().is_some_and(|shown| shown.starts_with("2-"))
+            && policy["appliedReplicas"] == 1
+    });
+}
