@@ -15,6 +15,7 @@ mod outcome;
 mod plan;
 mod pod;
 mod report;
+mod rollout;
 mod validate;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Decides each condition from what was seen: small functions that give a status, a reason and a message.
 
 use super::policy::Spread;
-use super::rollout::Rollout;
 use crate::reconcile::outcome::Outcome;
+use crate::reconcile::rollout::Progress;
 use codecrucible_crds::conditions as names;
 
 /// One condition's verdict.
@@ -17,121 +17,132 @@ pub(super) fn verdict(is_true: bool, reason: &'static str, message: impl Into<St
     Verdict { is_true, reason, message: message.into() }
 }
 
-/// All conditions, in the order in which `status` lists them.
-pub(super) fn verdicts(
-    outcome: &Outcome,
-    rollout: &Rollout,
-    spread: Option<&Spread>,
-    trouble: Option<&str>,
-) -> Vec<(&'static str, Verdict)> {
-    let accepted = accepted(outcome);
-    let available = available(rollout, trouble);
-    let progressing = progressing(outcome, rollout, spread, trouble);
-    let stalled = stalled(outcome, rollout, spread, trouble);
-    let synced = spread.map_or_else(nothing_published, Spread::verdict);
-    let ready = ready(outcome, &accepted, &available);
-    let reconciling = reconciling(outcome, &progressing, &stalled);
-    vec![
-        (names::ACCEPTED, accepted),
-        (names::AVAILABLE, available),
-        (names::PROGRESSING, progressing),
-        (names::POLICY_SYNCED, synced),
-        (names::READY, ready),
-        (names::RECONCILING, reconciling),
-        (names::STALLED, stalled),
-    ]
+/// What the conditions are decided from.
+pub(super) struct Seen<'a> {
+    pub(super) outcome: &'a Outcome,
+    pub(super) progress: &'a Progress,
+    /// How far the policy has spread, if one was published.
+    pub(super) spread: Option<&'a Spread>,
+    /// What keeps replicas from serving.
+    pub(super) trouble: Option<&'a str>,
 }
 
-fn nothing_published() -> Verdict {
-    verdict(false, names::REASON_NOT_PUBLISHED, "no policy was published yet")
-}
+impl Seen<'_> {
+    /// All conditions, in the order in which `status` lists them.
+    pub(super) fn verdicts(&self) -> Vec<(&'static str, Verdict)> {
+        let (accepted, available) = (self.accepted(), self.available());
+        let (progressing, stalled) = (self.progressing(), self.stalled());
+        let ready = self.ready(&accepted, &available);
+        let reconciling = self.reconciling(&progressing, &stalled);
+        vec![
+            (names::ACCEPTED, accepted),
+            (names::AVAILABLE, available),
+            (names::PROGRESSING, progressing),
+            (names::POLICY_SYNCED, self.policy_synced()),
+            (names::READY, ready),
+            (names::RECONCILING, reconciling),
+            (names::STALLED, stalled),
+        ]
+    }
 
-fn accepted(outcome: &Outcome) -> Verdict {
-    match outcome {
-        Outcome::Invalid(invalid) => verdict(false, invalid.reason, invalid.message.clone()),
-        Outcome::Paused { .. } | Outcome::Applied(_) | Outcome::Failed(_) => {
-            verdict(true, names::REASON_VALID, "the resource is valid")
+    fn policy_synced(&self) -> Verdict {
+        let not_published = || verdict(false, names::REASON_NOT_PUBLISHED, "no policy was published yet");
+        self.spread.map_or_else(not_published, Spread::verdict)
+    }
+
+    fn accepted(&self) -> Verdict {
+        match self.outcome {
+            Outcome::Invalid(invalid) => verdict(false, invalid.reason, invalid.message.clone()),
+            Outcome::Paused { .. } | Outcome::Applied(_) | Outcome::Failed(_) => {
+                verdict(true, names::REASON_VALID, "the resource is valid")
+            }
         }
     }
-}
 
-fn available(rollout: &Rollout, trouble: Option<&str>) -> Verdict {
-    let Rollout { desired, available, is_observed, .. } = rollout;
-    let count = format!("{available} of {desired} replicas are available");
-    if *is_observed && *desired == 0 {
-        return verdict(false, names::REASON_SCALED_TO_ZERO, "no replica is asked for");
-    }
-    // One replica may be away, as in a node's drain, unless it is the only one.
-    if *is_observed && *available >= (*desired - 1).max(1) {
-        return verdict(true, names::REASON_MINIMUM_REPLICAS_AVAILABLE, count);
-    }
-    verdict(false, names::REASON_REPLICAS_UNAVAILABLE, with_trouble(count, trouble))
-}
-
-fn with_trouble(message: String, trouble: Option<&str>) -> String {
-    trouble.map_or(message.clone(), |trouble| format!("{message}; {trouble}"))
-}
-
-fn deadline_message(trouble: Option<&str>) -> String {
-    with_trouble("the deployment made no progress in time".into(), trouble)
-}
-
-fn progressing(
-    outcome: &Outcome,
-    rollout: &Rollout,
-    spread: Option<&Spread>,
-    trouble: Option<&str>,
-) -> Verdict {
-    match outcome {
-        Outcome::Paused { .. } => {
-            verdict(false, names::REASON_PAUSED, "spec.maintenance.paused is set: nothing is written")
+    fn available(&self) -> Verdict {
+        let Progress { desired, available, is_observed, .. } = self.progress;
+        let count = format!("{available} of {desired} replicas are available");
+        if *is_observed && *desired == 0 {
+            return verdict(false, names::REASON_SCALED_TO_ZERO, "no replica is asked for");
         }
-        Outcome::Invalid(invalid) => verdict(false, invalid.reason, "waiting for a valid resource"),
-        Outcome::Failed(error) => verdict(true, names::REASON_APPLY_FAILED, error.to_string()),
-        Outcome::Applied(_) if rollout.deadline_exceeded => {
-            verdict(false, names::REASON_PROGRESS_DEADLINE_EXCEEDED, deadline_message(trouble))
+        // One replica may be away, as in a node's drain, unless it is the only one.
+        if *is_observed && *available >= (*desired - 1).max(1) {
+            return verdict(true, names::REASON_MINIMUM_REPLICAS_AVAILABLE, count);
         }
-        Outcome::Applied(_) if rollout.is_complete() => match spread {
-            Some(spread) if spread.is_under_way() => Verdict { is_true: true, ..spread.verdict() },
-            Some(spread) if spread.is_rejected() => spread.verdict(),
-            _ => verdict(false, names::REASON_STABLE, "every replica is up to date"),
-        },
-        Outcome::Applied(_) => {
-            let Rollout { updated, desired, .. } = rollout;
+        verdict(false, names::REASON_REPLICAS_UNAVAILABLE, self.with_trouble(count))
+    }
+
+    fn with_trouble(&self, message: String) -> String {
+        self.trouble.map_or(message.clone(), |trouble| format!("{message}; {trouble}"))
+    }
+
+    fn progressing(&self) -> Verdict {
+        match self.outcome {
+            Outcome::Paused { .. } => {
+                verdict(false, names::REASON_PAUSED, "spec.maintenance.paused is set: nothing is written")
+            }
+            Outcome::Invalid(invalid) => verdict(false, invalid.reason, "waiting for a valid resource"),
+            Outcome::Failed(error) => verdict(true, names::REASON_APPLY_FAILED, error.to_string()),
+            Outcome::Applied(_) => self.rolling(),
+        }
+    }
+
+    fn rolling(&self) -> Verdict {
+        if let Some(stuck) = self.stuck() {
+            return Verdict { is_true: false, ..stuck };
+        }
+        if !self.progress.is_complete() {
+            let Progress { updated, desired, .. } = self.progress;
             let count = format!("{updated} of {desired} replicas are up to date");
-            verdict(true, names::REASON_ROLLING_OUT, with_trouble(count, trouble))
+            return verdict(true, names::REASON_ROLLING_OUT, self.with_trouble(count));
+        }
+        match self.spread {
+            Some(spread) if spread.is_under_way() => Verdict { is_true: true, ..spread.verdict() },
+            _ => verdict(false, names::REASON_STABLE, "every replica is up to date"),
         }
     }
-}
 
-fn stalled(outcome: &Outcome, rollout: &Rollout, spread: Option<&Spread>, trouble: Option<&str>) -> Verdict {
-    match outcome {
-        Outcome::Invalid(invalid) => verdict(true, invalid.reason, invalid.message.clone()),
-        Outcome::Applied(_) if rollout.deadline_exceeded => {
-            verdict(true, names::REASON_PROGRESS_DEADLINE_EXCEEDED, deadline_message(trouble))
+    /// Why a service that is as it should be written does not come to be so, if it does not.
+    fn stuck(&self) -> Option<Verdict> {
+        if self.progress.deadline_exceeded {
+            let message = self.with_trouble("the deployment made no progress in time".into());
+            return Some(verdict(true, names::REASON_PROGRESS_DEADLINE_EXCEEDED, message));
         }
-        Outcome::Applied(_) | Outcome::Failed(_) | Outcome::Paused { .. } => match spread {
-            // What a replica refuses, another try will not mend.
-            Some(spread) if spread.is_rejected() => Verdict { is_true: true, ..spread.verdict() },
-            _ => verdict(false, names::REASON_STABLE, "nothing stands in the way"),
-        },
+        // Replicas on their way out may refuse what only the new ones can load.
+        self.refused().filter(|_| self.progress.is_complete())
     }
-}
 
-fn ready(outcome: &Outcome, accepted: &Verdict, available: &Verdict) -> Verdict {
-    match outcome {
-        Outcome::Invalid(_) => accepted.clone(),
-        Outcome::Failed(error) => verdict(false, names::REASON_APPLY_FAILED, error.to_string()),
-        // A paused resource is as ready as its replicas are.
-        Outcome::Applied(_) | Outcome::Paused { .. } => available.clone(),
+    /// What a replica refuses, another try will not mend.
+    fn refused(&self) -> Option<Verdict> {
+        let spread = self.spread.filter(|spread| spread.is_rejected())?;
+        Some(Verdict { is_true: true, ..spread.verdict() })
     }
-}
 
-fn reconciling(outcome: &Outcome, progressing: &Verdict, stalled: &Verdict) -> Verdict {
-    if matches!(outcome, Outcome::Failed(_)) || (progressing.is_true && !stalled.is_true) {
-        return Verdict { is_true: true, ..progressing.clone() };
+    fn stalled(&self) -> Verdict {
+        let stalled = match self.outcome {
+            Outcome::Invalid(invalid) => Some(verdict(true, invalid.reason, invalid.message.clone())),
+            Outcome::Applied(_) => self.stuck(),
+            Outcome::Failed(_) | Outcome::Paused { .. } => self.refused(),
+        };
+        stalled.unwrap_or_else(|| verdict(false, names::REASON_STABLE, "nothing stands in the way"))
     }
-    verdict(false, names::REASON_STABLE, "nothing is left to do")
+
+    fn ready(&self, accepted: &Verdict, available: &Verdict) -> Verdict {
+        match self.outcome {
+            Outcome::Invalid(_) => accepted.clone(),
+            Outcome::Failed(error) => verdict(false, names::REASON_APPLY_FAILED, error.to_string()),
+            // A paused resource is as ready as its replicas are.
+            Outcome::Applied(_) | Outcome::Paused { .. } => available.clone(),
+        }
+    }
+
+    fn reconciling(&self, progressing: &Verdict, stalled: &Verdict) -> Verdict {
+        let is_failed = matches!(self.outcome, Outcome::Failed(_));
+        if is_failed || (progressing.is_true && !stalled.is_true) {
+            return Verdict { is_true: true, ..progressing.clone() };
+        }
+        verdict(false, names::REASON_STABLE, "nothing is left to do")
+    }
 }
 
 #[cfg(test)]
@@ -153,25 +164,35 @@ mod tests {
         Outcome::Applied(Box::new(Applied { publication, deployment: None }))
     }
 
-    fn rollout(desired: i32, available: i32) -> Rollout {
-        Rollout {
+    fn rollout(desired: i32, available: i32) -> Progress {
+        Progress {
             desired,
             available,
             updated: available,
             replicas: desired,
             ready: available,
             is_observed: true,
-            ..Rollout::default()
+            ..Progress::default()
         }
     }
 
+    fn seen<'a>(
+        outcome: &'a Outcome,
+        progress: &'a Progress,
+        spread: Option<&'a Spread>,
+        trouble: Option<&'a str>,
+    ) -> Seen<'a> {
+        Seen { outcome, progress, spread, trouble }
+    }
+
     /// The conditions that are true.
-    fn truths(outcome: &Outcome, rollout: &Rollout) -> Vec<&'static str> {
+    fn truths(outcome: &Outcome, rollout: &Progress) -> Vec<&'static str> {
         truths_with(outcome, rollout, None)
     }
 
-    fn truths_with(outcome: &Outcome, rollout: &Rollout, spread: Option<&Spread>) -> Vec<&'static str> {
-        verdicts(outcome, rollout, spread, None)
+    fn truths_with(outcome: &Outcome, rollout: &Progress, spread: Option<&Spread>) -> Vec<&'static str> {
+        seen(outcome, rollout, spread, None)
+            .verdicts()
             .into_iter()
             .filter(|(_, verdict)| verdict.is_true)
             .map(|(name, _)| name)
@@ -201,9 +222,17 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_by_a_replica_that_is_about_to_be_replaced_stalls_nothing() {
+        let rolling = Progress { replicas: 2, ..rollout(1, 1) };
+        let refused = said("0-x", Some("no such model"));
+        let expected = ["Accepted", "Available", "Progressing", "Ready", "Reconciling"];
+        assert_eq!(truths_with(&applied(), &rolling, Some(&refused)), expected);
+    }
+
+    #[test]
     fn a_service_that_starts_is_reconciling() {
         assert_eq!(truths(&applied(), &rollout(3, 0)), ["Accepted", "Progressing", "Reconciling"]);
-        assert_eq!(truths(&applied(), &Rollout::default()), ["Accepted", "Progressing", "Reconciling"]);
+        assert_eq!(truths(&applied(), &Progress::default()), ["Accepted", "Progressing", "Reconciling"]);
     }
 
     #[test]
@@ -212,32 +241,41 @@ mod tests {
         assert_eq!(truths(&outcome, &rollout(3, 3)), ["Available", "Stalled"]);
     }
 
+    fn available_of(desired: i32, available: i32) -> Verdict {
+        seen(&applied(), &rollout(desired, available), None, None).available()
+    }
+
     #[test]
     fn one_of_several_replicas_may_be_away_but_not_the_only_one() {
-        assert!(available(&rollout(3, 2), None).is_true);
-        assert!(!available(&rollout(3, 1), None).is_true);
-        assert!(!available(&rollout(1, 0), None).is_true);
-        assert_eq!(available(&rollout(0, 0), None).reason, "ScaledToZero");
+        assert!(available_of(3, 2).is_true);
+        assert!(!available_of(3, 1).is_true);
+        assert!(!available_of(1, 0).is_true);
+        assert_eq!(available_of(0, 0).reason, "ScaledToZero");
     }
 
     #[test]
     fn a_rollout_that_gave_up_is_stalled() {
-        let stuck = Rollout { deadline_exceeded: true, ..rollout(3, 0) };
+        let stuck = Progress { deadline_exceeded: true, ..rollout(3, 0) };
         assert_eq!(truths(&applied(), &stuck), ["Accepted", "Stalled"]);
     }
 
     #[test]
     fn a_bad_image_is_named_even_while_the_old_replicas_serve() {
         let trouble = Some("pod p: ErrImagePull");
-        let rolling = Rollout { replicas: 4, updated: 1, ..rollout(3, 3) };
-        assert!(available(&rolling, trouble).is_true);
-        assert!(progressing(&applied(), &rolling, None, trouble).message.ends_with("ErrImagePull"));
-        let stuck = Rollout { deadline_exceeded: true, ..rolling };
-        assert!(stalled(&applied(), &stuck, None, trouble).message.ends_with("ErrImagePull"));
+        let rolling = Progress { replicas: 4, updated: 1, ..rollout(3, 3) };
+        assert!(seen(&applied(), &rolling, None, trouble).available().is_true);
+        assert!(seen(&applied(), &rolling, None, trouble).progressing().message.ends_with("ErrImagePull"));
+        let stuck = Progress { deadline_exceeded: true, ..rolling };
+        assert!(seen(&applied(), &stuck, None, trouble).stalled().message.ends_with("ErrImagePull"));
     }
 
     #[test]
     fn a_pods_trouble_is_in_the_message() {
-        assert!(available(&rollout(1, 0), Some("pod p: ErrImagePull")).message.contains("ErrImagePull"));
+        assert!(
+            seen(&applied(), &rollout(1, 0), None, Some("pod p: ErrImagePull"))
+                .available()
+                .message
+                .contains("ErrImagePull")
+        );
     }
 }

@@ -3,7 +3,6 @@
 mod announce;
 mod conditions;
 mod policy;
-mod rollout;
 mod status;
 
 use super::observe::Observed;

@@ -1,12 +1,12 @@
 //! The whole status, computed from what was seen. Times move only when a condition does, so that the same
 //! state gives the same status.
 
-use super::conditions::verdicts;
+use super::conditions::Seen;
 use super::policy::Spread;
-use super::rollout::{Rollout, trouble};
 use crate::reconcile::child::Child;
 use crate::reconcile::observe::Observed;
 use crate::reconcile::outcome::Outcome;
+use crate::reconcile::rollout::{Progress, trouble};
 use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -33,27 +33,27 @@ pub(super) fn status(
             (observed.children.get(&Child::Deployment), before.endpoint)
         }
     };
-    let rollout = Rollout::of(deployment);
-    let trouble = trouble(&rollout, observed);
-    let conditions =
-        verdicts(outcome, &rollout, spread, trouble.as_deref()).into_iter().map(|(type_, verdict)| {
-            let status = if verdict.is_true { "True" } else { "False" };
-            Condition {
-                type_: type_.to_owned(),
-                status: status.to_owned(),
-                reason: verdict.reason.to_owned(),
-                message: verdict.message.chars().take(MAX_MESSAGE_CHARACTERS).collect(),
-                observed_generation: resource.metadata.generation,
-                last_transition_time: transition_time(&before.conditions, type_, status, now),
-            }
-        });
+    let progress = Progress::of(deployment);
+    let trouble = trouble(&progress, &observed.pods);
+    let seen = Seen { outcome, progress: &progress, spread, trouble: trouble.as_deref() };
+    let conditions = seen.verdicts().into_iter().map(|(type_, verdict)| {
+        let status = if verdict.is_true { "True" } else { "False" };
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: verdict.reason.to_owned(),
+            message: verdict.message.chars().take(MAX_MESSAGE_CHARACTERS).collect(),
+            observed_generation: resource.metadata.generation,
+            last_transition_time: transition_time(&before.conditions, type_, status, now),
+        }
+    });
     CodeCrucibleStatus {
         observed_generation: resource.metadata.generation,
         conditions: conditions.collect(),
-        replicas: rollout.replicas,
-        ready_replicas: rollout.ready,
+        replicas: progress.replicas,
+        ready_replicas: progress.ready,
         endpoint,
-        image: rollout.image,
+        image: progress.image,
         policy: spread.map(Spread::status),
     }
 }
