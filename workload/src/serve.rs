@@ -83,7 +83,7 @@ async fn serve_status(listen: Option<SocketAddr>, service: Service) -> anyhow::R
     let Some(address) = listen else { return std::future::pending().await };
     let certificate = {
         let service = service.clone();
-        Arc::new(move || service.glance().tls.clone())
+        Arc::new(move || service.certificate())
     };
     let listener = bind(address).await?.encrypted(certificate);
     tracing::info!(status = %listener.local_address()?, "telling what was applied");

@@ -2,8 +2,9 @@
 
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use codecrucible_contract::{Acknowledgement, Refused};
+use rustls::ServerConfig;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,6 +20,7 @@ const MAX_HELD_BODIES_KB: usize = 256 * 1024;
 pub struct Service {
     snapshot: Arc<ArcSwap<Snapshot>>,
     acknowledgement: Arc<ArcSwap<Acknowledgement>>,
+    certificate: Arc<ArcSwapOption<ServerConfig>>,
     metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
     syntheses: Arc<Semaphore>,
@@ -31,6 +33,7 @@ impl Service {
         Self {
             acknowledgement: Arc::new(ArcSwap::from_pointee(acknowledge(&snapshot))),
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            certificate: Arc::default(),
             metrics,
             draining: Arc::default(),
             syntheses: Arc::new(Semaphore::new(MAX_CONCURRENT_SYNTHESES)),
@@ -66,6 +69,16 @@ impl Service {
         let refused = reason.map(|reason| Refused::new(reason, now()));
         let current = Acknowledgement::clone(&self.acknowledgement());
         self.acknowledgement.store(Arc::new(Acknowledgement { refused, ..current }));
+    }
+
+    /// What the replica shows to whoever asks how it is. Nothing while it has no certificate.
+    pub fn certificate(&self) -> Option<Arc<ServerConfig>> {
+        self.certificate.load_full()
+    }
+
+    /// From the next connection on the replica shows this.
+    pub fn replace_certificate(&self, certificate: Option<Arc<ServerConfig>>) {
+        self.certificate.store(certificate);
     }
 
     /// The metrics.

@@ -4,9 +4,7 @@ use crate::backend::{Backend, Engines, Readiness, SetupError};
 use crate::configuration::Configuration;
 use crate::identity::{Client, KeyError, SigningKeys, TokenAuthority};
 use crate::routing::{Route, Routes};
-use crate::tls::{self, CertificateError};
 use codecrucible_contract::{Backend as BackendPolicy, Bundle};
-use rustls::ServerConfig;
 use std::sync::Arc;
 
 /// One configuration, ready to serve.
@@ -19,8 +17,6 @@ pub struct Snapshot {
     pub client: Client,
     /// Where models' names lead.
     pub routes: Routes,
-    /// The server's side of connections of those who ask how the replica is, where it has a certificate.
-    pub tls: Option<Arc<ServerConfig>>,
     backends: Vec<BuiltBackend>,
     /// Hash of everything that was read, to tell whether a new reading differs.
     fingerprint: [u8; 32],
@@ -38,9 +34,6 @@ pub enum BuildError {
     /// A key is unusable.
     #[error("signing keys: {0}")]
     Keys(#[from] KeyError),
-    /// The certificate is unusable.
-    #[error("certificate: {0}")]
-    Certificate(#[from] CertificateError),
     /// A backend cannot be set up.
     #[error("backend {name}: {error}")]
     Backend {
@@ -59,14 +52,8 @@ impl Snapshot {
         engines: &Engines,
     ) -> Result<Self, BuildError> {
         let fingerprint = configuration.fingerprint();
-        let Configuration {
-            bundle,
-            signing_keys,
-            client_id,
-            client_secret,
-            backend_credentials,
-            certificate,
-        } = configuration;
+        let Configuration { bundle, signing_keys, client_id, client_secret, backend_credentials } =
+            configuration;
         let keys = SigningKeys::from_pem_files(&signing_keys)?;
         let mut backends = Vec::new();
         for policy in &bundle.policy().backends {
@@ -78,7 +65,6 @@ impl Snapshot {
             client: Client::new(&client_id, &client_secret),
             bundle,
             routes: routes(&backends),
-            tls: certificate.as_ref().map(tls::server_config).transpose()?,
             backends,
             fingerprint,
         })

@@ -21,6 +21,11 @@ fn problem<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Certif
     move |reason| CertificateError { what, reason: reason.to_string() }
 }
 
+/// In words of ours: the library's tell the line that it did not understand, which may be a key in the wrong place.
+fn not_pem<E>(what: &'static str) -> impl FnOnce(E) -> CertificateError {
+    move |_| CertificateError { what, reason: "is not PEM".into() }
+}
+
 /// The server's side of connections.
 pub fn server_config(files: &CertificateFiles) -> Result<Arc<ServerConfig>, CertificateError> {
     let CertificateFiles { certificate, key, authority } = files;
@@ -32,7 +37,7 @@ pub fn server_config(files: &CertificateFiles) -> Result<Arc<ServerConfig>, Cert
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(&provider))
         .build()
         .map_err(problem("the authority's certificate"))?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| problem("the key")("is not PKCS#8 in PEM"))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(not_pem("the key"))?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(problem("TLS 1.3"))?
@@ -44,5 +49,5 @@ pub fn server_config(files: &CertificateFiles) -> Result<Arc<ServerConfig>, Cert
 }
 
 fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
-    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(problem(what))
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(not_pem(what))
 }

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 /// The canonical form of a document.
-pub(crate) fn canonical(value: &Value) -> String {
+pub fn canonical(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);
     out

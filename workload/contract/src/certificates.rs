@@ -9,7 +9,7 @@ use rcgen::{
 use time::OffsetDateTime;
 
 /// Life of an authority, seconds (ten years).
-pub const AUTHORITY_SECONDS: i64 = 3_650 * 86_400;
+const AUTHORITY_SECONDS: i64 = 3_650 * 86_400;
 /// Life of the certificates that it signs, seconds (ninety days).
 pub const CERTIFICATE_SECONDS: i64 = 90 * 86_400;
 /// How far the clocks of two machines may be apart, seconds.
@@ -51,9 +51,11 @@ pub fn issue(authority: &Certified, name: &str, role: Role<'_>, now: i64) -> Res
     Ok(Certified { certificate, key: key.serialize_pem() })
 }
 
-/// Whether a certificate that ends then is to be renewed: when two thirds of its life are over.
+/// Whether a certificate that ends then is to be renewed: when two thirds of its life are over, and when it ends so late
+/// that it was made by a clock that went wrong, and is not good yet.
 pub fn is_due(not_after: i64, now: i64) -> bool {
-    now >= not_after.saturating_sub(CERTIFICATE_SECONDS / 3)
+    let latest = now.saturating_add(CERTIFICATE_SECONDS + SKEW_SECONDS);
+    now >= not_after.saturating_sub(CERTIFICATE_SECONDS / 3) || not_after > latest
 }
 
 fn authority_params(name: &str, now: i64) -> Result<CertificateParams, SecretError> {
@@ -98,6 +100,7 @@ mod tests {
         let end = 1_000_000 + CERTIFICATE_SECONDS;
         let at = |part: i64| is_due(end, 1_000_000 + CERTIFICATE_SECONDS * part / 6);
         assert!(!at(0) && !at(3) && at(4) && at(6) && at(7));
+        assert!(is_due(end, 1_000_000 - SKEW_SECONDS - 1), "made by a clock that was ahead");
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod voices;
 
 pub use acknowledgement::{Acknowledgement, MAX_ACKNOWLEDGEMENT_BYTES, Refused, STATUS_PATH};
 pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
+pub use canonical::canonical;
 pub use hash::sha256_hex;
 pub use policy::{
     Backend, BackendKind, Embedded, Identity, LogLevel, Mode, Model, Observability, Policy, Remote,

@@ -1,10 +1,11 @@
 //! Follows the configuration directory: what is good replaces what serves, what is bad changes nothing.
 
-use super::{Changes, Configuration, Folders};
+use super::{CertificateFiles, Changes, Configuration, Folders};
 use crate::backend::Engines;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{LogControl, Metrics};
+use crate::tls;
 
 /// Follows one directory.
 pub struct Follower {
@@ -14,6 +15,8 @@ pub struct Follower {
     logging: LogControl,
     /// What the last refusal said: the same one is not told again at every look.
     last_refusal: Option<String>,
+    /// The certificate that was read last, good or not.
+    certificate: Option<CertificateFiles>,
 }
 
 impl Follower {
@@ -23,7 +26,9 @@ impl Follower {
         let snapshot = Snapshot::build(Configuration::read(&folders)?, None, &engines)?;
         announce(&snapshot, &metrics, &logging);
         let service = Service::new(snapshot, metrics.into());
-        Ok(Self { folders, engines, service, logging, last_refusal: None })
+        let mut follower = Self { folders, engines, service, logging, last_refusal: None, certificate: None };
+        follower.renew_certificate();
+        Ok(follower)
     }
 
     /// The service that is kept up to date.
@@ -46,6 +51,7 @@ impl Follower {
     }
 
     fn look(&mut self) {
+        self.renew_certificate();
         match self.try_apply() {
             Ok(()) => {
                 if self.last_refusal.take().is_some() {
@@ -63,6 +69,23 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// One that is not good changes nothing: the replica serves on, and shows the one before while that lasts.
+    fn renew_certificate(&mut self) {
+        let files = match CertificateFiles::read(&self.folders) {
+            Ok(files) if files == self.certificate => return,
+            Ok(files) => files,
+            Err(error) => return tracing::error!(%error, "the certificate cannot be read"),
+        };
+        match files.as_ref().map(tls::server_config).transpose() {
+            Ok(certificate) => {
+                tracing::info!(has_one = certificate.is_some(), "certificate replaced");
+                self.service.replace_certificate(certificate);
+            }
+            Err(error) => tracing::error!(%error, "the certificate is refused"),
+        }
+        self.certificate = files;
     }
 
     fn try_apply(&self) -> anyhow::Result<()> {

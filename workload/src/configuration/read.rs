@@ -25,11 +25,11 @@ pub struct Configuration {
     pub client_secret: String,
     /// Bearer tokens by backend.
     pub backend_credentials: BTreeMap<String, String>,
-    /// The replica's certificate, where it has one.
-    pub certificate: Option<CertificateFiles>,
 }
 
-/// The replica's certificate with its key, and that of the authority. PEM, not parsed yet.
+/// The replica's certificate with its key, and that of the authority. PEM, not parsed yet. Read apart from everything
+/// else: a policy that is refused must not keep a replica from saying so.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
     /// The certificate.
     pub certificate: Vec<u8>,
@@ -66,13 +66,12 @@ impl Configuration {
             client_id: read_text(&folders.client.join(layout::CLIENT_ID_FILE))?,
             client_secret: read_text(&folders.client.join(layout::CLIENT_SECRET_FILE))?,
             backend_credentials,
-            certificate: certificate(&folders.certificate)?,
         })
     }
 
     /// A hash of everything that was read.
     pub fn fingerprint(&self) -> [u8; 32] {
-        let Self { bundle, signing_keys, client_id, client_secret, backend_credentials, certificate } = self;
+        let Self { bundle, signing_keys, client_id, client_secret, backend_credentials } = self;
         let mut hash = Sha256::new();
         let mut add = |part: &[u8]| {
             hash.update((part.len() as u64).to_be_bytes());
@@ -86,10 +85,23 @@ impl Configuration {
         backend_credentials
             .iter()
             .for_each(|(name, value)| [name, value].into_iter().for_each(|text| add(text.as_bytes())));
-        if let Some(CertificateFiles { certificate, key, authority }) = certificate {
-            [certificate, key, authority].into_iter().for_each(|file| add(file));
-        }
         hash.finalize().into()
+    }
+}
+
+impl CertificateFiles {
+    /// Reads them. Nothing where there are none.
+    pub fn read(folders: &Folders) -> Result<Option<Self>, ReadError> {
+        let folder = &folders.certificate;
+        if !folder.is_dir() {
+            return Ok(None);
+        }
+        let read = |file| read_file(&folder.join(file), MAX_SECRET_BYTES);
+        Ok(Some(Self {
+            certificate: read(layout::CERTIFICATE_FILE)?,
+            key: read(layout::CERTIFICATE_KEY_FILE)?,
+            authority: read(layout::AUTHORITY_FILE)?,
+        }))
     }
 }
 
@@ -119,18 +131,6 @@ fn backend_credentials(bundle: &Bundle, folder: &Path) -> Result<BTreeMap<String
         |kind: &BackendKind| matches!(kind, BackendKind::Remote(remote) if remote.has_credential);
     let backends = bundle.policy().backends.iter().filter(|backend| needs_credential(&backend.kind));
     backends.map(|backend| Ok((backend.name.clone(), read_text(&folder.join(&backend.name))?))).collect()
-}
-
-fn certificate(folder: &Path) -> Result<Option<CertificateFiles>, ReadError> {
-    if !folder.is_dir() {
-        return Ok(None);
-    }
-    let read = |file| read_file(&folder.join(file), MAX_SECRET_BYTES);
-    Ok(Some(CertificateFiles {
-        certificate: read(layout::CERTIFICATE_FILE)?,
-        key: read(layout::CERTIFICATE_KEY_FILE)?,
-        authority: read(layout::AUTHORITY_FILE)?,
-    }))
 }
 
 fn read_text(path: &Path) -> Result<String, ReadError> {
