@@ -3,7 +3,7 @@
 use crate::duration::Duration;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,9 @@ pub struct CodeCrucibleSpec {
     /// What the replicas log.
     #[serde(default)]
     pub observability: Observability,
+    /// How new pods come in place of old ones.
+    #[serde(default)]
+    pub rollout: Rollout,
     /// Holding the operator back.
     #[serde(default)]
     pub maintenance: Maintenance,
@@ -215,6 +218,24 @@ pub enum LogLevel {
     Trace,
 }
 
+/// How new pods come in place of old ones: one more at a time, and none fewer.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Rollout {
+    /// A rollout without progress for so long has failed; so has one whose ready replicas have not applied the
+    /// policy by then. `10s` to `1d`.
+    pub progress_deadline: Duration,
+    /// Whether a rollout that failed is taken back to the last pods that ran well, until this resource asks for
+    /// other ones.
+    pub automatic_rollback: bool,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self { progress_deadline: Duration::literal("10m"), automatic_rollback: true }
+    }
+}
+
 /// Holding the operator back.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
@@ -246,6 +267,36 @@ pub struct CodeCrucibleStatus {
     /// The policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyStatus>,
+    /// The pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
+}
+
+/// Which pods run, and to which the operator would go back. A revision names what a pod is made from; it is kept in
+/// the ControllerRevision `NAME-template-REVISION`.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// How far it has come.
+    pub phase: RolloutPhase,
+    /// What the deployment asks for.
+    pub revision: String,
+    /// What all replicas last ran well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good: Option<String>,
+}
+
+/// How far a rollout has come.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+pub enum RolloutPhase {
+    /// New pods come in place of old ones.
+    Progressing,
+    /// All replicas are as asked for, and run the policy.
+    Complete,
+    /// It failed; the last good pods run.
+    RolledBack,
+    /// It failed, and there is nothing to go back to, or that is not wanted.
+    Failed,
 }
 
 /// The policy that was handed out, and who said that it runs it.
@@ -256,6 +307,9 @@ pub struct PolicyStatus {
     pub revision: String,
     /// SHA-256 of the policy's canonical form.
     pub hash: String,
+    /// When it was handed out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<Time>,
     /// Ready replicas that said that they run this revision.
     #[serde(default)]
     pub applied_replicas: i32,

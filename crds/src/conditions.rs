@@ -35,6 +35,8 @@ pub const REASON_SCALED_TO_ZERO: &str = "ScaledToZero";
 pub const REASON_ROLLING_OUT: &str = "RollingOut";
 /// The deployment made no progress within its deadline.
 pub const REASON_PROGRESS_DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
+/// A rollout failed; the pods that ran before are back until the resource asks for other ones.
+pub const REASON_ROLLED_BACK: &str = "RolledBack";
 /// Nothing is left to do.
 pub const REASON_STABLE: &str = "Stable";
 /// Every ready replica runs the published policy.

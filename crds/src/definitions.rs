@@ -3,7 +3,7 @@
 use crate::{CodeCrucible, ModelBackend};
 use kube::CustomResourceExt as _;
 
-/// Name and content of each file in `manifests/crds`.
+/// Name and content of each file in `manifests/crds` and in the chart.
 pub fn definition_files() -> Result<Vec<(String, String)>, serde_yaml::Error> {
     let definitions = [CodeCrucible::crd(), ModelBackend::crd()];
     let file = |definition: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition| {
@@ -20,10 +20,12 @@ mod tests {
 
     #[test]
     fn the_manifests_are_fresh() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/crds");
-        for (name, yaml) in definition_files().unwrap() {
-            let written = std::fs::read_to_string(folder.join(&name)).unwrap();
-            assert!(written == yaml, "manifests/crds/{name} is stale: run `make generate`");
+        let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for folder in ["manifests/crds", "charts/codecrucible-operator/crds"] {
+            for (name, yaml) in definition_files().unwrap() {
+                let written = std::fs::read_to_string(repository.join(folder).join(&name)).unwrap();
+                assert!(written == yaml, "{folder}/{name} is stale: run `make generate`");
+            }
         }
     }
 }

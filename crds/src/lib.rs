@@ -12,7 +12,8 @@ pub mod names;
 
 pub use codecrucible::{
     Auth, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance, Observability,
-    PolicyStatus, PullPolicy, Rejection, Synthesis, SynthesisMode, Voice,
+    PolicyStatus, PullPolicy, Rejection, Rollout, RolloutPhase, RolloutStatus, Synthesis, SynthesisMode,
+    Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};

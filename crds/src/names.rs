@@ -21,6 +21,17 @@ pub const ANNOTATION_APPLIED_HASH: &str = "codecrucible.dev/applied-hash";
 /// Annotation on pods: touched so that the kubelet refreshes mounted objects at once.
 pub const ANNOTATION_CONFIGURATION: &str = "codecrucible.dev/configuration";
 
+/// Annotation on pods and their Deployment: which pod template they are made from.
+pub const ANNOTATION_TEMPLATE: &str = "codecrucible.dev/template";
+/// Annotation on a Deployment: the pod template that failed, in whose place an earlier one is.
+pub const ANNOTATION_ROLLED_BACK_FROM: &str = "codecrucible.dev/rolled-back-from";
+/// Annotation on a Deployment: why it failed.
+pub const ANNOTATION_ROLLED_BACK_BECAUSE: &str = "codecrucible.dev/rolled-back-because";
+/// Annotation on what is kept of a service's past: its place in its series.
+pub const ANNOTATION_NUMBER: &str = "codecrucible.dev/number";
+/// Label of what is kept of a service's past: which series it is one of.
+pub const LABEL_SERIES: &str = "codecrucible.dev/series";
+
 /// Name of the Deployment, Service, ServiceAccount, NetworkPolicy and PodDisruptionBudget.
 pub fn workload(resource: &str) -> String {
     resource.to_owned()

@@ -1,16 +1,11 @@
-//! The command line, and what runs for as long as the process lives.
+//! The command line.
 
+use crate::check::check;
 use crate::leader::Identity;
-use crate::telemetry::{self, Metrics};
-use crate::{controller, leader};
-use clap::Parser;
+use crate::run::{Settings, run};
+use crate::telemetry;
+use clap::{Parser, Subcommand};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-
-/// Longest silence of the API server in an answer, seconds: longer than a watch is let run.
-const SILENCE_SECONDS: u64 = 330;
 
 /// The CodeCrucible operator.
 #[derive(Debug, Parser)]
@@ -20,7 +15,7 @@ pub struct Cli {
     #[arg(long, default_value = "127.0.0.1:8081")]
     listen: SocketAddr,
     /// Namespace of the Lease that elects the leader.
-    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    #[arg(long, global = true, env = "POD_NAMESPACE", default_value = "default")]
     lease_namespace: String,
     /// Name in the Lease; must be unique among the operator's processes.
     #[arg(long, env = "POD_NAME", default_value_t = default_identity())]
@@ -28,6 +23,15 @@ pub struct Cli {
     /// Reconciles that run at once.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     concurrency: u16,
+    /// What to do instead of operating.
+    #[command(subcommand)]
+    instead: Option<Instead>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Instead {
+    /// Succeeds when the API server serves the resources and an operator leads; waits up to a minute for that.
+    Check,
 }
 
 /// Process ids repeat from container to container.
@@ -38,49 +42,29 @@ fn default_identity() -> String {
     format!("operator-{}-{:016x}", std::process::id(), u64::from_be_bytes(random))
 }
 
-/// A client that waits for nothing for ever, and leaves it to us when to try again.
-async fn client() -> anyhow::Result<kube::Client> {
-    let mut config = kube::Config::infer().await?;
-    config.read_timeout = Some(Duration::from_secs(SILENCE_SECONDS));
-    config.reset_reader_on_write = true;
-    config.default_retry = false;
-    Ok(config.try_into()?)
-}
-
 impl Cli {
-    /// Runs until a signal, the loss of leadership or an error ends it.
+    /// Does what it was told to.
     pub fn run(self) -> anyhow::Result<()> {
         telemetry::install_logging();
         // Fails only if another provider was installed, which is then used.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // One thread: nearly all time is spent waiting, and each more would keep memory of its own.
-        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(self.run_until_stopped())
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.act())
     }
 
-    async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let client = client().await?;
-        let metrics = Arc::new(Metrics::new()?);
-        let identity = Identity { namespace: self.lease_namespace, holder: self.identity };
-        let leading = async {
-            let lease = leader::acquire(&client, &identity).await?;
-            metrics.leader.set(1);
-            tracing::info!(holder = identity.holder, "leading");
-            // Whichever ends first ends the other: nothing is written without the lease.
-            tokio::select! {
-                lost = lease.keep() => Err(anyhow::anyhow!("the lease was lost: {lost}")),
-                ended = controller::run(client.clone(), metrics.clone(), self.concurrency) => ended,
+    async fn act(self) -> anyhow::Result<()> {
+        let Self { listen, lease_namespace, identity, concurrency, instead } = self;
+        match instead {
+            Some(Instead::Check) => {
+                let holder = check(&lease_namespace).await?;
+                tracing::info!(holder, "the resources are served, and an operator leads");
+                Ok(())
             }
-        };
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let ended = tokio::select! {
-            ended = leading => ended,
-            served = telemetry::serve(self.listen, metrics.clone()) => served,
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-        };
-        // Nothing writes any more: the next one need not wait until the lease expires.
-        leader::release(&client, &identity).await;
-        ended
+            None => {
+                let identity = Identity { namespace: lease_namespace, holder: identity };
+                run(Settings { listen, identity, concurrency }).await
+            }
+        }
     }
 }

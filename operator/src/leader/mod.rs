@@ -4,6 +4,9 @@
 //! cannot renew stops before anybody else may take over: [`RENEW_DEADLINE`] is shorter than the lease.
 
 mod decision;
+mod fence;
+
+pub(crate) use fence::Fence;
 
 use decision::{Decision, LEASE_SECONDS, decide};
 use jiff::Timestamp;
@@ -34,6 +37,7 @@ pub(crate) struct HeldLease {
     api: Api<Lease>,
     holder: String,
     renewed: Instant,
+    fence: Fence,
 }
 
 /// The lease as this process last saw it change, by its version.
@@ -55,14 +59,15 @@ impl Seen {
 
 /// Waits until this process leads. Errors of the API server are waited out, except a refusal, which no
 /// waiting mends.
-pub(crate) async fn acquire(client: &Client, identity: &Identity) -> anyhow::Result<HeldLease> {
+pub(crate) async fn acquire(client: &Client, identity: &Identity, fence: Fence) -> anyhow::Result<HeldLease> {
     let api: Api<Lease> = Api::namespaced(client.clone(), &identity.namespace);
     let mut seen = Seen::default();
     loop {
         let asked = Instant::now();
         match timeout(REQUEST_TIMEOUT, take(&api, &identity.holder, &mut seen)).await {
             Ok(Ok(true)) => {
-                return Ok(HeldLease { api, holder: identity.holder.clone(), renewed: asked });
+                fence.open_until(asked + RENEW_DEADLINE);
+                return Ok(HeldLease { api, holder: identity.holder.clone(), renewed: asked, fence });
             }
             Ok(Ok(false)) => {}
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
@@ -84,7 +89,10 @@ impl HeldLease {
             let asked = Instant::now();
             let left = RENEW_DEADLINE.saturating_sub(self.renewed.elapsed());
             match timeout(left, take(&self.api, &self.holder, &mut seen)).await {
-                Ok(Ok(true)) => self.renewed = asked,
+                Ok(Ok(true)) => {
+                    self.renewed = asked;
+                    self.fence.open_until(asked + RENEW_DEADLINE);
+                }
                 Ok(Ok(false)) => return "another process holds it".into(),
                 Ok(Err(error)) => tracing::warn!(%error, "the lease was not renewed"),
                 Err(_elapsed) => return format!("not renewed for {} s", RENEW_DEADLINE.as_secs()),
@@ -94,6 +102,15 @@ impl HeldLease {
             }
         }
     }
+}
+
+/// Who leads, if somebody does. Trusts its clock and ours: for people, not for deciding who may write.
+pub(crate) async fn holder(client: &Client, namespace: &str) -> kube::Result<Option<String>> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let spec = api.get_opt(LEASE_NAME).await?.and_then(|lease| lease.spec).unwrap_or_default();
+    let age = spec.renew_time.map(|renewed| Timestamp::now().as_second() - renewed.0.as_second());
+    let is_fresh = age.is_some_and(|seconds| seconds <= i64::from(LEASE_SECONDS));
+    Ok(spec.holder_identity.filter(|holder| is_fresh && !holder.is_empty()))
 }
 
 /// Gives the lease back if it is ours. Should that fail, it expires.

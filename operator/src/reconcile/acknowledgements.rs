@@ -1,6 +1,6 @@
 //! Asks the replicas what they applied. Each answers on a port of its own, to the operator alone.
 
-use super::certificates::{server_name, stored_operator};
+use super::certificates::{operator_as_stored, server_name};
 use super::observe::Observed;
 use super::pod::STATUS_PORT;
 use codecrucible_contract::certificates::Certified;
@@ -16,27 +16,32 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 /// Longest wait for one replica, seconds.
 const LIMIT_SECONDS: u64 = 2;
+/// Longest wait for all of them, seconds: whoever reconciles waits, and what is to be written.
+const LIMIT_FOR_ALL_SECONDS: u64 = 3;
 /// Replicas that are asked at once.
-const MAX_AT_ONCE: usize = 8;
+const MAX_AT_ONCE: usize = 16;
+
+/// What is said of an answer that is none.
+const NOT_UNDERSTOOD: &str = "gives an answer that is not understood";
 
 /// What a replica said, or why it said nothing.
 pub(crate) type Answer = Result<Acknowledgement, String>;
 
-/// Asks every replica that is ready; by the pod's name.
+/// Asks every replica that is ready and was not asked before; by the pod's name.
 pub(crate) async fn ask(resource: &CodeCrucible, observed: &Observed) -> BTreeMap<String, Answer> {
-    let ready: Vec<_> =
-        observed.pods.iter().filter_map(|pod| Some((pod.name_any(), ready_at(pod)?))).collect();
+    let ready = observed.pods.iter().filter_map(|pod| Some((pod.name_any(), ready_at(pod)?)));
+    let ready: Vec<_> = ready.filter(|(pod, _)| !observed.answers.contains_key(pod)).collect();
     if ready.is_empty() {
         return BTreeMap::new();
     }
@@ -45,6 +50,8 @@ pub(crate) async fn ask(resource: &CodeCrucible, observed: &Observed) -> BTreeMa
         Err(error) => return ready.into_iter().map(|(pod, _)| (pod, Err(error.clone()))).collect(),
     };
     let name = server_name(resource);
+    let not_asked = ready.iter().map(|(pod, _)| (pod.clone(), Err("was not asked in time".to_owned())));
+    let mut answers: BTreeMap<_, _> = not_asked.collect();
     let asked = ready.into_iter().map(|(pod, address)| {
         let (connector, name) = (connector.clone(), name.clone());
         async move {
@@ -53,7 +60,17 @@ pub(crate) async fn ask(resource: &CodeCrucible, observed: &Observed) -> BTreeMa
             (pod, answer.unwrap_or_else(|_| Err(format!("no answer within {LIMIT_SECONDS} s"))))
         }
     });
-    stream::iter(asked).buffer_unordered(MAX_AT_ONCE).collect().await
+    let mut asked = stream::iter(asked).buffer_unordered(MAX_AT_ONCE);
+    let until = Instant::now() + Duration::from_secs(LIMIT_FOR_ALL_SECONDS);
+    while let Ok(Some((pod, answer))) = timeout_at(until, asked.next()).await {
+        answers.insert(pod, answer);
+    }
+    answers
+}
+
+/// Whether a replica serves, and is to go on serving.
+pub(crate) fn is_asked(pod: &Pod) -> bool {
+    ready_at(pod).is_some()
 }
 
 /// The address of a replica that serves, and is to go on serving.
@@ -64,35 +81,54 @@ fn ready_at(pod: &Pod) -> Option<IpAddr> {
     status.pod_ip.as_ref().filter(|_| is_ready)?.parse().ok()
 }
 
+/// In words of ours: those of the libraries tell times and addresses, which would change the status at each look.
 async fn ask_one(connector: &TlsConnector, name: &str, address: IpAddr) -> Answer {
-    let problem = |error: &dyn std::fmt::Display| error.to_string();
-    let stream = TcpStream::connect((address, STATUS_PORT)).await.map_err(|error| problem(&error))?;
-    let server = ServerName::try_from(name.to_owned()).map_err(|error| problem(&error))?;
-    let stream = connector.connect(server, stream).await.map_err(|error| problem(&error))?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| problem(&error))?;
+    let stream = TcpStream::connect((address, STATUS_PORT)).await;
+    let stream = stream.map_err(|error| format!("cannot be reached: {}", error.kind()))?;
+    let server = ServerName::try_from(name.to_owned()).map_err(|_| "has no name".to_owned())?;
+    let stream = connector.connect(server, stream).await.map_err(|error| describe(&error))?;
+    let talk = http1::Builder::new().max_buf_size(MAX_ACKNOWLEDGEMENT_BYTES).handshake(TokioIo::new(stream));
+    let (mut sender, connection) = talk.await.map_err(|_| NOT_UNDERSTOOD)?;
     let request = Request::get(STATUS_PATH).header("host", name).body(Empty::<Bytes>::new());
-    let request = request.map_err(|error| problem(&error))?;
+    let request = request.map_err(|_| NOT_UNDERSTOOD)?;
     let exchange = async {
-        let answer = sender.send_request(request).await.map_err(|error| problem(&error))?;
+        let answer = sender.send_request(request).await.map_err(|_| NOT_UNDERSTOOD)?;
         if answer.status() != StatusCode::OK {
             return Err(format!("answers {}", answer.status()));
         }
         let body = Limited::new(answer.into_body(), MAX_ACKNOWLEDGEMENT_BYTES).collect().await;
-        serde_json::from_slice(&body.map_err(|error| problem(&error))?.to_bytes())
-            .map_err(|error| problem(&error))
+        let body = body.map_err(|_| NOT_UNDERSTOOD)?.to_bytes();
+        serde_json::from_slice(&body).map_err(|_| NOT_UNDERSTOOD.to_owned())
     };
     // The connection is driven as long as the exchange lasts, and closed with it.
     tokio::select! {
         biased;
         answer = exchange => answer,
-        ended = connection => Err(ended.err().map_or_else(|| "the connection ended".into(), |error| problem(&error))),
+        _ended = connection => Err("closed the connection".to_owned()),
     }
+}
+
+/// Why a replica and the operator do not believe each other.
+fn describe(error: &std::io::Error) -> String {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    let problem = match error {
+        Some(rustls::Error::InvalidCertificate(problem)) => match problem {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet",
+            CertificateError::UnknownIssuer => "is of another authority",
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "is for another name"
+            }
+            _ => "is not good",
+        },
+        _ => return "does not speak TLS as it should, or refuses the operator's certificate".into(),
+    };
+    format!("shows a certificate that {problem}")
 }
 
 /// With the certificate that is stored; the one that is about to be made nobody knows yet.
 fn connector(observed: &Observed) -> Result<TlsConnector, String> {
-    let (authority, operator) = stored_operator(observed).ok_or("the operator has no certificate yet")?;
+    let (authority, operator) = operator_as_stored(observed).ok_or("the operator has no certificate yet")?;
     client_config(&authority, &operator).map(|config| TlsConnector::from(Arc::new(config)))
 }
 

@@ -3,14 +3,18 @@
 use super::Context;
 use super::child::Child;
 use super::desired::{Prepared, Publication};
+use super::history::{self, Kept};
 use super::observe::Observed;
 use super::outcome::Outcome;
 use super::plan::Plan;
 use codecrucible_crds::{CodeCrucible, names};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
+
+/// The kind of what is kept of a service's past.
+const HISTORY_KIND: &str = "ControllerRevision";
 
 /// What exists now.
 #[derive(Debug)]
@@ -49,8 +53,9 @@ async fn try_apply(
     observed: &Observed,
     plan: Plan,
 ) -> Result<Applied, ApplyError> {
-    let Plan { changes, outdated_pods, publication } = plan;
+    let Plan { changes, chronicle, outdated_pods, publication } = plan;
     let mut deployment = observed.children.get(&Child::Deployment).cloned();
+    record(context, resource, chronicle.record).await?;
     for prepared in changes {
         let live = observed.children.get(&prepared.child);
         let child = prepared.child;
@@ -60,6 +65,7 @@ async fn try_apply(
         }
     }
     touch_pods(context, resource, outdated_pods, &publication.configuration).await?;
+    forget(context, resource, chronicle.forget).await?;
     Ok(Applied { publication, deployment })
 }
 
@@ -100,6 +106,43 @@ async fn create(api: &Api<DynamicObject>, object: Value) -> kube::Result<Dynamic
         PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
     let object = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
     api.create(&parameters, &object).await
+}
+
+/// Keeps what is about to be applied.
+async fn record(context: &Context, resource: &CodeCrucible, records: Vec<Value>) -> Result<(), ApplyError> {
+    let api = history_api(context, resource);
+    for object in records {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        context.metrics.writes.with_label_values(&[HISTORY_KIND]).inc();
+        create(&api, object).await.map_err(|error| failed_to_keep(name, error))?;
+    }
+    Ok(())
+}
+
+/// Deletes what was looked at, and nothing that has taken its name since.
+async fn forget(context: &Context, resource: &CodeCrucible, kept: Vec<Kept>) -> Result<(), ApplyError> {
+    let api = history_api(context, resource);
+    for Kept { name, uid, version, .. } in kept {
+        let preconditions = Preconditions { uid: Some(uid), resource_version: Some(version) };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        context.metrics.writes.with_label_values(&[HISTORY_KIND]).inc();
+        match api.delete(&name, &parameters).await {
+            // It went in the meantime.
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(failed_to_keep(name, error)),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn history_api(context: &Context, resource: &CodeCrucible) -> Api<DynamicObject> {
+    let namespace = resource.namespace().unwrap_or_default();
+    Api::namespaced_with(context.client.clone(), &namespace, &history::api_resource())
+}
+
+fn failed_to_keep(name: String, error: kube::Error) -> ApplyError {
+    ApplyError { kind: HISTORY_KIND, name, error: Box::new(error) }
 }
 
 /// A changed annotation makes the kubelet refresh what a pod mounts at once, instead of within 90 seconds.

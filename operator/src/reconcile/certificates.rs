@@ -4,6 +4,7 @@
 
 use super::child::Child;
 use super::observe::Observed;
+use super::trust::Trust;
 use codecrucible_contract::certificates::{self, CERTIFICATE_SECONDS, Certified, Role};
 use codecrucible_contract::layout;
 use codecrucible_contract::secrets::SecretError;
@@ -43,20 +44,17 @@ impl Certificates {
         now: i64,
     ) -> Result<Self, SecretError> {
         let owner = Owner::of(resource);
-        let kept = authority(observed).and_then(|authority| {
-            let operator =
-                operator(observed, now).map_or_else(|| owner.operator(&authority, now), Ok).ok()?;
-            let replica = replica(observed, &authority, now);
-            let replica = replica.map_or_else(|| owner.replica(&authority, now), Ok).ok()?;
-            Some(Self { authority, operator, replica })
-        });
+        let kept = authority(observed).and_then(|authority| owner.complete(authority, observed, now));
         kept.map_or_else(|| owner.all(now), Ok)
     }
 
     /// Whether nothing has to be made.
-    pub(crate) fn exist(observed: &Observed, now: i64) -> bool {
-        let replica = |authority| replica(observed, &authority, now);
-        authority(observed).and_then(replica).is_some() && operator(observed, now).is_some()
+    pub(crate) fn exist(resource: &CodeCrucible, observed: &Observed, now: i64) -> bool {
+        let owner = Owner::of(resource);
+        authority(observed).is_some_and(|authority| {
+            owner.stored_operator(&authority, observed, now).is_some()
+                && owner.stored_replica(&authority, observed, now).is_some()
+        })
     }
 }
 
@@ -70,6 +68,35 @@ impl Owner {
     fn of(resource: &CodeCrucible) -> Self {
         let namespace = resource.namespace().unwrap_or_default();
         Self { name: format!("{namespace}/{}", resource.name_any()), server_name: server_name(resource) }
+    }
+
+    /// What an authority that is stored has signed, and new ones in place of what is not good. Nothing if it cannot sign
+    /// what is believed: then its key is another one's, or it has ended.
+    fn complete(&self, authority: Certified, observed: &Observed, now: i64) -> Option<Certificates> {
+        let operator = self.stored_operator(&authority, observed, now).or_else(|| {
+            let made = self.operator(&authority, now).ok()?;
+            Trust::of(&authority, now)?.in_client(&made.certified).then_some(made)
+        })?;
+        let replica = self.stored_replica(&authority, observed, now).or_else(|| {
+            let made = self.replica(&authority, now).ok()?;
+            Trust::of(&authority, now)?.in_server(&made.certified, &self.server_name).then_some(made)
+        })?;
+        Some(Certificates { authority, operator, replica })
+    }
+
+    fn stored_operator(&self, authority: &Certified, observed: &Observed, now: i64) -> Option<Lasting> {
+        let stored = lasting(observed, Child::Authority, (OPERATOR_FILE, OPERATOR_KEY), now)?;
+        Trust::of(authority, now)?.in_client(&stored.certified).then_some(stored)
+    }
+
+    /// One beside another authority is none: that one is what the replicas believe.
+    fn stored_replica(&self, authority: &Certified, observed: &Observed, now: i64) -> Option<Lasting> {
+        let believed = observed.data(Child::Certificate, layout::AUTHORITY_FILE)?;
+        let files = (layout::CERTIFICATE_FILE, layout::CERTIFICATE_KEY_FILE);
+        let stored = lasting(observed, Child::Certificate, files, now)?;
+        let is_good = believed == authority.certificate
+            && Trust::of(authority, now)?.in_server(&stored.certified, &self.server_name);
+        is_good.then_some(stored)
     }
 
     fn all(&self, now: i64) -> Result<Certificates, SecretError> {
@@ -103,19 +130,8 @@ fn authority(observed: &Observed) -> Option<Certified> {
 }
 
 /// What the operator shows to replicas, as it is stored.
-pub(crate) fn stored_operator(observed: &Observed) -> Option<(Certified, Certified)> {
+pub(crate) fn operator_as_stored(observed: &Observed) -> Option<(Certified, Certified)> {
     Some((authority(observed)?, certified(observed, Child::Authority, OPERATOR_FILE, OPERATOR_KEY)?))
-}
-
-fn operator(observed: &Observed, now: i64) -> Option<Lasting> {
-    lasting(observed, Child::Authority, (OPERATOR_FILE, OPERATOR_KEY), now)
-}
-
-/// One of another authority is none: nobody would believe it.
-fn replica(observed: &Observed, authority: &Certified, now: i64) -> Option<Lasting> {
-    let signed_by = observed.data(Child::Certificate, layout::AUTHORITY_FILE)?;
-    let files = (layout::CERTIFICATE_FILE, layout::CERTIFICATE_KEY_FILE);
-    lasting(observed, Child::Certificate, files, now).filter(|_| signed_by == authority.certificate)
 }
 
 fn lasting(observed: &Observed, child: Child, (file, key): (&str, &str), now: i64) -> Option<Lasting> {
@@ -134,6 +150,8 @@ mod tests {
     use super::*;
     use crate::reconcile::desired::tests::with_secrets_of;
     use crate::reconcile::validate::tests as fixtures;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use kube::api::DynamicObject;
     use serde_json::json;
 
@@ -141,6 +159,10 @@ mod tests {
 
     fn gather(observed: &Observed, now: i64) -> Certificates {
         Certificates::gather(&fixtures::resource(json!({})), observed, now).unwrap()
+    }
+
+    fn exist(observed: &Observed, now: i64) -> bool {
+        Certificates::exist(&fixtures::resource(json!({})), observed, now)
     }
 
     /// Certificates, and what is seen once they are stored.
@@ -159,11 +181,11 @@ mod tests {
     #[test]
     fn what_is_stored_is_kept_until_it_is_due() {
         let (made, observed) = stored();
-        assert!(!Certificates::exist(&fixtures::observed(), NOW) && Certificates::exist(&observed, NOW));
+        assert!(!exist(&fixtures::observed(), NOW) && exist(&observed, NOW));
         assert!(gather(&observed, NOW) == made);
         let later = NOW + CERTIFICATE_SECONDS * 2 / 3;
-        assert!(Certificates::exist(&observed, later - 1) && gather(&observed, later - 1) == made);
-        assert!(!Certificates::exist(&observed, later));
+        assert!(exist(&observed, later - 1) && gather(&observed, later - 1) == made);
+        assert!(!exist(&observed, later));
         let renewed = gather(&observed, later);
         assert!(renewed.authority == made.authority);
         assert!(renewed.operator != made.operator && renewed.replica != made.replica);
@@ -174,23 +196,37 @@ mod tests {
     fn a_new_authority_signs_everything_anew() {
         let (made, mut observed) = stored();
         observed.children.remove(&Child::Authority);
-        assert!(!Certificates::exist(&observed, NOW));
+        assert!(!exist(&observed, NOW));
         let renewed = gather(&observed, NOW);
         assert!(renewed.authority != made.authority && renewed.replica != made.replica);
     }
 
     #[test]
     fn what_somebody_broke_is_made_anew() {
-        for (child, key) in [
-            (Child::Authority, AUTHORITY_KEY),
-            (Child::Authority, NOT_AFTER),
-            (Child::Certificate, layout::CERTIFICATE_KEY_FILE),
-            (Child::Certificate, layout::AUTHORITY_FILE),
-        ] {
+        let (other, _) = stored();
+        let far = (NOW * 5).to_string();
+        let broken: [(Child, &str, &str); 8] = [
+            (Child::Authority, AUTHORITY_KEY, ""),
+            (Child::Authority, AUTHORITY_KEY, &other.authority.key),
+            (Child::Authority, NOT_AFTER, &far),
+            (Child::Authority, OPERATOR_FILE, &other.operator.certified.certificate),
+            (Child::Certificate, layout::CERTIFICATE_FILE, "x"),
+            (Child::Certificate, layout::CERTIFICATE_KEY_FILE, &other.replica.certified.key),
+            (Child::Certificate, layout::CERTIFICATE_KEY_FILE, ""),
+            (Child::Certificate, layout::AUTHORITY_FILE, &other.authority.certificate),
+        ];
+        for (child, key, value) in broken {
             let (made, mut observed) = stored();
-            edit(&mut observed, child, key, "");
-            assert!(!Certificates::exist(&observed, NOW), "{key}");
-            assert!(gather(&observed, NOW) != made, "{key}");
+            edit(&mut observed, child, key, &STANDARD.encode(value));
+            if key == AUTHORITY_KEY {
+                // It is looked at when it is to sign.
+                observed.children.remove(&Child::Certificate);
+            }
+            assert!(!exist(&observed, NOW), "{key}");
+            let mended = gather(&observed, NOW);
+            assert!(mended != made, "{key}");
+            with_secrets_of(&mended, &mut observed);
+            assert!(exist(&observed, NOW), "{key}");
         }
     }
 

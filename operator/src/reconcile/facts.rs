@@ -42,10 +42,10 @@ impl Facts {
     }
 
     /// Whether nothing has to be made.
-    pub(crate) fn exist(observed: &Observed, now: Timestamp) -> bool {
+    pub(crate) fn exist(resource: &CodeCrucible, observed: &Observed, now: Timestamp) -> bool {
         signing_key_pem(observed).is_some()
             && client_secret(observed).is_some()
-            && Certificates::exist(observed, now.as_second())
+            && Certificates::exist(resource, observed, now.as_second())
     }
 }
 
@@ -82,7 +82,11 @@ pub(crate) mod tests {
         }
     }
 
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+    fn exist(observed: &Observed) -> bool {
+        Facts::exist(&fixtures::resource(json!({})), observed, NOW)
+    }
 
     async fn gather(observed: &Observed) -> Facts {
         Facts::gather(&fixtures::resource(json!({})), observed, NOW).await.unwrap()
@@ -96,7 +100,7 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn secrets_are_made_once_and_then_kept() {
         let mut observed = fixtures::observed();
-        assert!(!Facts::exist(&observed, NOW));
+        assert!(!exist(&observed));
         let made = gather(&observed).await;
         assert!(made.signing_key_pem.contains("PRIVATE KEY") && made.client_secret.len() > 40);
 
@@ -105,9 +109,9 @@ pub(crate) mod tests {
             .children
             .insert(Child::SigningKeys, secret(json!({"000001.pem": encoded(&made.signing_key_pem)})));
         observed.children.insert(Child::Client, secret(json!({"client-secret": encoded("kept")})));
-        assert!(!Facts::exist(&observed, NOW));
+        assert!(!exist(&observed));
         with_secrets_of(&made.certificates, &mut observed);
-        assert!(Facts::exist(&observed, NOW));
+        assert!(exist(&observed));
         let again = gather(&observed).await;
         assert_eq!((again.signing_key_pem, again.client_secret), (made.signing_key_pem, "kept".into()));
     }
@@ -117,7 +121,7 @@ pub(crate) mod tests {
         let mut observed = fixtures::observed();
         observed.children.insert(Child::SigningKeys, secret(json!({"000001.pem": ""})));
         observed.children.insert(Child::Client, secret(json!({})));
-        assert!(!Facts::exist(&observed, NOW));
+        assert!(!exist(&observed));
         let made = gather(&observed).await;
         assert!(!made.signing_key_pem.is_empty() && !made.client_secret.is_empty());
     }

@@ -6,9 +6,11 @@ mod acknowledgements;
 mod apply;
 mod certificates;
 mod child;
+mod decision;
 mod desired;
 mod drift;
 mod facts;
+mod history;
 mod newest;
 mod observe;
 mod outcome;
@@ -16,6 +18,7 @@ mod plan;
 mod pod;
 mod report;
 mod rollout;
+mod trust;
 mod validate;
 
 #[cfg(test)]
@@ -27,13 +30,13 @@ use crate::telemetry::Metrics;
 use apply::apply;
 use codecrucible_contract::secrets::SecretError;
 use codecrucible_crds::{CodeCrucible, conditions, names};
+use decision::Decision;
 use facts::Facts;
 use jiff::Timestamp;
 use kube::api::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Resource as _};
 use observe::{GLANCE_SECONDS, Look, Observed, observe};
-use plan::Decision;
 use report::report;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,11 +130,10 @@ async fn try_reconcile(
     let Some(resource) = observe::resource(&context.client, known).await? else { return Ok(None) };
     read(&resource);
     let now = Timestamp::now();
-    let (mut observed, decision) = look_and_decide(context, &resource, now).await?;
-    observed.ask_replicas(&resource).await;
+    let (observed, decision) = look_and_decide(context, &resource, now).await?;
     let outcome = match decision {
         Decision::Leave(outcome) => outcome,
-        Decision::Apply(plan) => apply(context, &resource, &observed, plan).await,
+        Decision::Apply(plan) => apply(context, &resource, &observed, *plan).await,
     };
     let look_again = report(context, &resource, &observed, &outcome, now).await?;
     Ok(Some(outcome.into_result()?.min(look_again)))
@@ -150,14 +152,16 @@ async fn look_and_decide(
         timeout(Duration::from_secs(GLANCE_SECONDS), observed.look(context, resource, Look::Glance)).await;
     if !matches!(glance, Ok(Ok(()))) {
         tracing::debug!(?glance, "a glance was not possible");
-    } else if Facts::exist(&observed, now) {
+    } else if Facts::exist(resource, &observed, now) {
         // No key is made after a glance, only to be thrown away.
+        observed.ask_replicas(resource).await;
         let decision = Decision::make(resource, &observed, now).await?;
         if decision.is_settled() {
             return Ok((observed, decision));
         }
     }
     observed.look(context, resource, Look::Exact).await?;
+    observed.ask_replicas(resource).await;
     let decision = Decision::make(resource, &observed, now).await?;
     Ok((observed, decision))
 }

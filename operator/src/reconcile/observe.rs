@@ -5,14 +5,16 @@
 
 use super::acknowledgements::{self, Answer};
 use super::child::Child;
+use super::history::{self, Kept, Series, Template};
 use super::newest::Newest;
+use super::rollout::Live;
 use super::{Context, Known};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use codecrucible_crds::{CodeCrucible, ModelBackend, SecretKeyReference, names};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DynamicObject, GetParams, ListParams, VersionMatch};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -23,6 +25,8 @@ use tokio::time::timeout;
 const PAGE_PODS: u32 = 20;
 /// Most pages that are looked at; a service has at most 100 replicas, and as many on their way out.
 const MAX_PAGES: usize = 25;
+/// Most objects of a service's past that are looked at.
+const MAX_KEPT_SEEN: u32 = 100;
 /// Longest wait for an API server that does not remember enough yet, seconds.
 pub(super) const GLANCE_SECONDS: u64 = 2;
 /// Longest credential, bytes: it becomes a header, and few servers take longer ones.
@@ -42,6 +46,10 @@ pub(crate) struct Observed {
     pub(crate) pods: Vec<Pod>,
     /// What the ready ones said, by the pod's name.
     pub(crate) answers: BTreeMap<String, Answer>,
+    /// What the pods were made from that ran well last, while they are made from something else.
+    pub(crate) last_good: Option<Template>,
+    /// What is kept of the service's past. Only an exact look shows it.
+    pub(crate) history: Vec<Kept>,
 }
 
 /// How new the children and pods must be that are read.
@@ -111,8 +119,16 @@ pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Resul
     let namespace = resource.namespace().unwrap_or_default();
     let backends = backends(context, &namespace, resource).await?;
     let credentials = credentials(&context.client, &namespace, &backends).await?;
-    let (children, foreign, pods) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-    Ok(Observed { backends, credentials, children, foreign, pods, answers: BTreeMap::new() })
+    Ok(Observed {
+        backends,
+        credentials,
+        children: BTreeMap::new(),
+        foreign: BTreeSet::new(),
+        pods: Vec::new(),
+        answers: BTreeMap::new(),
+        last_good: None,
+        history: Vec::new(),
+    })
 }
 
 impl Observed {
@@ -131,6 +147,11 @@ impl Observed {
                 self.note(resource, child, object);
             }
         }
+        self.last_good = last_good(context, resource, &self.children).await?;
+        self.history = match look {
+            Look::Glance => Vec::new(),
+            Look::Exact => kept(context, resource).await?,
+        };
         self.pods = pods(context, resource, look).await?;
         Ok(())
     }
@@ -145,9 +166,17 @@ impl Observed {
         }
     }
 
-    /// Asks the replicas what they applied.
+    /// Asks the replicas what they applied. One that was asked in this reconcile is not asked again.
     pub(crate) async fn ask_replicas(&mut self, resource: &CodeCrucible) {
-        self.answers = acknowledgements::ask(resource, self).await;
+        let answers = acknowledgements::ask(resource, self).await;
+        self.answers.extend(answers);
+        let asked: BTreeSet<_> = self
+            .pods
+            .iter()
+            .filter(|pod| acknowledgements::is_asked(pod))
+            .map(|pod| pod.name_any())
+            .collect();
+        self.answers.retain(|pod, _| asked.contains(pod));
     }
 }
 
@@ -212,6 +241,37 @@ async fn found(
     get(&api, &child.name(resource), look.of_child(child, &context.newest)).await.map_err(failed("children"))
 }
 
+/// What ran well last. It need not be read while that is what runs.
+async fn last_good(
+    context: &Context,
+    resource: &CodeCrucible,
+    children: &BTreeMap<Child, DynamicObject>,
+) -> Result<Option<Template>, ObserveError> {
+    let rollout = resource.status.as_ref().and_then(|status| status.rollout.as_ref());
+    let Some(key) = rollout.and_then(|rollout| rollout.last_good.as_deref()) else { return Ok(None) };
+    if !Live::of(children.get(&Child::Deployment)).is_on_the_way(key) {
+        return Ok(None);
+    }
+    let api = history_api(context, resource);
+    let name = Series::Template.object_name(resource, key);
+    let kept = api.get_opt(&name).await.map_err(failed("ControllerRevisions"))?;
+    let data = kept.filter(|kept| is_owned(resource, kept)).and_then(|kept| kept.data.get("data").cloned());
+    Ok(data.and_then(|data| Template::from_kept(&data, key)))
+}
+
+/// What is kept of a service's past.
+async fn kept(context: &Context, resource: &CodeCrucible) -> Result<Vec<Kept>, ObserveError> {
+    let parameters = ListParams::default().labels(&history::selector(resource)).limit(MAX_KEPT_SEEN);
+    let listed = history_api(context, resource).list_metadata(&parameters).await;
+    let listed = listed.map_err(failed("ControllerRevisions"))?.items;
+    Ok(listed.iter().filter(|kept| is_owned(resource, *kept)).filter_map(Kept::of).collect())
+}
+
+fn history_api(context: &Context, resource: &CodeCrucible) -> Api<DynamicObject> {
+    let namespace = resource.namespace().unwrap_or_default();
+    Api::namespaced_with(context.client.clone(), &namespace, &history::api_resource())
+}
+
 async fn get<K>(api: &Api<K>, name: &str, version: GetParams) -> kube::Result<Option<K>>
 where
     K: Clone + DeserializeOwned + Debug,
@@ -237,7 +297,7 @@ where
 }
 
 /// Whether an object is this resource's child, and not that of an earlier one of the same name.
-fn is_owned(resource: &CodeCrucible, object: &DynamicObject) -> bool {
+fn is_owned(resource: &CodeCrucible, object: &impl ResourceExt) -> bool {
     let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true));
     owner.is_some_and(|owner| Some(&owner.uid) == resource.metadata.uid.as_ref())
 }
@@ -267,7 +327,8 @@ async fn pods(context: &Context, resource: &CodeCrucible, look: Look) -> Result<
 fn lean(mut pod: Pod) -> Pod {
     pod.spec = None;
     pod.metadata.managed_fields = None;
-    pod.annotations_mut().retain(|name, _| name == names::ANNOTATION_CONFIGURATION);
+    let is_ours = |name: &str| [names::ANNOTATION_CONFIGURATION, names::ANNOTATION_TEMPLATE].contains(&name);
+    pod.annotations_mut().retain(|name, _| is_ours(name));
     pod
 }
 
@@ -299,7 +360,8 @@ mod tests {
 
     fn owned_by(owners: Value) -> bool {
         let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "ownerReferences": owners}});
-        is_owned(&fixtures::resource(json!({})), &serde_json::from_value(object).unwrap())
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        is_owned(&fixtures::resource(json!({})), &object)
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use super::metadata::{labels, selector};
 use crate::reconcile::child::Child;
 use crate::reconcile::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, MODELS_FOLDER, PUBLIC_PORT, STATUS_PORT};
+use crate::reconcile::rollout::{Chosen, RolledBack};
 use codecrucible_contract::layout;
-use codecrucible_crds::CodeCrucible;
+use codecrucible_crds::{CodeCrucible, names};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// User and group of the workload.
 const USER: i64 = 65532;
@@ -13,21 +15,33 @@ const USER: i64 = 65532;
 const DRAIN_SECONDS: u32 = 5;
 /// Drain, then requests in flight (20 s in the workload), then reserve, seconds.
 const TERMINATION_GRACE_SECONDS: u32 = 40;
-/// A rollout without progress for so long has failed, seconds.
-const PROGRESS_DEADLINE_SECONDS: u32 = 600;
 
 pub(super) fn disruption_budget(resource: &CodeCrucible) -> Value {
     json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(resource)}}})
 }
 
-pub(super) fn deployment(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
-    json!({"spec": {
+/// A deployment whose pods, and it itself, tell what they are made from, and in place of what.
+pub(super) fn deployment(resource: &CodeCrucible, chosen: &Chosen, progress_deadline: Duration) -> Value {
+    let Chosen { template, rolled_back } = chosen;
+    let mut annotations = json!({names::ANNOTATION_TEMPLATE: template.key});
+    if let Some(RolledBack { from, because }) = rolled_back {
+        annotations[names::ANNOTATION_ROLLED_BACK_FROM] = from.as_str().into();
+        annotations[names::ANNOTATION_ROLLED_BACK_BECAUSE] = because.as_str().into();
+    }
+    let mut pod = template.content.clone();
+    pod["metadata"]["annotations"] = json!({names::ANNOTATION_TEMPLATE: template.key});
+    json!({"metadata": {"annotations": annotations}, "spec": {
         "replicas": resource.spec.replicas,
         "selector": {"matchLabels": selector(resource)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-        "progressDeadlineSeconds": PROGRESS_DEADLINE_SECONDS,
-        "template": {"metadata": {"labels": labels(resource)}, "spec": pod(resource, model_claims)},
+        "progressDeadlineSeconds": progress_deadline.as_secs(),
+        "template": pod,
     }})
+}
+
+/// What pods are made from.
+pub(super) fn template(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
+    json!({"metadata": {"labels": labels(resource)}, "spec": pod(resource, model_claims)})
 }
 
 fn pod(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {

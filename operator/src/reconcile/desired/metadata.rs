@@ -5,7 +5,7 @@ use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
 /// Metadata of a child.
-pub(super) fn metadata(resource: &CodeCrucible, name: &str) -> Value {
+pub(crate) fn metadata(resource: &CodeCrucible, name: &str) -> Value {
     json!({
         "name": name,
         "namespace": resource.namespace(),

@@ -1,12 +1,14 @@
 //! Step three: what should exist. Pure: everything random comes in as [`Facts`].
 
 mod deployment;
-mod metadata;
+pub(crate) mod metadata;
 mod network;
 mod secrets;
 
 use super::child::Child;
 use super::facts::Facts;
+use super::history::Template;
+use super::rollout::{Chosen, RolledBack};
 use super::validate::Validated;
 use codecrucible_contract::{layout, sha256_hex};
 use codecrucible_crds::{CodeCrucible, names};
@@ -43,11 +45,25 @@ pub(crate) struct Publication {
     pub(crate) endpoint: String,
     /// Names everything that the pods mount; pods are touched when it changes.
     pub(crate) configuration: String,
+    /// The key of what the pods are made from.
+    pub(crate) template: String,
+    /// What that is in place of.
+    pub(crate) rolled_back: Option<RolledBack>,
 }
 
-/// What should exist for a resource.
-pub(crate) fn desired(resource: &CodeCrucible, validated: &Validated, facts: &Facts) -> DesiredSet {
-    let Validated { bundle, model_claims, credentials, endpoint } = validated;
+/// What a resource wants its pods to be made from.
+pub(crate) fn wanted_template(resource: &CodeCrucible, validated: &Validated) -> Template {
+    Template::new(deployment::template(resource, &validated.model_claims))
+}
+
+/// What should exist for a resource whose pods are made from `chosen`.
+pub(crate) fn desired(
+    resource: &CodeCrucible,
+    validated: &Validated,
+    facts: &Facts,
+    chosen: &Chosen,
+) -> DesiredSet {
+    let Validated { bundle, model_claims: _, credentials, endpoint, progress_deadline } = validated;
     let secrets = secrets::Secrets::new(resource, credentials, facts, endpoint);
     let configuration = secrets.configuration(bundle);
     let content = |child: Child| match child {
@@ -61,12 +77,19 @@ pub(crate) fn desired(resource: &CodeCrucible, validated: &Validated, facts: &Fa
         Child::Service => network::service(resource),
         Child::NetworkPolicy => network::network_policy(resource, bundle.policy()),
         Child::DisruptionBudget => deployment::disruption_budget(resource),
-        Child::Deployment => deployment::deployment(resource, model_claims),
+        Child::Deployment => deployment::deployment(resource, chosen, *progress_deadline),
     };
     let (revision, hash) = (bundle.revision().to_string(), bundle.hash().to_owned());
     DesiredSet {
         children: Child::ALL.into_iter().map(|child| prepare(resource, child, content(child))).collect(),
-        publication: Publication { revision, hash, endpoint: endpoint.clone(), configuration },
+        publication: Publication {
+            revision,
+            hash,
+            endpoint: endpoint.clone(),
+            configuration,
+            template: chosen.template.key.clone(),
+            rolled_back: chosen.rolled_back.clone(),
+        },
     }
 }
 
@@ -111,14 +134,18 @@ pub(crate) mod tests {
         let resource = fixtures::resource(json!({}));
         let facts = Facts { certificates: certificates.clone(), ..fixed() };
         let Ok(validated) = validate(&resource, &fixtures::observed()) else { panic!("it is not valid") };
-        let mut set = desired(&resource, &validated, &facts);
+        let mut set = desired(&resource, &validated, &facts, &as_wanted(&resource, &validated));
         set.children.retain(|prepared| matches!(prepared.child, Child::Authority | Child::Certificate));
         applied(set, observed);
     }
 
+    fn as_wanted(resource: &CodeCrucible, validated: &Validated) -> Chosen {
+        Chosen { template: wanted_template(resource, validated), rolled_back: None }
+    }
+
     fn set(resource: &CodeCrucible, observed: &Observed) -> DesiredSet {
         let Ok(validated) = validate(resource, observed) else { panic!("it is not valid") };
-        desired(resource, &validated, &fixed())
+        desired(resource, &validated, &fixed(), &as_wanted(resource, &validated))
     }
 
     fn object(set: &DesiredSet, child: Child) -> &Value {
@@ -159,6 +186,7 @@ pub(crate) mod tests {
         let policy = PolicyStatus {
             revision: "7-0123456789ab".into(),
             hash: "x".into(),
+            published_at: None,
             applied_replicas: 0,
             rejected: Vec::new(),
         };

@@ -11,8 +11,13 @@ const MAX_NOTE_CHARACTERS: usize = 250;
 
 /// An Event for each announced condition whose status or reason changed.
 pub(super) fn announcements(before: &[Condition], after: &[Condition]) -> Vec<Event> {
-    let announced = after.iter().filter(|condition| ANNOUNCED.contains(&condition.type_.as_str()));
+    let announced = after.iter().filter(|condition| is_announced(condition));
     announced.filter_map(|condition| announcement(before, condition)).collect()
+}
+
+fn is_announced(condition: &Condition) -> bool {
+    ANNOUNCED.contains(&condition.type_.as_str())
+        || (condition.type_ == names::PROGRESSING && condition.reason == names::REASON_ROLLED_BACK)
 }
 
 fn announcement(before: &[Condition], condition: &Condition) -> Option<Event> {

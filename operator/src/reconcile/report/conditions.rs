@@ -2,7 +2,7 @@
 
 use super::policy::Spread;
 use crate::reconcile::outcome::Outcome;
-use crate::reconcile::rollout::Progress;
+use crate::reconcile::rollout::{Progress, RolledBack};
 use codecrucible_crds::conditions as names;
 
 /// One condition's verdict.
@@ -87,6 +87,11 @@ impl Seen<'_> {
         }
     }
 
+    fn rolled_back(&self) -> Option<&RolledBack> {
+        let Outcome::Applied(applied) = self.outcome else { return None };
+        applied.publication.rolled_back.as_ref()
+    }
+
     fn rolling(&self) -> Verdict {
         if let Some(stuck) = self.stuck() {
             return Verdict { is_true: false, ..stuck };
@@ -104,6 +109,10 @@ impl Seen<'_> {
 
     /// Why a service that is as it should be written does not come to be so, if it does not.
     fn stuck(&self) -> Option<Verdict> {
+        if let Some(RolledBack { from, because }) = self.rolled_back() {
+            let message = format!("the pods of {from} failed, those that ran before are back; {because}");
+            return Some(verdict(true, names::REASON_ROLLED_BACK, message));
+        }
         if self.progress.deadline_exceeded {
             let message = self.with_trouble("the deployment made no progress in time".into());
             return Some(verdict(true, names::REASON_PROGRESS_DEADLINE_EXCEEDED, message));
@@ -160,6 +169,8 @@ mod tests {
             hash: "x".into(),
             endpoint: "http://x".into(),
             configuration: "x".into(),
+            template: "x".into(),
+            rolled_back: None,
         };
         Outcome::Applied(Box::new(Applied { publication, deployment: None }))
     }

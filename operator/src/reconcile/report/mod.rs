@@ -32,9 +32,9 @@ pub(crate) async fn report(
     outcome: &Outcome,
     now: Timestamp,
 ) -> Result<Duration, ReportError> {
-    let spread = spread(resource, observed, outcome);
+    let spread = spread(resource, observed, outcome, now);
     let status = status::status(resource, observed, outcome, spread.as_ref(), now);
-    let look_again = spread.map_or(Duration::MAX, |spread| spread.look_again(&status.conditions, now));
+    let look_again = spread.map_or(Duration::MAX, |spread| spread.look_again(now));
     if resource.status.as_ref() == Some(&status) {
         return Ok(look_again);
     }

@@ -6,7 +6,7 @@ use crate::reconcile::observe::Observed;
 use crate::reconcile::outcome::Outcome;
 use codecrucible_crds::{CodeCrucible, PolicyStatus, Rejection, conditions as names};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,23 +15,33 @@ const MAX_REJECTIONS: usize = 10;
 /// Longest reason of a refusal, characters.
 const MAX_REASON_CHARACTERS: usize = 300;
 
-/// Time in which a new policy is expected to arrive, seconds. The kubelet takes about one.
-const SOON_SECONDS: i64 = 60;
-/// Pause between two looks in that time, milliseconds.
-const SOON_PAUSE_MS: u64 = 250;
-/// Pause afterwards, seconds.
-const LATE_PAUSE_SECONDS: u64 = 5;
+/// Shortest pause between two looks for a policy that is on its way, milliseconds. The kubelet takes about a second.
+const SHORTEST_PAUSE_MS: u64 = 250;
+/// Longest one, milliseconds.
+const LONGEST_PAUSE_MS: u64 = 60_000;
+/// How many times a pause fits into the time that has been waited already.
+const PAUSES_SO_FAR: u64 = 10;
 /// Pause while a replica refuses: it tries again by itself, seconds.
 const REJECTED_PAUSE_SECONDS: u64 = 10;
 
 /// How far the policy has spread that was handed out last. Nothing before the first one.
-pub(super) fn spread(resource: &CodeCrucible, observed: &Observed, outcome: &Outcome) -> Option<Spread> {
-    if let Outcome::Applied(applied) = outcome {
-        let publication = &applied.publication;
-        return Some(Spread::of(&publication.revision, &publication.hash, &observed.answers));
-    }
-    let before = resource.status.as_ref()?.policy.as_ref()?;
-    Some(Spread::of(&before.revision, &before.hash, &observed.answers))
+pub(super) fn spread(
+    resource: &CodeCrucible,
+    observed: &Observed,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Option<Spread> {
+    let before = resource.status.as_ref().and_then(|status| status.policy.as_ref());
+    let (revision, hash) = match outcome {
+        Outcome::Applied(applied) => (&applied.publication.revision, &applied.publication.hash),
+        Outcome::Invalid(_) | Outcome::Paused { .. } | Outcome::Failed(_) => {
+            before.map(|before| (&before.revision, &before.hash))?
+        }
+    };
+    let published_at =
+        before.filter(|before| before.revision == *revision).map(|before| &before.published_at);
+    let published_at = published_at.map_or(Some(now), |known| known.as_ref().map(|time| time.0));
+    Some(Spread { published_at, ..Spread::of(revision, hash, &observed.answers) })
 }
 
 /// How far a policy has spread.
@@ -39,6 +49,7 @@ pub(super) fn spread(resource: &CodeCrucible, observed: &Observed, outcome: &Out
 pub(super) struct Spread {
     revision: String,
     hash: String,
+    published_at: Option<Timestamp>,
     /// Replicas that were asked.
     ready: usize,
     /// Replicas that run it.
@@ -63,6 +74,7 @@ impl Spread {
         Self {
             revision: revision.to_owned(),
             hash: hash.to_owned(),
+            published_at: None,
             ready: answers.len(),
             applied: applied.count(),
             rejected: rejected.take(MAX_REJECTIONS).collect(),
@@ -76,20 +88,22 @@ impl Spread {
     }
 
     /// The longest time until the next look: replicas do not tell by themselves.
-    pub(super) fn look_again(&self, conditions: &[Condition], now: Timestamp) -> Duration {
+    pub(super) fn look_again(&self, now: Timestamp) -> Duration {
         if self.is_rejected() {
             return Duration::from_secs(REJECTED_PAUSE_SECONDS);
         }
         if !self.is_under_way() {
             return Duration::MAX;
         }
-        let synced = conditions.iter().find(|condition| condition.type_ == names::POLICY_SYNCED);
-        let since = synced.map_or(now, |condition| condition.last_transition_time.0);
-        if now.as_second() - since.as_second() < SOON_SECONDS {
-            Duration::from_millis(SOON_PAUSE_MS)
-        } else {
-            Duration::from_secs(LATE_PAUSE_SECONDS)
-        }
+        // A time in the future is that of another clock: nothing was waited yet.
+        let waited = self.published_at.map_or(0, |since| now.duration_since(since).as_millis().max(0));
+        let waited = u64::try_from(waited).unwrap_or(u64::MAX);
+        Duration::from_millis((waited / PAUSES_SO_FAR).clamp(SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS))
+    }
+
+    /// Whether there are replicas, and all of them run it.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.ready > 0 && self.applied == self.ready && self.rejected.is_empty()
     }
 
     pub(super) fn is_rejected(&self) -> bool {
@@ -114,10 +128,16 @@ impl Spread {
         PolicyStatus {
             revision: self.revision.clone(),
             hash: self.hash.clone(),
+            published_at: self.published_at.map(whole_seconds),
             applied_replicas: i32::try_from(self.applied).unwrap_or(i32::MAX),
             rejected: self.rejected.clone(),
         }
     }
+}
+
+/// The API keeps whole seconds; what it gives back must equal what was written.
+pub(super) fn whole_seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
 #[cfg(test)]
@@ -177,20 +197,19 @@ mod tests {
 
     #[test]
     fn replicas_are_asked_often_at_first_and_seldom_later() {
-        let under_way = spread([("a", told("1-x", None))]);
         let now = Timestamp::from_second(1_000).unwrap();
         let since = |second: i64| {
-            let time = Timestamp::from_second(second).unwrap();
-            let condition = serde_json::json!({"type": "PolicySynced", "status": "False", "reason": "Pending",
-                "message": "", "lastTransitionTime": time.to_string()});
-            under_way.look_again(&[serde_json::from_value(condition).unwrap()], now)
+            let published_at = Timestamp::from_second(second).ok();
+            Spread { published_at, ..spread([("a", told("1-x", None))]) }.look_again(now)
         };
         assert_eq!(since(999), Duration::from_millis(250));
-        assert_eq!(since(900), Duration::from_secs(5));
+        assert_eq!(since(900), Duration::from_secs(10));
+        assert_eq!(since(0), Duration::from_secs(60));
+        assert_eq!(since(2_000), Duration::from_millis(250), "of another clock");
         let rejected = spread([("a", told("1-x", Some("no")))]);
-        assert_eq!(rejected.look_again(&[], now), Duration::from_secs(10));
+        assert_eq!(rejected.look_again(now), Duration::from_secs(10));
         let arrived = spread([("a", told("2-x", None))]);
-        assert_eq!(arrived.look_again(&[], now), Duration::MAX);
+        assert_eq!(arrived.look_again(now), Duration::MAX);
     }
 
     #[test]

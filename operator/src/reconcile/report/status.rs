@@ -2,12 +2,13 @@
 //! state gives the same status.
 
 use super::conditions::Seen;
-use super::policy::Spread;
+use super::policy::{Spread, whole_seconds};
 use crate::reconcile::child::Child;
+use crate::reconcile::desired::Publication;
 use crate::reconcile::observe::Observed;
 use crate::reconcile::outcome::Outcome;
 use crate::reconcile::rollout::{Progress, trouble};
-use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus};
+use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus, RolloutPhase, RolloutStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -47,6 +48,7 @@ pub(super) fn status(
             last_transition_time: transition_time(&before.conditions, type_, status, now),
         }
     });
+    let rollout = rollout(before.rollout, outcome, &progress, spread);
     CodeCrucibleStatus {
         observed_generation: resource.metadata.generation,
         conditions: conditions.collect(),
@@ -55,14 +57,33 @@ pub(super) fn status(
         endpoint,
         image: progress.image,
         policy: spread.map(Spread::status),
+        rollout,
     }
+}
+
+/// What the pods are made from, and what ran well last: that of which every replica said that it runs the policy.
+fn rollout(
+    before: Option<RolloutStatus>,
+    outcome: &Outcome,
+    progress: &Progress,
+    spread: Option<&Spread>,
+) -> Option<RolloutStatus> {
+    let Outcome::Applied(applied) = outcome else { return before };
+    let Publication { template, rolled_back, .. } = &applied.publication;
+    let is_good = progress.is_complete() && spread.is_some_and(Spread::has_arrived);
+    let last_good = if is_good { Some(template.clone()) } else { before.and_then(|before| before.last_good) };
+    let phase = match rolled_back {
+        Some(_) => RolloutPhase::RolledBack,
+        None if progress.deadline_exceeded => RolloutPhase::Failed,
+        None if is_good || (progress.is_complete() && progress.desired == 0) => RolloutPhase::Complete,
+        None => RolloutPhase::Progressing,
+    };
+    Some(RolloutStatus { phase, revision: template.clone(), last_good })
 }
 
 fn transition_time(before: &[Condition], type_: &str, status: &str, now: Timestamp) -> Time {
     let earlier = before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
-    // The API keeps whole seconds; what it gives back must equal what was written.
-    let whole_seconds = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    earlier.map_or(Time(whole_seconds), |condition| condition.last_transition_time.clone())
+    earlier.map_or_else(|| whole_seconds(now), |condition| condition.last_transition_time.clone())
 }
 
 #[cfg(test)]
@@ -75,7 +96,7 @@ mod tests {
     /// The status of an invalid resource at some second.
     fn status_at(resource: &CodeCrucible, second: i64) -> CodeCrucibleStatus {
         let (observed, now) = (fixtures::observed(), Timestamp::from_second(second).unwrap());
-        let spread = spread(resource, &observed, &invalid());
+        let spread = spread(resource, &observed, &invalid(), now);
         status(resource, &observed, &invalid(), spread.as_ref(), now)
     }
 
@@ -97,6 +118,7 @@ mod tests {
         let policy = codecrucible_crds::PolicyStatus {
             revision: "3-0123456789ab".into(),
             hash: "h".into(),
+            published_at: None,
             applied_replicas: 0,
             rejected: Vec::new(),
         };

@@ -26,6 +26,16 @@ fn pod_trouble(pod: &Pod) -> Option<String> {
     Some(format!("pod {name}: {message}"))
 }
 
+/// Whether a container ended so often that the kubelet waits before it starts it again.
+pub(super) fn is_crashing(pod: &Pod, times: i32) -> bool {
+    let containers = pod.status.iter().filter_map(|status| status.container_statuses.as_ref()).flatten();
+    let waits = |container: &ContainerStatus| {
+        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+        waiting.and_then(|waiting| waiting.reason.as_deref()) == Some("CrashLoopBackOff")
+    };
+    containers.into_iter().any(|container| container.restart_count >= times && waits(container))
+}
+
 /// The kubelet does not say what a probe was told; the log does.
 fn unready(container: &ContainerStatus, pod: &str) -> Option<String> {
     let runs = container.state.as_ref()?.running.is_some();

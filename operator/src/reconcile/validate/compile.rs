@@ -77,7 +77,7 @@ fn milliseconds(path: &str, duration: &Duration) -> Result<u64, Invalid> {
         .map_err(|_| Invalid::value(format!("{path}: {:?} is too long", duration.as_str())))
 }
 
-fn seconds(path: &str, duration: &Duration) -> Result<u32, Invalid> {
+pub(super) fn seconds(path: &str, duration: &Duration) -> Result<u32, Invalid> {
     u32::try_from(milliseconds(path, duration)? / 1_000)
         .map_err(|_| Invalid::value(format!("{path}: {:?} is too long", duration.as_str())))
 }

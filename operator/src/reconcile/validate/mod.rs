@@ -9,6 +9,12 @@ use codecrucible_contract::{Bundle, Policy, Revision, layout};
 use codecrucible_crds::{CodeCrucible, ModelBackend, conditions, names};
 use kube::ResourceExt as _;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Shortest time without progress after which a rollout may be taken for failed, seconds.
+const MIN_DEADLINE_SECONDS: u32 = 10;
+/// The longest one.
+const MAX_DEADLINE_SECONDS: u32 = 86_400;
 
 /// A resource whose policy compiles. Without `Debug`: it holds secrets.
 pub(crate) struct Validated {
@@ -20,6 +26,8 @@ pub(crate) struct Validated {
     pub(crate) credentials: BTreeMap<String, String>,
     /// Where clients inside the cluster reach the service.
     pub(crate) endpoint: String,
+    /// How long a rollout may be without progress.
+    pub(crate) progress_deadline: Duration,
 }
 
 /// What is wrong, and which kind of wrong it is.
@@ -73,7 +81,17 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
     };
     let bundle = Bundle::compile(policy, published(resource, observed).as_ref())
         .map_err(|error| Invalid::value(compile::explain(&error, resource)))?;
-    Ok(Validated { bundle, model_claims, credentials, endpoint })
+    let progress_deadline = progress_deadline(resource)?;
+    Ok(Validated { bundle, model_claims, credentials, endpoint, progress_deadline })
+}
+
+fn progress_deadline(resource: &CodeCrucible) -> Result<Duration, Invalid> {
+    let path = "spec.rollout.progressDeadline";
+    let deadline = compile::seconds(path, &resource.spec.rollout.progress_deadline)?;
+    if !(MIN_DEADLINE_SECONDS..=MAX_DEADLINE_SECONDS).contains(&deadline) {
+        return Err(Invalid::value(format!("{path}: must be 10s to 1d")));
+    }
+    Ok(Duration::from_secs(deadline.into()))
 }
 
 /// A service is whole or not at all: while one of its names is taken, nothing is written, so that no pod
@@ -180,6 +198,8 @@ pub(crate) mod tests {
             foreign: BTreeSet::new(),
             pods: Vec::new(),
             answers: BTreeMap::new(),
+            last_good: None,
+            history: Vec::new(),
         }
     }
 

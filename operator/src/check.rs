@@ -1,0 +1,36 @@
+//! Whether an installation works: the API server serves our kinds, and an operator leads. Writes nothing.
+
+use crate::leader;
+use anyhow::Context as _;
+use codecrucible_crds::{CodeCrucible, ModelBackend};
+use kube::api::ListParams;
+use kube::{Api, Client};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Longest wait for a leader, seconds: pods may only just have started.
+const LIMIT_SECONDS: u64 = 60;
+/// Pause between two looks, seconds.
+const PAUSE_SECONDS: u64 = 1;
+
+/// Looks until all is well, or its time is over. Gives who leads.
+pub(crate) async fn check(lease_namespace: &str) -> anyhow::Result<String> {
+    let client = Client::try_default().await.context("no access to the API server")?;
+    let until = Instant::now() + Duration::from_secs(LIMIT_SECONDS);
+    loop {
+        match look(&client, lease_namespace).await {
+            Err(error) if Instant::now() < until => {
+                tracing::debug!(%error, "not yet");
+                sleep(Duration::from_secs(PAUSE_SECONDS)).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+async fn look(client: &Client, lease_namespace: &str) -> anyhow::Result<String> {
+    let one = ListParams::default().limit(1);
+    Api::<CodeCrucible>::all(client.clone()).list_metadata(&one).await.context("CodeCrucibles")?;
+    Api::<ModelBackend>::all(client.clone()).list_metadata(&one).await.context("ModelBackends")?;
+    leader::holder(client, lease_namespace).await?.context("no operator leads")
+}

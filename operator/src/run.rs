@@ -1,0 +1,64 @@
+//! What runs for as long as the process lives.
+
+use crate::leader::{Fence, Identity};
+use crate::telemetry::{self, Metrics};
+use crate::{controller, leader};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+use tower::filter::FilterLayer;
+
+/// Longest silence of the API server in an answer, seconds: longer than a watch is let run.
+const SILENCE_SECONDS: u64 = 330;
+
+/// What a process is told.
+pub(crate) struct Settings {
+    /// Where probes and metrics are served.
+    pub(crate) listen: SocketAddr,
+    pub(crate) identity: Identity,
+    /// Reconciles that run at once.
+    pub(crate) concurrency: u16,
+}
+
+/// Runs until a signal, the loss of leadership or an error ends it.
+pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
+    let Settings { listen, identity, concurrency } = settings;
+    let fence = Fence::new(Instant::now());
+    let client = client(&fence).await?;
+    let metrics = Arc::new(Metrics::new()?);
+    let leading = async {
+        let lease = leader::acquire(&client, &identity, fence).await?;
+        metrics.leader.set(1);
+        tracing::info!(holder = identity.holder, "leading");
+        // Whichever ends first ends the other: nothing is written without the lease.
+        tokio::select! {
+            biased;
+            lost = lease.keep() => Err(anyhow::anyhow!("the lease was lost: {lost}")),
+            ended = controller::run(client.clone(), metrics.clone(), concurrency) => ended,
+        }
+    };
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let ended = tokio::select! {
+        ended = leading => ended,
+        served = telemetry::serve(listen, metrics.clone()) => served,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    // Nothing writes any more: the next one need not wait until the lease expires.
+    leader::release(&client, &identity).await;
+    ended
+}
+
+/// A client that waits for nothing for ever, leaves it to us when to try again, and sends no write while this process
+/// does not lead.
+async fn client(fence: &Fence) -> anyhow::Result<kube::Client> {
+    let mut config = kube::Config::infer().await?;
+    config.read_timeout = Some(Duration::from_secs(SILENCE_SECONDS));
+    config.reset_reader_on_write = true;
+    config.default_retry = false;
+    let fence = fence.clone();
+    let fenced = FilterLayer::new(move |request| fence.check(request));
+    Ok(kube::client::ClientBuilder::try_from(config)?.with_layer(&fenced).build())
+}
