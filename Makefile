@@ -13,9 +13,9 @@ demo-down:
 # Every test, on a real cluster and a real model.
 test: prepare lint model images
 	cargo test --locked --workspace --exclude codecrucible-tests --exclude codecrucible-benches
-	target/debug/cluster --name codecrucible-test down
+	for name in test second; do target/debug/cluster --name codecrucible-$$name down || exit 1; done
 	cargo test --locked -p codecrucible-tests -- --test-threads=4
-	target/debug/cluster --name codecrucible-test down
+	for name in test second; do target/debug/cluster --name codecrucible-$$name down || exit 1; done
 
 # Fetches the model files: resumes, and checks their hashes.
 model: prepare
@@ -28,6 +28,7 @@ images:
 # Writes what is generated from the code.
 generate:
 	cargo run --locked -q -p codecrucible-crds --bin crdgen manifests/crds
+	cargo run --locked -q -p codecrucible-crds --bin crdgen charts/codecrucible-operator/crds
 
 lint:
 	cargo fmt --check

@@ -3,8 +3,11 @@
 use crate::cluster::{Cluster, forward};
 use crate::{paths, product, wait};
 use anyhow::ensure;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -14,6 +17,9 @@ use std::time::Duration;
 const LIMIT_SECONDS: u64 = 300;
 /// Where the leader's lease and the operator's service account are.
 pub const NAMESPACE: &str = "codecrucible-system";
+
+/// The operator's account.
+pub const SERVICE_ACCOUNT: &str = "codecrucible-operator";
 
 /// A file that holds a token.
 const READABLE_BY_OWNER: u32 = 0o600;
@@ -28,12 +34,17 @@ pub struct Operator<'a> {
 impl<'a> Operator<'a> {
     /// Starts the optimised program with the rights of the operator's service account.
     pub fn start(cluster: &'a Cluster, identity: &str) -> anyhow::Result<Self> {
+        Self::start_as(cluster, identity, SERVICE_ACCOUNT)
+    }
+
+    /// Starts it with the rights of a service account, by which the audit log tells who wrote.
+    pub fn start_as(cluster: &'a Cluster, identity: &str, account: &str) -> anyhow::Result<Self> {
         let port = forward::free_port()?;
         let child = cluster
             .inside(product::program("operator"))
             .args(["--listen", &format!("127.0.0.1:{port}"), "--identity", identity])
             .args(["--lease-namespace", NAMESPACE])
-            .env("KUBECONFIG", kubeconfig(cluster)?)
+            .env("KUBECONFIG", kubeconfig(cluster, account)?)
             .stdout(Stdio::null())
             .spawn()?;
         Ok(Self { cluster, child, port })
@@ -46,17 +57,45 @@ impl<'a> Operator<'a> {
         Ok(())
     }
 
+    /// SIGSTOP, by its process id: it does nothing until it is continued.
+    pub fn hold(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// SIGCONT, by its process id.
+    pub fn go_on(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        nix::sys::signal::kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?;
+        Ok(())
+    }
+
+    /// Waits until it has ended by itself, and tells whether that was a success.
+    pub fn wait_until_ended(&mut self) -> anyhow::Result<bool> {
+        let mut ended = None;
+        wait::until("the operator's end", Duration::from_secs(LIMIT_SECONDS), || {
+            ended = self.child.try_wait()?;
+            Ok(ended.is_some())
+        })?;
+        Ok(ended.is_some_and(|status| status.success()))
+    }
+
     /// SIGTERM, by its process id, and the end of what that begins.
     pub fn terminate(mut self) -> anyhow::Result<bool> {
-        let id = i32::try_from(self.child.id())?;
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGTERM)?;
+        self.signal(Signal::SIGTERM)?;
         Ok(self.child.wait()?.success())
     }
 
     /// A metric by its name, with labels if it has some; zero while there is none.
     pub fn metric(&self, name: &str) -> f64 {
-        let text = self.cluster.get_inside(self.port, "/metrics").unwrap_or_default();
+        let text = self.cluster.get_inside(self.address(), "/metrics").unwrap_or_default();
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0.0)
+    }
+
+    fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// Reconciles that ended well.
@@ -81,20 +120,20 @@ impl<'a> Operator<'a> {
 
 /// The administrator's kubeconfig with the service account's token in place of what it has. It lies with what is built,
 /// because the administrator's may be somebody's own.
-fn kubeconfig(cluster: &Cluster) -> anyhow::Result<PathBuf> {
+fn kubeconfig(cluster: &Cluster, account: &str) -> anyhow::Result<PathBuf> {
     let kubectl = |arguments: &[&str]| -> anyhow::Result<String> {
         let output = cluster.kubectl()?.args(arguments).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
     };
-    let token = kubectl(&["-n", NAMESPACE, "create", "token", "codecrucible-operator", "--duration=1h"])?;
+    let token = kubectl(&["-n", NAMESPACE, "create", "token", account, "--duration=1h"])?;
     let admin = kubectl(&["config", "view", "--minify", "--flatten", "--raw", "--output=json"])?;
     let mut config: serde_json::Value = serde_json::from_str(&admin)?;
     if let Some(server) = cluster.server_inside() {
         config["clusters"][0]["cluster"]["server"] = server.into();
     }
     config["users"][0]["user"] = serde_json::json!({"token": token.trim()});
-    let path = paths::repository().join("target/operator.kubeconfig");
+    let path = paths::repository().join(format!("target/{account}.kubeconfig"));
     let mut file =
         OpenOptions::new().create(true).write(true).truncate(true).mode(READABLE_BY_OWNER).open(&path)?;
     file.write_all(config.to_string().as_bytes())?;

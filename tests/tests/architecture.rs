@@ -77,7 +77,7 @@ fn all_parts_of_a_reconcile_but_a_few_are_pure() {
         let text = std::fs::read_to_string(&file).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         for impure in
-            ["async fn", "&Client", ".client", "Api<", "Timestamp::now", "SystemTime::now", "rand::"]
+            ["async fn", "&Client", "context.client", "Api<", "Timestamp::now", "SystemTime::now", "rand::"]
         {
             let word =
                 code.lines().find(|line| !line.trim_start().starts_with("//") && line.contains(impure));

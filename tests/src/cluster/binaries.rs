@@ -10,7 +10,7 @@ use std::time::Instant;
 const KUBERNETES_VERSION: &str = "v1.36.3";
 
 /// Program, module folder, package.
-const PROGRAMS: [(&str, &str, &str); 9] = [
+const PROGRAMS: [(&str, &str, &str); 10] = [
     ("etcd", "etcd", "."),
     ("coredns", "coredns", "."),
     ("pause", "kubernetes", "./cmd/pause"),
@@ -20,6 +20,7 @@ const PROGRAMS: [(&str, &str, &str); 9] = [
     ("kube-controller-manager", "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"),
     ("kube-scheduler", "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"),
     ("kube-proxy", "kubernetes", "k8s.io/kubernetes/cmd/kube-proxy"),
+    ("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
 ];
 
 /// A folder that holds all programs.

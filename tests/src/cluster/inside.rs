@@ -1,10 +1,10 @@
 //! Talking to what listens inside a cluster's network namespace.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -12,28 +12,30 @@ use std::time::Duration;
 /// Longest wait for an answer, seconds.
 const LIMIT_SECONDS: u64 = 10;
 
-/// The body of an answer from a port of loopback; from inside a network namespace, if one is named.
-pub(super) fn get(namespace: Option<&Path>, port: u16, path: &str) -> anyhow::Result<String> {
+/// The body of an answer that tells of success; from inside a network namespace, if one is named.
+pub(super) fn get(namespace: Option<&Path>, address: SocketAddr, path: &str) -> anyhow::Result<String> {
     // To enter a namespace concerns only the thread that does it.
     let asked = thread::scope(|scope| {
         let asking = thread::Builder::new().spawn_scoped(scope, || {
             if let Some(namespace) = namespace {
                 setns(File::open(namespace)?, CloneFlags::CLONE_NEWNET)?;
             }
-            ask(port, path)
+            ask(address, path)
         });
         asking.map(thread::ScopedJoinHandle::join)
     });
     asked?.ok().context("the thread that asked has ended")?
 }
 
-fn ask(port: u16, path: &str) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(LIMIT_SECONDS)))?;
+fn ask(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let limit = Duration::from_secs(LIMIT_SECONDS);
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    stream.set_read_timeout(Some(limit))?;
     // HTTP/1.0 ends with the connection, so there is nothing to parse but the head.
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let (_, body) = answer.split_once("\r\n\r\n").context("an answer without a head")?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an answer without a head")?;
+    ensure!(head.split(' ').nth(1) == Some("200"), "{head}");
     Ok(body.to_owned())
 }

@@ -16,11 +16,13 @@ mod processes;
 mod teardown;
 
 use crate::image::Image;
+use crate::paths;
 use crate::wait;
 use anyhow::{Context as _, bail, ensure};
 use binaries::Binaries;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -248,15 +250,28 @@ impl Cluster {
         Ok(command)
     }
 
+    /// helm with the administrator's credentials. What it keeps for itself lies with what is built.
+    pub fn helm(&self) -> anyhow::Result<Command> {
+        let mut command = Command::new(Binaries::locate_or_build()?.path("helm"));
+        let home = paths::repository().join("target/helm");
+        for (variable, folder) in
+            [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
+        {
+            command.env(variable, home.join(folder));
+        }
+        command.env("KUBECONFIG", self.kubeconfig());
+        Ok(command)
+    }
+
     /// A program that will run inside the cluster's network, where it reaches pods. Beside one that is not ours.
     pub fn inside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         if self.is_external() { Command::new(program) } else { network::inside(&self.place, program) }
     }
 
-    /// The body of an answer from a port of loopback inside the cluster's network.
-    pub fn get_inside(&self, port: u16, path: &str) -> anyhow::Result<String> {
+    /// The body of an answer that tells of success, from an address inside the cluster's network.
+    pub fn get_inside(&self, address: SocketAddr, path: &str) -> anyhow::Result<String> {
         let namespace = self.place.network_namespace_file();
-        inside::get((!self.is_external()).then_some(&namespace), port, path)
+        inside::get((!self.is_external()).then_some(&namespace), address, path)
     }
 
     /// The API server's address inside the cluster's network, where the cluster is our own.

@@ -1,61 +1,35 @@
 //! The operator killed at any moment: it converges, and then rests.
 
-use crate::support::{LIMIT_SECONDS, Namespace, eventually};
+use crate::audit::{audit_length, writes_since};
+use crate::support::{LIMIT_SECONDS, Namespace, Second, eventually};
 use codecrucible_tests::cluster::Cluster;
-use codecrucible_tests::operator::{NAMESPACE, Operator};
-use codecrucible_tests::product;
+use codecrucible_tests::operator::{NAMESPACE, Operator, SERVICE_ACCOUNT};
 use serde_json::Value;
-use std::fs::File;
-use std::io::{Seek as _, SeekFrom};
 use std::time::{Duration, Instant};
 
 /// Times that the operator is killed.
 const KILLS: usize = 10;
 /// Objects that make up a service.
 const CHILDREN: usize = 11;
-/// Who the operator is for the API server.
-const USER: &str = "system:serviceaccount:codecrucible-system:codecrucible-operator";
-
-/// The operator's writes in a namespace since a place in the audit log.
-fn writes_since(namespace: &Namespace<'_>, offset: u64) -> Vec<String> {
-    let mut log = File::open(namespace.cluster.audit_log().unwrap()).unwrap();
-    log.seek(SeekFrom::Start(offset)).unwrap();
-    let log = std::io::read_to_string(log).unwrap();
-    let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let is_write = |entry: &Value| {
-        entry["user"]["username"] == USER
-            && entry["objectRef"]["resource"] != "leases"
-            && entry["objectRef"]["namespace"] == namespace.name
-    };
-    entries.filter(is_write).map(|entry| format!("{} {}", entry["verb"], entry["requestURI"])).collect()
-}
-
-fn audit_length(cluster: &Cluster) -> u64 {
-    std::fs::metadata(cluster.audit_log().unwrap()).unwrap().len()
-}
-
 /// Looks without a pause: the whole first apply takes less than a tenth of a second.
 fn wait_for_writes(namespace: &Namespace<'_>, offset: u64, count: usize) {
     let start = Instant::now();
-    while writes_since(namespace, offset).len() < count {
+    while writes_since(namespace.cluster, offset, SERVICE_ACCOUNT, &namespace.name).len() < count {
         assert!(start.elapsed() < Duration::from_secs(LIMIT_SECONDS), "the operator does not write");
     }
 }
 
 #[test]
 fn ten_kills_during_the_first_apply_and_then_silence() {
-    let cluster = Cluster::up("codecrucible-kill").unwrap();
-    product::load_images(&cluster).unwrap();
-    product::apply_manifests(&cluster, "crds").unwrap();
-    product::apply_manifests(&cluster, "rbac").unwrap();
-    let start = || Operator::start(&cluster, "crash-test").unwrap();
+    let second = Second::with_roles();
+    let cluster = &second.cluster;
+    let start = || Operator::start(cluster, "crash-test").unwrap();
 
     let kills_in_the_middle =
-        (0..KILLS).filter(|&kill| converges_after_a_kill(&cluster, &start, kill)).count();
+        (0..KILLS).filter(|&kill| converges_after_a_kill(cluster, &start, kill)).count();
     assert!(kills_in_the_middle > 0, "no kill fell between two writes");
-    a_second_reconcile_writes_nothing(&cluster, &start);
-    the_lease_is_given_back(&cluster, &start);
-    Cluster::down("codecrucible-kill").unwrap();
+    a_second_reconcile_writes_nothing(cluster, &start);
+    the_lease_is_given_back(cluster, &start);
 }
 
 /// Kills an operator during its first apply and lets another one go on. Tells whether the kill fell between two
@@ -106,7 +80,7 @@ fn a_second_reconcile_writes_nothing<'a>(cluster: &'a Cluster, start: &impl Fn()
     let operator = start();
     operator.wait_for_reconciles(2.0).unwrap();
     operator.kill().unwrap();
-    assert_eq!(writes_since(&namespace, offset), Vec::<String>::new());
+    assert_eq!(writes_since(cluster, offset, SERVICE_ACCOUNT, &namespace.name), Vec::<String>::new());
 }
 
 /// One that is told to end leaves the lease free, so that the next one need not wait for it to expire.

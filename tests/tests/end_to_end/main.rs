@@ -7,10 +7,15 @@
     reason = "a failed expectation is a failed test"
 )]
 
+mod audit;
 mod bad_resources;
 mod clusters;
 mod crash;
 mod drift;
+mod installs;
+mod leader;
+mod load;
 mod policy;
+mod rollout;
 mod service;
 mod support;

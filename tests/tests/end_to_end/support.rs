@@ -3,7 +3,7 @@
 use codecrucible_tests::cluster::Cluster;
 use codecrucible_tests::{model, product, wait};
 use serde_json::Value;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Longest wait for anything, seconds.
@@ -15,6 +15,32 @@ pub static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     product::install(&cluster).unwrap();
     cluster
 });
+
+/// A cluster without an operator in it, for those who run or install one in a way of their own: one at a time.
+pub struct Second {
+    pub cluster: Cluster,
+    _alone: MutexGuard<'static, ()>,
+}
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+impl Second {
+    pub fn up() -> Self {
+        // Whoever failed before has left nothing that the next one relies on.
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let cluster = Cluster::up("codecrucible-second").unwrap();
+        product::load_images(&cluster).unwrap();
+        product::apply_manifests(&cluster, "crds").unwrap();
+        Self { cluster, _alone: alone }
+    }
+
+    /// With the accounts and roles of the operator.
+    pub fn with_roles() -> Self {
+        let second = Self::up();
+        product::apply_manifests(&second.cluster, "rbac").unwrap();
+        second
+    }
+}
 
 /// A namespace that enforces Pod Security `restricted`, removed with the value.
 pub struct Namespace<'a> {

@@ -1,0 +1,141 @@
+//! Two ways to install, kustomize and Helm: the same objects, which a real API server takes, and an operator that leads.
+
+use crate::support::{CLUSTER, Second};
+use codecrucible_tests::cluster::Cluster;
+use codecrucible_tests::{paths, product};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::process::Command;
+
+const CHART: &str = "charts/codecrucible-operator";
+const NAMESPACE: &str = "codecrucible-system";
+/// What Helm puts on objects to find them again.
+const HELMS_LABELS: [&str; 4] = [
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/version",
+    "app.kubernetes.io/managed-by",
+    "helm.sh/chart",
+];
+
+/// Runs a command in the repository; gives what it printed.
+fn output(command: &mut Command) -> String {
+    let output = command.current_dir(paths::repository()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn kustomized(cluster: &Cluster, folder: &str) -> String {
+    output(cluster.kubectl().unwrap().args(["kustomize", folder]))
+}
+
+fn helm(cluster: &Cluster, arguments: &[&str]) -> String {
+    output(cluster.helm().unwrap().args(arguments))
+}
+
+/// Objects by kind and name.
+fn objects(yaml: &str) -> BTreeMap<String, Value> {
+    let documents = serde_yaml::Deserializer::from_str(yaml);
+    let objects = documents.map(|document| serde::Deserialize::deserialize(document).unwrap());
+    let objects = objects.filter(|object: &Value| !object.is_null());
+    let name = |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]);
+    objects.map(|object| (name(&object), object)).collect()
+}
+
+/// Without what Helm adds to tell its objects from others.
+fn without_helms_marks(mut object: Value) -> Value {
+    let is_definition = object["kind"] == "CustomResourceDefinition";
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
+        labels.retain(|name, _| !HELMS_LABELS.contains(&name.as_str()));
+    }
+    if metadata.get("labels").and_then(Value::as_object).is_some_and(serde_json::Map::is_empty) {
+        metadata.remove("labels");
+    }
+    if is_definition {
+        metadata.remove("annotations");
+    }
+    object
+}
+
+#[test]
+fn helm_and_kustomize_make_the_same_objects() {
+    let mut kustomized = objects(&kustomized(&CLUSTER, "manifests"));
+    assert!(kustomized.remove("\"Namespace\" \"codecrucible-system\"").is_some());
+    let template =
+        ["template", "codecrucible", CHART, "-n", NAMESPACE, "--skip-crds", "--set", "crds.manage=true"];
+    let templated = objects(&helm(&CLUSTER, &template)).into_iter();
+    let templated: BTreeMap<_, _> = templated
+        .filter(|(_, object)| object["metadata"]["annotations"]["helm.sh/hook"].is_null())
+        .map(|(name, object)| (name, without_helms_marks(object)))
+        .collect();
+    assert!(templated.keys().eq(kustomized.keys()), "{:?}\n{:?}", templated.keys(), kustomized.keys());
+    for (name, object) in kustomized {
+        assert_eq!(templated[&name], object, "{name}");
+    }
+}
+
+#[test]
+fn the_chart_is_sound_and_refuses_what_it_does_not_know() {
+    helm(&CLUSTER, &["lint", "--strict", CHART]);
+    for (set, problem) in [
+        ("replicaCount=3", "replicaCount"),
+        ("concurrency=65", "concurrency"),
+        ("podLabels.app\\.kubernetes\\.io/name=x", "podLabels"),
+    ] {
+        let mut command = CLUSTER.helm().unwrap();
+        let refused = command
+            .current_dir(paths::repository())
+            .args(["template", CHART, "--set", set])
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && told.contains(problem), "{set}: {told}");
+    }
+}
+
+#[test]
+fn a_real_api_server_takes_all_overlays_and_samples() {
+    for folder in ["development", "staging", "production"] {
+        let overlay = format!("manifests/overlays/{folder}");
+        let dry_run =
+            ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-k"];
+        let told = output(CLUSTER.kubectl().unwrap().args(dry_run).arg(overlay));
+        assert!(told.contains("deployment.apps/codecrucible-operator"), "{told}");
+    }
+    for sample in std::fs::read_dir(paths::repository().join("manifests/samples")).unwrap() {
+        let yaml = std::fs::read_to_string(sample.unwrap().path()).unwrap();
+        // Its namespace does not exist yet, and a dry run makes none.
+        let yaml = yaml
+            .replace("namespace: demo\n", "namespace: default\n")
+            .replace("namespace: demo,", "namespace: default,");
+        let file = std::env::temp_dir().join(format!("codecrucible-sample-{}.yaml", std::process::id()));
+        std::fs::write(&file, yaml).unwrap();
+        let dry_run = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f"];
+        output(CLUSTER.kubectl().unwrap().args(dry_run).arg(&file));
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
+fn helm_installs_tests_upgrades_and_uninstalls() {
+    let second = Second::up();
+    let cluster = &second.cluster;
+    // The roles of those who were here before belong to kustomize.
+    let manifests = paths::repository().join("manifests/rbac");
+    output(cluster.kubectl().unwrap().args(["delete", "--ignore-not-found", "-k"]).arg(manifests));
+    let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: codecrucible-system, labels: {pod-security.kubernetes.io/enforce: restricted}}}";
+    cluster.apply(namespace).unwrap();
+    let release = ["codecrucible", CHART, "-n", NAMESPACE, "--wait", "--timeout=2m"];
+    helm(cluster, &[&["install"][..], &release].concat());
+    let told = helm(cluster, &["test", "codecrucible", "-n", NAMESPACE, "--timeout=2m"]);
+    assert!(told.contains("Succeeded"), "{told}");
+    helm(cluster, &[&["upgrade"][..], &release, &["--set", "replicas=1", "--set", "concurrency=4"]].concat());
+    let arguments = "jsonpath={.spec.replicas} {.spec.template.spec.containers[0].args}";
+    let shown = ["-n", NAMESPACE, "get", "deployment", "codecrucible-operator", "-o", arguments];
+    let shown = output(cluster.kubectl().unwrap().args(shown));
+    assert_eq!(shown, r#"1 ["--listen","0.0.0.0:8081","--concurrency","4"]"#);
+    helm(cluster, &["uninstall", "codecrucible", "-n", NAMESPACE, "--wait", "--timeout=2m"]);
+    let definitions = output(cluster.kubectl().unwrap().args(["get", "crd", "-o", "name"]));
+    assert!(definitions.contains("codecrucibles.codecrucible.dev"), "they stay, and so do all services");
+    product::apply_manifests(cluster, "rbac").unwrap();
+}

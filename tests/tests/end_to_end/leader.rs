@@ -1,0 +1,88 @@
+//! Two operators: never two writers.
+
+use crate::audit::{audit_length, writes_since};
+use crate::support::{LIMIT_SECONDS, Namespace, Second, eventually};
+use codecrucible_tests::cluster::Cluster;
+use codecrucible_tests::operator::{Operator, SERVICE_ACCOUNT};
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// The account of the second operator, by which the audit log tells the two apart.
+const OTHER_ACCOUNT: &str = "codecrucible-operator-other";
+/// Services; their first apply takes a while.
+const SERVICES: usize = 40;
+/// Writes after which the leader is held, in the middle of its work.
+const WRITES_BEFORE: usize = 60;
+
+fn other_account(cluster: &Cluster) {
+    let binding = |kind: &str, name: &str, role: &str, namespace: &str| {
+        format!(
+            "---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {kind}Binding
+metadata: {{name: {name}{namespace}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: {role}}}
+subjects: [{{kind: ServiceAccount, name: {OTHER_ACCOUNT}, namespace: codecrucible-system}}]
+"
+        )
+    };
+    let account = format!(
+        "{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {OTHER_ACCOUNT}, namespace: codecrucible-system}}}}\n"
+    );
+    let cluster_wide = binding("ClusterRole", OTHER_ACCOUNT, "codecrucible-operator", "");
+    let lease = binding(
+        "Role",
+        OTHER_ACCOUNT,
+        "codecrucible-operator-leader-election",
+        ", namespace: codecrucible-system",
+    );
+    cluster.apply(&format!("{account}{cluster_wide}{lease}")).unwrap();
+}
+
+fn services(namespace: &Namespace<'_>) {
+    let mut yaml = String::new();
+    for index in 0..SERVICES {
+        writeln!(
+            yaml,
+            "---\n{{apiVersion: codecrucible.dev/v1alpha1, kind: CodeCrucible, metadata: {{name: c{index}}},
+  spec: {{image: {{repository: x, tag: x}}, replicas: 0, backends: [remote]}}}}"
+        )
+        .unwrap();
+    }
+    namespace.with_remote_backend().apply(&yaml).unwrap();
+}
+
+#[test]
+fn a_leader_that_was_held_up_writes_nothing_more_and_ends() {
+    let second = Second::with_roles();
+    let cluster = &second.cluster;
+    other_account(cluster);
+    let namespace = Namespace::on(cluster, "leader");
+    services(&namespace);
+    let begin = audit_length(cluster);
+    let writes = |offset, account| writes_since(cluster, offset, account, &namespace.name);
+
+    let mut first = Operator::start(cluster, "first").unwrap();
+    first.wait_until_leading().unwrap();
+    let start = Instant::now();
+    while writes(begin, SERVICE_ACCOUNT).len() < WRITES_BEFORE {
+        assert!(start.elapsed() < Duration::from_secs(LIMIT_SECONDS), "the first one does not write");
+    }
+    first.hold().unwrap();
+    let other = Operator::start_as(cluster, "other", OTHER_ACCOUNT).unwrap();
+    other.wait_until_leading().unwrap();
+    eventually("the other one has made everything", || {
+        namespace.kubectl(&["get", "deployments", "-o", "name"]).unwrap().lines().count() == SERVICES
+    });
+    assert!(!writes(begin, OTHER_ACCOUNT).is_empty());
+
+    let held = audit_length(cluster);
+    // Something to do for whoever takes itself for the leader.
+    namespace.kubectl(&["delete", "services", "--all"]).unwrap();
+    first.go_on().unwrap();
+    assert!(!first.wait_until_ended().unwrap(), "it ends with an error");
+    assert_eq!(writes(held, SERVICE_ACCOUNT), Vec::<String>::new());
+    eventually("the other one has made the services again", || {
+        namespace.kubectl(&["get", "services", "-o", "name"]).unwrap().lines().count() == SERVICES
+    });
+}

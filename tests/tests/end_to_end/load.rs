@@ -1,0 +1,46 @@
+//! A client that never stops asking, to see whether a change is felt.
+
+use crate::support::Namespace;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Pause between two requests, milliseconds.
+const PAUSE_MS: u64 = 20;
+
+/// What a client saw.
+#[derive(Debug)]
+pub struct Seen {
+    pub requests: usize,
+    /// What went wrong.
+    pub failures: Vec<String>,
+}
+
+/// Asks a service for its keys, again and again on a new connection, while something else happens.
+pub fn while_asking(namespace: &Namespace<'_>, service: &str, happens: impl FnOnce()) -> Seen {
+    let address =
+        namespace.kubectl(&["get", "service", service, "-o", "jsonpath={.spec.clusterIP}"]).unwrap();
+    let address = SocketAddr::new(address.parse().unwrap(), 8080);
+    let is_over = AtomicBool::new(false);
+    let seen = thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut seen = Seen { requests: 0, failures: Vec::new() };
+            while !is_over.load(Ordering::Relaxed) {
+                let answer = namespace.cluster.get_inside(address, "/.well-known/jwks.json");
+                seen.requests += 1;
+                seen.failures.extend(answer.err().map(|error| error.to_string()));
+                thread::sleep(Duration::from_millis(PAUSE_MS));
+            }
+            seen
+        });
+        let happened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(happens));
+        is_over.store(true, Ordering::Relaxed);
+        let seen = asking.join().unwrap();
+        happened.map(|()| seen)
+    });
+    let seen = seen.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    println!("{} requests, {} failures", seen.requests, seen.failures.len());
+    assert!(seen.requests > 10, "{seen:?}");
+    seen
+}
