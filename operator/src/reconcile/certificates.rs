@@ -48,13 +48,12 @@ impl Certificates {
         kept.map_or_else(|| owner.all(now), Ok)
     }
 
-    /// Whether nothing has to be made.
-    pub(crate) fn exist(resource: &CodeCrucible, observed: &Observed, now: i64) -> bool {
-        let owner = Owner::of(resource);
-        authority(observed).is_some_and(|authority| {
-            owner.stored_operator(&authority, observed, now).is_some()
-                && owner.stored_replica(&authority, observed, now).is_some()
-        })
+    /// What is stored, if nothing is missing or due. Whether it is any good is not looked at: should somebody have edited
+    /// it, it differs from what was applied.
+    pub(crate) fn stored(observed: &Observed, now: i64) -> Option<Self> {
+        let authority = authority(observed)?;
+        let (operator, replica) = (operator(observed, now)?, replica(observed, &authority, now)?);
+        Some(Self { authority, operator, replica })
     }
 }
 
@@ -73,30 +72,15 @@ impl Owner {
     /// What an authority that is stored has signed, and new ones in place of what is not good. Nothing if it cannot sign
     /// what is believed: then its key is another one's, or it has ended.
     fn complete(&self, authority: Certified, observed: &Observed, now: i64) -> Option<Certificates> {
-        let operator = self.stored_operator(&authority, observed, now).or_else(|| {
-            let made = self.operator(&authority, now).ok()?;
-            Trust::of(&authority, now)?.in_client(&made.certified).then_some(made)
-        })?;
-        let replica = self.stored_replica(&authority, observed, now).or_else(|| {
-            let made = self.replica(&authority, now).ok()?;
-            Trust::of(&authority, now)?.in_server(&made.certified, &self.server_name).then_some(made)
-        })?;
+        let trust = Trust::of(&authority, now)?;
+        let good_client = |shown: &Lasting| trust.in_client(&shown.certified);
+        let good_server = |shown: &Lasting| trust.in_server(&shown.certified, &self.server_name);
+        let operator = operator(observed, now).filter(good_client);
+        let replica = replica(observed, &authority, now).filter(good_server);
+        let new_operator = || self.operator(&authority, now).ok().filter(good_client);
+        let new_replica = || self.replica(&authority, now).ok().filter(good_server);
+        let (operator, replica) = (operator.or_else(new_operator)?, replica.or_else(new_replica)?);
         Some(Certificates { authority, operator, replica })
-    }
-
-    fn stored_operator(&self, authority: &Certified, observed: &Observed, now: i64) -> Option<Lasting> {
-        let stored = lasting(observed, Child::Authority, (OPERATOR_FILE, OPERATOR_KEY), now)?;
-        Trust::of(authority, now)?.in_client(&stored.certified).then_some(stored)
-    }
-
-    /// One beside another authority is none: that one is what the replicas believe.
-    fn stored_replica(&self, authority: &Certified, observed: &Observed, now: i64) -> Option<Lasting> {
-        let believed = observed.data(Child::Certificate, layout::AUTHORITY_FILE)?;
-        let files = (layout::CERTIFICATE_FILE, layout::CERTIFICATE_KEY_FILE);
-        let stored = lasting(observed, Child::Certificate, files, now)?;
-        let is_good = believed == authority.certificate
-            && Trust::of(authority, now)?.in_server(&stored.certified, &self.server_name);
-        is_good.then_some(stored)
     }
 
     fn all(&self, now: i64) -> Result<Certificates, SecretError> {
@@ -134,6 +118,17 @@ pub(crate) fn operator_as_stored(observed: &Observed) -> Option<(Certified, Cert
     Some((authority(observed)?, certified(observed, Child::Authority, OPERATOR_FILE, OPERATOR_KEY)?))
 }
 
+fn operator(observed: &Observed, now: i64) -> Option<Lasting> {
+    lasting(observed, Child::Authority, (OPERATOR_FILE, OPERATOR_KEY), now)
+}
+
+/// One beside another authority is none: that one is what the replicas believe.
+fn replica(observed: &Observed, authority: &Certified, now: i64) -> Option<Lasting> {
+    let believed = observed.data(Child::Certificate, layout::AUTHORITY_FILE)?;
+    let files = (layout::CERTIFICATE_FILE, layout::CERTIFICATE_KEY_FILE);
+    lasting(observed, Child::Certificate, files, now).filter(|_| believed == authority.certificate)
+}
+
 fn lasting(observed: &Observed, child: Child, (file, key): (&str, &str), now: i64) -> Option<Lasting> {
     let certified = certified(observed, child, file, key)?;
     let not_after = observed.data(child, NOT_AFTER)?.parse().ok()?;
@@ -162,7 +157,7 @@ mod tests {
     }
 
     fn exist(observed: &Observed, now: i64) -> bool {
-        Certificates::exist(&fixtures::resource(json!({})), observed, now)
+        Certificates::stored(observed, now).is_some()
     }
 
     /// Certificates, and what is seen once they are stored.
@@ -222,7 +217,6 @@ mod tests {
                 // It is looked at when it is to sign.
                 observed.children.remove(&Child::Certificate);
             }
-            assert!(!exist(&observed, NOW), "{key}");
             let mended = gather(&observed, NOW);
             assert!(mended != made, "{key}");
             with_secrets_of(&mended, &mut observed);

@@ -1,5 +1,5 @@
-//! What a decision needs that can be neither seen nor computed: secrets that do not exist yet. Randomness
-//! enters a reconcile here and nowhere else.
+//! What a decision needs that can be neither seen nor computed: secrets that do not exist yet. Randomness enters a
+//! reconcile here and nowhere else, through [`Certificates`] too.
 
 use super::certificates::Certificates;
 use super::child::Child;
@@ -41,11 +41,13 @@ impl Facts {
         Ok(Self { signing_key_pem, client_secret, certificates })
     }
 
-    /// Whether nothing has to be made.
-    pub(crate) fn exist(resource: &CodeCrucible, observed: &Observed, now: Timestamp) -> bool {
-        signing_key_pem(observed).is_some()
-            && client_secret(observed).is_some()
-            && Certificates::exist(resource, observed, now.as_second())
+    /// What exists, if nothing has to be made.
+    pub(crate) fn stored(observed: &Observed, now: Timestamp) -> Option<Self> {
+        Some(Self {
+            signing_key_pem: signing_key_pem(observed)?,
+            client_secret: client_secret(observed)?,
+            certificates: Certificates::stored(observed, now.as_second())?,
+        })
     }
 }
 
@@ -85,7 +87,7 @@ pub(crate) mod tests {
     const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
     fn exist(observed: &Observed) -> bool {
-        Facts::exist(&fixtures::resource(json!({})), observed, NOW)
+        Facts::stored(observed, NOW).is_some()
     }
 
     async fn gather(observed: &Observed) -> Facts {

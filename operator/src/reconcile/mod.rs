@@ -30,7 +30,7 @@ use crate::telemetry::Metrics;
 use apply::apply;
 use codecrucible_contract::secrets::SecretError;
 use codecrucible_crds::{CodeCrucible, conditions, names};
-use decision::Decision;
+use decision::{Decision, accept};
 use facts::Facts;
 use jiff::Timestamp;
 use kube::api::PartialObjectMeta;
@@ -152,16 +152,25 @@ async fn look_and_decide(
         timeout(Duration::from_secs(GLANCE_SECONDS), observed.look(context, resource, Look::Glance)).await;
     if !matches!(glance, Ok(Ok(()))) {
         tracing::debug!(?glance, "a glance was not possible");
-    } else if Facts::exist(resource, &observed, now) {
+    } else if let Some(facts) = Facts::stored(&observed, now) {
         // No key is made after a glance, only to be thrown away.
         observed.ask_replicas(resource).await;
-        let decision = Decision::make(resource, &observed, now).await?;
+        let decision = match accept(resource, &observed) {
+            Err(left) => left,
+            Ok(validated) => Decision::make(resource, &validated, &facts, &observed, now),
+        };
         if decision.is_settled() {
             return Ok((observed, decision));
         }
     }
     observed.look(context, resource, Look::Exact).await?;
     observed.ask_replicas(resource).await;
-    let decision = Decision::make(resource, &observed, now).await?;
+    let decision = match accept(resource, &observed) {
+        Err(left) => left,
+        Ok(validated) => {
+            let facts = Facts::gather(resource, &observed, now).await?;
+            Decision::make(resource, &validated, &facts, &observed, now)
+        }
+    };
     Ok((observed, decision))
 }
