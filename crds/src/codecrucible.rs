@@ -1,6 +1,7 @@
 //! `CodeCrucible`: one code-synthesis service.
 
 use crate::duration::Duration;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscalerBehavior;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -19,6 +20,11 @@ use serde::{Deserialize, Serialize};
     category = "codecrucible-all",
     doc = "One code-synthesis service with an OpenAI-compatible API. The operator makes the deployment and all that belongs to it, and reports in `status` what it saw.",
     status = "CodeCrucibleStatus",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
     derive = "PartialEq",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Ready Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
@@ -35,10 +41,15 @@ use serde::{Deserialize, Serialize};
 pub struct CodeCrucibleSpec {
     /// The workload's image.
     pub image: Image,
-    /// How many replicas serve.
+    /// How many replicas serve, where `autoscaling` does not decide that.
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: i32,
+    /// An autoscaler decides how many replicas serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message("minReplicas must not be more than maxReplicas; raise maxReplicas"))]
+    #[x_kube(validation = Rule::new("self.targetCpuPercent > 0 || self.targetMemoryPercent > 0").message("one of targetCpuPercent and targetMemoryPercent must be above 0; or leave autoscaling out"))]
+    pub autoscaling: Option<Autoscaling>,
     /// Compute resources of one replica.
     #[serde(default = "default_resources")]
     pub resources: ResourceRequirements,
@@ -129,6 +140,39 @@ impl PullPolicy {
             Self::Always => "Always",
             Self::IfNotPresent => "IfNotPresent",
             Self::Never => "Never",
+        }
+    }
+}
+
+/// When replicas are added and taken away: by what they use of what they request (`resources.requests`).
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Autoscaling {
+    /// Fewest replicas.
+    #[schemars(range(min = 1, max = 100))]
+    pub min_replicas: i32,
+    /// Most replicas.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_replicas: i32,
+    /// Processor time that replicas are to use on average, percent of what they request; 0 if it is not to count.
+    #[schemars(range(min = 0, max = 1000))]
+    pub target_cpu_percent: i32,
+    /// Memory, likewise. A model in process takes the same all the time: let it not count then.
+    #[schemars(range(min = 0, max = 1000))]
+    pub target_memory_percent: i32,
+    /// How fast: at once up to twice as many in 15 s, and after 300 s of calm down to half in 60 s, unless it is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behavior: Option<HorizontalPodAutoscalerBehavior>,
+}
+
+impl Default for Autoscaling {
+    fn default() -> Self {
+        Self {
+            min_replicas: 3,
+            max_replicas: 10,
+            target_cpu_percent: 70,
+            target_memory_percent: 80,
+            behavior: None,
         }
     }
 }
@@ -242,6 +286,8 @@ impl Default for Rollout {
 pub struct Maintenance {
     /// The operator observes and reports, but writes nothing except `status`.
     pub paused: bool,
+    /// No replica runs, whatever `replicas` and `autoscaling` say; keys, policy and addresses stay.
+    pub hibernate: bool,
 }
 
 /// What the operator saw.
@@ -258,6 +304,9 @@ pub struct CodeCrucibleStatus {
     pub replicas: i32,
     /// Replicas that are ready.
     pub ready_replicas: i32,
+    /// The labels of its pods, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
     /// Where clients inside the cluster reach the service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
@@ -385,6 +434,19 @@ mod tests {
         let mut twice = spec();
         twice["synthesis"] = json!({"defaultVoices": ["developer", "developer"]});
         assert!(problems("demo", twice).contains("a voice may be named only once"));
+    }
+
+    #[test]
+    fn autoscaling_has_room_and_a_measure() {
+        let with = |autoscaling: Value| {
+            let mut spec = spec();
+            spec["autoscaling"] = autoscaling;
+            problems("demo", spec)
+        };
+        assert_eq!(with(json!({})), "");
+        assert!(with(json!({"minReplicas": 11})).contains("raise maxReplicas"));
+        let nothing = json!({"targetCpuPercent": 0, "targetMemoryPercent": 0});
+        assert!(with(nothing).contains("must be above 0"));
     }
 
     #[test]

@@ -11,9 +11,9 @@ mod model_backend;
 pub mod names;
 
 pub use codecrucible::{
-    Auth, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance, Observability,
-    PolicyStatus, PullPolicy, Rejection, Rollout, RolloutPhase, RolloutStatus, Synthesis, SynthesisMode,
-    Voice,
+    Auth, Autoscaling, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance,
+    Observability, PolicyStatus, PullPolicy, Rejection, Rollout, RolloutPhase, RolloutStatus, Synthesis,
+    SynthesisMode, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};

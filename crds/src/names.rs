@@ -5,6 +5,9 @@ pub const GROUP: &str = "codecrucible.dev";
 /// The field manager of everything that the operator applies.
 pub const FIELD_MANAGER: &str = "codecrucible-operator";
 
+/// Who has set a deployment's replicas between the operator and an autoscaler.
+pub const HANDOVER_FIELD_MANAGER: &str = "codecrucible-operator-handover";
+
 /// Label: which tool manages the object. The operator's watches select on it.
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`LABEL_MANAGED_BY`].
@@ -32,7 +35,7 @@ pub const ANNOTATION_NUMBER: &str = "codecrucible.dev/number";
 /// Label of what is kept of a service's past: which series it is one of.
 pub const LABEL_SERIES: &str = "codecrucible.dev/series";
 
-/// Name of the Deployment, Service, ServiceAccount, NetworkPolicy and PodDisruptionBudget.
+/// Name of the Deployment, Service, ServiceAccount, NetworkPolicy, PodDisruptionBudget and HorizontalPodAutoscaler.
 pub fn workload(resource: &str) -> String {
     resource.to_owned()
 }

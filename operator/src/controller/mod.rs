@@ -12,6 +12,7 @@ use codecrucible_crds::ModelBackend;
 use concerns::Reference;
 use futures::{StreamExt as _, future};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -75,6 +76,9 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16)
             concerns::of_child(&child.metadata)
         })
         .watches_stream(children::<Deployment>(&client, &newest, &relisted), |child| {
+            concerns::of_child(&child.metadata)
+        })
+        .watches_stream(children::<HorizontalPodAutoscaler>(&client, &newest, &relisted), |child| {
             concerns::of_child(&child.metadata)
         })
         .watches_stream(children::<Pod>(&client, &newest, &relisted), |pod| concerns::of_child(&pod.metadata))

@@ -6,7 +6,7 @@ use super::desired::{Prepared, Publication};
 use super::history::{self, Kept};
 use super::observe::Observed;
 use super::outcome::Outcome;
-use super::plan::Plan;
+use super::plan::{Plan, Removal};
 use codecrucible_crds::{CodeCrucible, names};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
@@ -53,8 +53,12 @@ async fn try_apply(
     observed: &Observed,
     plan: Plan,
 ) -> Result<Applied, ApplyError> {
-    let Plan { changes, chronicle, outdated_pods, publication } = plan;
+    let Plan { removals, handover, changes, chronicle, outdated_pods, publication } = plan;
     let mut deployment = observed.children.get(&Child::Deployment).cloned();
+    remove(context, resource, removals).await?;
+    if let Some((replicas, deployment)) = handover.zip(deployment.as_ref()) {
+        hand_over(context, resource, replicas, deployment).await?;
+    }
     record(context, resource, chronicle.record).await?;
     for prepared in changes {
         let live = observed.children.get(&prepared.child);
@@ -76,9 +80,7 @@ async fn write(
     live: Option<&DynamicObject>,
 ) -> Result<DynamicObject, ApplyError> {
     let Prepared { child, name, object } = prepared;
-    let namespace = resource.namespace().unwrap_or_default();
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(context.client.clone(), &namespace, &child.api_resource());
+    let api = child_api(context, resource, child);
     let written = match live {
         Some(live) => replace(&api, &name, object, live).await,
         None if child.is_generated() => create(&api, object).await,
@@ -108,6 +110,55 @@ async fn create(api: &Api<DynamicObject>, object: Value) -> kube::Result<Dynamic
     api.create(&parameters, &object).await
 }
 
+/// Deletes what is no longer wanted, and nothing that has taken its name since it was looked at.
+async fn remove(
+    context: &Context,
+    resource: &CodeCrucible,
+    removals: Vec<Removal>,
+) -> Result<(), ApplyError> {
+    for Removal { child, name, uid, version } in removals {
+        let api = child_api(context, resource, child);
+        let deleted = delete(&api, &name, Preconditions { uid, resource_version: version }).await;
+        context.metrics.writes.with_label_values(&[child.kind()]).inc();
+        deleted.map_err(|error| ApplyError { kind: child.kind(), name, error: Box::new(error) })?;
+    }
+    Ok(())
+}
+
+async fn delete(api: &Api<DynamicObject>, name: &str, preconditions: Preconditions) -> kube::Result<()> {
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match api.delete(name, &parameters).await {
+        // It went in the meantime.
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Sets the replicas to what they are under another name, so that they stay when the operator leaves them out.
+async fn hand_over(
+    context: &Context,
+    resource: &CodeCrucible,
+    replicas: i32,
+    deployment: &DynamicObject,
+) -> Result<(), ApplyError> {
+    let (child, name) = (Child::Deployment, deployment.name_any());
+    let api = child_api(context, resource, child);
+    let types = child.api_resource();
+    let metadata = json!({"name": name, "uid": deployment.metadata.uid});
+    let patch = json!({"apiVersion": types.api_version, "kind": types.kind, "metadata": metadata, "spec": {"replicas": replicas}});
+    let parameters = PatchParams::apply(names::HANDOVER_FIELD_MANAGER).force();
+    let handed_over = api.patch(&name, &parameters, &Patch::Apply(&patch)).await;
+    context.metrics.writes.with_label_values(&[child.kind()]).inc();
+    handed_over.map_err(|error| ApplyError { kind: child.kind(), name, error: Box::new(error) })?;
+    Ok(())
+}
+
+fn child_api(context: &Context, resource: &CodeCrucible, child: Child) -> Api<DynamicObject> {
+    let namespace = resource.namespace().unwrap_or_default();
+    Api::namespaced_with(context.client.clone(), &namespace, &child.api_resource())
+}
+
 /// Keeps what is about to be applied.
 async fn record(context: &Context, resource: &CodeCrucible, records: Vec<Value>) -> Result<(), ApplyError> {
     let api = history_api(context, resource);
@@ -124,14 +175,8 @@ async fn forget(context: &Context, resource: &CodeCrucible, kept: Vec<Kept>) -> 
     let api = history_api(context, resource);
     for Kept { name, uid, version, .. } in kept {
         let preconditions = Preconditions { uid: Some(uid), resource_version: Some(version) };
-        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         context.metrics.writes.with_label_values(&[HISTORY_KIND]).inc();
-        match api.delete(&name, &parameters).await {
-            // It went in the meantime.
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            Err(error) => return Err(failed_to_keep(name, error)),
-            Ok(_) => {}
-        }
+        delete(&api, &name, preconditions).await.map_err(|error| failed_to_keep(name, error))?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The objects that make up a service: which there are, in the order of their making. What a pod mounts
-//! exists before the pod.
+//! The objects that make up a service: which there are, in the order of their making, and which a resource needs. What a
+//! pod mounts exists before the pod.
 
 use codecrucible_crds::{CodeCrucible, names};
 use kube::ResourceExt as _;
@@ -20,11 +20,12 @@ pub(crate) enum Child {
     NetworkPolicy,
     DisruptionBudget,
     Deployment,
+    Autoscaler,
 }
 
 impl Child {
     /// All of them, in the order of their making.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::ServiceAccount,
         Self::SigningKeys,
         Self::Client,
@@ -36,6 +37,7 @@ impl Child {
         Self::NetworkPolicy,
         Self::DisruptionBudget,
         Self::Deployment,
+        Self::Autoscaler,
     ];
 
     /// The kind.
@@ -63,8 +65,15 @@ impl Child {
             | Self::Service
             | Self::NetworkPolicy
             | Self::DisruptionBudget
-            | Self::Deployment => names::workload(&resource),
+            | Self::Deployment
+            | Self::Autoscaler => names::workload(&resource),
         }
+    }
+
+    /// Whether a resource needs it. One that does not may have an object of somebody else in its place.
+    pub(crate) fn is_wanted(self, resource: &CodeCrucible) -> bool {
+        let spec = &resource.spec;
+        self != Self::Autoscaler || (spec.autoscaling.is_some() && !spec.maintenance.hibernate)
     }
 
     /// Whether it holds something random that must never be written twice.
@@ -85,6 +94,7 @@ impl Child {
             Self::NetworkPolicy => ("networking.k8s.io", "v1", "NetworkPolicy"),
             Self::DisruptionBudget => ("policy", "v1", "PodDisruptionBudget"),
             Self::Deployment => ("apps", "v1", "Deployment"),
+            Self::Autoscaler => ("autoscaling", "v2", "HorizontalPodAutoscaler"),
         }
     }
 }

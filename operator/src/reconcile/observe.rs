@@ -5,6 +5,7 @@
 
 use super::acknowledgements::{self, Answer};
 use super::child::Child;
+use super::desired::metadata::selector_text;
 use super::history::{self, Kept, Series, Template};
 use super::newest::Newest;
 use super::rollout::Live;
@@ -13,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use codecrucible_crds::{CodeCrucible, ModelBackend, SecretKeyReference, names};
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{DynamicObject, GetParams, ListParams, VersionMatch};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -42,6 +44,8 @@ pub(crate) struct Observed {
     pub(crate) children: BTreeMap<Child, DynamicObject>,
     /// Children whose names are taken by objects of somebody else.
     pub(crate) foreign: BTreeSet<Child>,
+    /// Whether nobody but the operator has set how many replicas there are.
+    pub(crate) replicas_are_ours_alone: bool,
     /// The service's pods.
     pub(crate) pods: Vec<Pod>,
     /// What the ready ones said, by the pod's name.
@@ -124,6 +128,7 @@ pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Resul
         credentials,
         children: BTreeMap::new(),
         foreign: BTreeSet::new(),
+        replicas_are_ours_alone: false,
         pods: Vec::new(),
         answers: BTreeMap::new(),
         last_good: None,
@@ -142,7 +147,9 @@ impl Observed {
         self.children.clear();
         self.foreign.clear();
         self.pods.clear();
-        for child in Child::ALL {
+        // What is not wanted concerns only whoever is about to write.
+        let looked_at = |child: &Child| look == Look::Exact || child.is_wanted(resource);
+        for child in Child::ALL.into_iter().filter(looked_at) {
             if let Some(object) = found(context, resource, child, look).await? {
                 self.note(resource, child, object);
             }
@@ -158,6 +165,9 @@ impl Observed {
 
     fn note(&mut self, resource: &CodeCrucible, child: Child, mut object: DynamicObject) {
         if is_owned(resource, &object) {
+            if child == Child::Deployment {
+                self.replicas_are_ours_alone = are_replicas_ours_alone(object.managed_fields());
+            }
             // Who set which field is half of an object, and not looked at.
             object.metadata.managed_fields = None;
             self.children.insert(child, object);
@@ -296,6 +306,15 @@ where
     }
 }
 
+/// Whether the operator alone has set a deployment's replicas.
+fn are_replicas_ours_alone(managed: &[ManagedFieldsEntry]) -> bool {
+    let sets_replicas = |entry: &&ManagedFieldsEntry| {
+        entry.fields_v1.as_ref().is_some_and(|fields| !fields.0["f:spec"]["f:replicas"].is_null())
+    };
+    let mut who = managed.iter().filter(sets_replicas).map(|entry| entry.manager.as_deref()).peekable();
+    who.peek().is_some() && who.all(|manager| manager == Some(names::FIELD_MANAGER))
+}
+
 /// Whether an object is this resource's child, and not that of an earlier one of the same name.
 fn is_owned(resource: &CodeCrucible, object: &impl ResourceExt) -> bool {
     let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true));
@@ -304,13 +323,7 @@ fn is_owned(resource: &CodeCrucible, object: &impl ResourceExt) -> bool {
 
 async fn pods(context: &Context, resource: &CodeCrucible, look: Look) -> Result<Vec<Pod>, ObserveError> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &resource.namespace().unwrap_or_default());
-    let labels = format!(
-        "{}={},{}={}",
-        names::LABEL_INSTANCE,
-        resource.name_any(),
-        names::LABEL_NAME,
-        names::APPLICATION
-    );
+    let labels = selector_text(resource);
     let deployment = Child::Deployment.name(resource);
     let mut parameters = look.of_pods(&context.newest).labels(&labels);
     let mut found = Vec::new();
@@ -391,6 +404,20 @@ mod tests {
         assert!(!owned_by(owner("1-2-3", false)));
         assert!(!owned_by(owner("0-0-0", true)), "of an earlier resource of the same name");
         assert!(!owned_by(json!([])));
+    }
+
+    #[test]
+    fn replicas_are_ours_until_somebody_else_sets_them() {
+        let entry = |manager: &str, fields: Value| json!({"manager": manager, "operation": "Apply", "fieldsV1": fields});
+        let (with, without) = (json!({"f:spec": {"f:replicas": {}}}), json!({"f:spec": {"f:selector": {}}}));
+        let alone = |entries: Value| {
+            let entries: Vec<ManagedFieldsEntry> = serde_json::from_value(entries).unwrap();
+            are_replicas_ours_alone(&entries)
+        };
+        let ours = entry(names::FIELD_MANAGER, with.clone());
+        assert!(alone(json!([ours, entry("kube-controller-manager", without.clone())])));
+        assert!(!alone(json!([ours, entry("kube-controller-manager", with)])));
+        assert!(!alone(json!([entry(names::FIELD_MANAGER, without)])), "they are set by nobody");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is to be written for a service to be as it should: what should exist, less what is so already. Pure.
 
 use super::child::Child;
-use super::desired::{DesiredSet, Prepared, Publication};
+use super::desired::{DesiredSet, Prepared, Publication, Replicas, live_replicas};
 use super::drift::contains;
 use super::history::{self, Chronicle};
 use super::observe::Observed;
@@ -13,6 +13,10 @@ use kube::api::DynamicObject;
 
 /// A service as it should be.
 pub(crate) struct Plan {
+    /// What is no longer wanted, to be deleted before anything else is written.
+    pub(crate) removals: Vec<Removal>,
+    /// How many replicas the deployment says, if somebody else is to decide that from now on.
+    pub(crate) handover: Option<i32>,
     /// What differs, in the order of making.
     pub(crate) changes: Vec<Prepared>,
     /// What is to be kept of it, and no longer kept of what it was.
@@ -23,24 +27,55 @@ pub(crate) struct Plan {
     pub(crate) publication: Publication,
 }
 
+/// An object of ours that is to go.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Removal {
+    pub(crate) child: Child,
+    pub(crate) name: String,
+    pub(crate) uid: Option<String>,
+    pub(crate) version: Option<String>,
+}
+
 impl Plan {
     pub(crate) fn new(
         resource: &CodeCrucible,
         desired: DesiredSet,
         chosen: &Chosen,
+        replicas: Replicas,
         observed: &Observed,
     ) -> Self {
         let DesiredSet { mut children, publication } = desired;
         children.retain(|prepared| !is_as_desired(observed.children.get(&prepared.child), prepared));
         let outdated = observed.pods.iter().filter(|pod| needs_touch(pod, &publication.configuration));
         let outdated_pods = outdated.map(|pod| pod.name_any()).collect();
-        let chronicle = if children.iter().any(|prepared| prepared.child == Child::Deployment) {
+        let is_rolling = children.iter().any(|prepared| prepared.child == Child::Deployment);
+        let chronicle = if is_rolling {
             history::keep_template(resource, &observed.history, &chosen.template, &needed(resource, chosen))
         } else {
             Chronicle::default()
         };
-        Self { changes: children, chronicle, outdated_pods, publication }
+        let is_handed_over =
+            is_rolling && replicas == Replicas::AsTheyAre && observed.replicas_are_ours_alone;
+        let deployment = observed.children.get(&Child::Deployment).filter(|_| is_handed_over);
+        let (removals, handover) = (removals(resource, observed), live_replicas(deployment));
+        Self { removals, handover, changes: children, chronicle, outdated_pods, publication }
     }
+
+    /// Whether nothing is to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.removals.is_empty() && self.changes.is_empty() && self.outdated_pods.is_empty()
+    }
+}
+
+fn removals(resource: &CodeCrucible, observed: &Observed) -> Vec<Removal> {
+    let unwanted = observed.children.iter().filter(|(child, _)| !child.is_wanted(resource));
+    let removal = |(child, object): (&Child, &DynamicObject)| Removal {
+        child: *child,
+        name: object.name_any(),
+        uid: object.metadata.uid.clone(),
+        version: object.metadata.resource_version.clone(),
+    };
+    unwanted.map(removal).collect()
 }
 
 /// The templates that the service may have to go back to, or from.

@@ -10,7 +10,7 @@ use std::time::Instant;
 const KUBERNETES_VERSION: &str = "v1.36.3";
 
 /// Program, module folder, package.
-const PROGRAMS: [(&str, &str, &str); 10] = [
+const PROGRAMS: [(&str, &str, &str); 11] = [
     ("etcd", "etcd", "."),
     ("coredns", "coredns", "."),
     ("pause", "kubernetes", "./cmd/pause"),
@@ -21,6 +21,7 @@ const PROGRAMS: [(&str, &str, &str); 10] = [
     ("kube-scheduler", "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"),
     ("kube-proxy", "kubernetes", "k8s.io/kubernetes/cmd/kube-proxy"),
     ("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
+    ("metrics-server", "metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server"),
 ];
 
 /// A folder that holds all programs.

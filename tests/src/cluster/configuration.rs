@@ -17,7 +17,7 @@ const DNS_ADDRESS: &str = "10.96.0.10";
 /// Writes all files.
 pub(super) fn write_all(place: &Place, forward_port: u16) -> anyhow::Result<()> {
     let inside = server_inside();
-    for user in ["controller-manager", "scheduler", "kube-proxy", "kubelet", "coredns"] {
+    for user in ["controller-manager", "scheduler", "kube-proxy", "kubelet", "coredns", "metrics-server"] {
         fs::write(place.file(&format!("{user}.kubeconfig")), kubeconfig(place, user, &inside))?;
     }
     let outside = format!("https://127.0.0.1:{forward_port}");

@@ -10,6 +10,7 @@ mod components;
 mod configuration;
 pub mod forward;
 mod inside;
+mod metrics;
 mod network;
 mod packages;
 mod processes;

@@ -16,6 +16,7 @@ mod installs;
 mod leader;
 mod load;
 mod policy;
+mod replicas;
 mod rollout;
 mod service;
 mod support;

@@ -1,6 +1,7 @@
 //! The pods, hardened to Pod Security `restricted`, and how many of them may be away at once.
 
 use super::metadata::{labels, selector};
+use super::replicas::Replicas;
 use crate::reconcile::child::Child;
 use crate::reconcile::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, MODELS_FOLDER, PUBLIC_PORT, STATUS_PORT};
 use crate::reconcile::rollout::{Chosen, RolledBack};
@@ -21,7 +22,12 @@ pub(super) fn disruption_budget(resource: &CodeCrucible) -> Value {
 }
 
 /// A deployment whose pods, and it itself, tell what they are made from, and in place of what.
-pub(super) fn deployment(resource: &CodeCrucible, chosen: &Chosen, progress_deadline: Duration) -> Value {
+pub(super) fn deployment(
+    resource: &CodeCrucible,
+    chosen: &Chosen,
+    replicas: Replicas,
+    progress_deadline: Duration,
+) -> Value {
     let Chosen { template, rolled_back } = chosen;
     let mut annotations = json!({names::ANNOTATION_TEMPLATE: template.key});
     if let Some(RolledBack { from, because }) = rolled_back {
@@ -30,13 +36,16 @@ pub(super) fn deployment(resource: &CodeCrucible, chosen: &Chosen, progress_dead
     }
     let mut pod = template.content.clone();
     pod["metadata"]["annotations"] = json!({names::ANNOTATION_TEMPLATE: template.key});
-    json!({"metadata": {"annotations": annotations}, "spec": {
-        "replicas": resource.spec.replicas,
+    let mut object = json!({"metadata": {"annotations": annotations}, "spec": {
         "selector": {"matchLabels": selector(resource)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "progressDeadlineSeconds": progress_deadline.as_secs(),
         "template": pod,
-    }})
+    }});
+    if let Replicas::Exactly(count) = replicas {
+        object["spec"]["replicas"] = count.into();
+    }
+    object
 }
 
 /// What pods are made from.

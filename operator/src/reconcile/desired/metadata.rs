@@ -25,3 +25,9 @@ pub(super) fn labels(resource: &CodeCrucible) -> Value {
 pub(super) fn selector(resource: &CodeCrucible) -> Value {
     json!({names::LABEL_NAME: names::APPLICATION, names::LABEL_INSTANCE: resource.name_any()})
 }
+
+/// The same as text, as the API takes it.
+pub(crate) fn selector_text(resource: &CodeCrucible) -> String {
+    let (name, instance) = (names::LABEL_NAME, names::LABEL_INSTANCE);
+    format!("{instance}={},{name}={}", resource.name_any(), names::APPLICATION)
+}

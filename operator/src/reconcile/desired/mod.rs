@@ -1,9 +1,13 @@
 //! Step three: what should exist. Pure: everything random comes in as [`Facts`].
 
+mod autoscaler;
 mod deployment;
 pub(crate) mod metadata;
 mod network;
+mod replicas;
 mod secrets;
+
+pub(crate) use replicas::{Replicas, live as live_replicas};
 
 use super::child::Child;
 use super::facts::Facts;
@@ -56,12 +60,13 @@ pub(crate) fn wanted_template(resource: &CodeCrucible, validated: &Validated) ->
     Template::new(deployment::template(resource, &validated.model_claims))
 }
 
-/// What should exist for a resource whose pods are made from `chosen`.
+/// What should exist for a resource with so many replicas, made from `chosen`.
 pub(crate) fn desired(
     resource: &CodeCrucible,
     validated: &Validated,
     facts: &Facts,
     chosen: &Chosen,
+    replicas: Replicas,
 ) -> DesiredSet {
     let Validated { bundle, model_claims: _, credentials, endpoint, progress_deadline } = validated;
     let secrets = secrets::Secrets::new(resource, credentials, facts, endpoint);
@@ -77,11 +82,16 @@ pub(crate) fn desired(
         Child::Service => network::service(resource),
         Child::NetworkPolicy => network::network_policy(resource, bundle.policy()),
         Child::DisruptionBudget => deployment::disruption_budget(resource),
-        Child::Deployment => deployment::deployment(resource, chosen, *progress_deadline),
+        Child::Deployment => deployment::deployment(resource, chosen, replicas, *progress_deadline),
+        Child::Autoscaler => {
+            let autoscaling = resource.spec.autoscaling.clone().unwrap_or_default();
+            autoscaler::autoscaler(resource, &autoscaling)
+        }
     };
+    let wanted = Child::ALL.into_iter().filter(|child| child.is_wanted(resource));
     let (revision, hash) = (bundle.revision().to_string(), bundle.hash().to_owned());
     DesiredSet {
-        children: Child::ALL.into_iter().map(|child| prepare(resource, child, content(child))).collect(),
+        children: wanted.map(|child| prepare(resource, child, content(child))).collect(),
         publication: Publication {
             revision,
             hash,
@@ -134,7 +144,8 @@ pub(crate) mod tests {
         let resource = fixtures::resource(json!({}));
         let facts = Facts { certificates: certificates.clone(), ..fixed() };
         let Ok(validated) = validate(&resource, &fixtures::observed()) else { panic!("it is not valid") };
-        let mut set = desired(&resource, &validated, &facts, &as_wanted(&resource, &validated));
+        let mut set =
+            desired(&resource, &validated, &facts, &as_wanted(&resource, &validated), Replicas::Exactly(1));
         set.children.retain(|prepared| matches!(prepared.child, Child::Authority | Child::Certificate));
         applied(set, observed);
     }
@@ -145,7 +156,7 @@ pub(crate) mod tests {
 
     fn set(resource: &CodeCrucible, observed: &Observed) -> DesiredSet {
         let Ok(validated) = validate(resource, observed) else { panic!("it is not valid") };
-        desired(resource, &validated, &fixed(), &as_wanted(resource, &validated))
+        desired(resource, &validated, &fixed(), &as_wanted(resource, &validated), Replicas::Exactly(1))
     }
 
     fn object(set: &DesiredSet, child: Child) -> &Value {
@@ -198,7 +209,7 @@ pub(crate) mod tests {
     #[test]
     fn every_child_is_owned_labelled_and_hashed() {
         let set = set(&fixtures::resource(json!({})), &fixtures::observed());
-        assert_eq!(set.children.len(), Child::ALL.len());
+        assert_eq!(set.children.len(), Child::ALL.len() - 1, "nobody asked for an autoscaler");
         for prepared in &set.children {
             let metadata = &prepared.object["metadata"];
             assert_eq!(metadata["ownerReferences"][0]["uid"], "1-2-3");

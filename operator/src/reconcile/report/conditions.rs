@@ -63,7 +63,11 @@ impl Seen<'_> {
         let Progress { desired, available, is_observed, .. } = self.progress;
         let count = format!("{available} of {desired} replicas are available");
         if *is_observed && *desired == 0 {
-            return verdict(false, names::REASON_SCALED_TO_ZERO, "no replica is asked for");
+            return verdict(
+                false,
+                names::REASON_SCALED_TO_ZERO,
+                "no replica is asked for (spec.replicas, spec.maintenance.hibernate)",
+            );
         }
         // One replica may be away, as in a node's drain, unless it is the only one.
         if *is_observed && *available >= (*desired - 1).max(1) {

@@ -4,7 +4,7 @@
 use super::conditions::Seen;
 use super::policy::{Spread, whole_seconds};
 use crate::reconcile::child::Child;
-use crate::reconcile::desired::Publication;
+use crate::reconcile::desired::{Publication, metadata};
 use crate::reconcile::observe::Observed;
 use crate::reconcile::outcome::Outcome;
 use crate::reconcile::rollout::{Progress, trouble};
@@ -54,6 +54,7 @@ pub(super) fn status(
         conditions: conditions.collect(),
         replicas: progress.replicas,
         ready_replicas: progress.ready,
+        selector: Some(metadata::selector_text(resource)),
         endpoint,
         image: progress.image,
         policy: spread.map(Spread::status),

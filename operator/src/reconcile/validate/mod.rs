@@ -97,11 +97,12 @@ fn progress_deadline(resource: &CodeCrucible) -> Result<Duration, Invalid> {
 /// A service is whole or not at all: while one of its names is taken, nothing is written, so that no pod
 /// ever mounts what somebody else put there.
 fn check_names(resource: &CodeCrucible, observed: &Observed) -> Result<(), Invalid> {
-    if observed.foreign.is_empty() {
+    let named = |child: &Child| format!("{} {:?}", child.kind(), child.name(resource));
+    let taken = observed.foreign.iter().filter(|child| child.is_wanted(resource));
+    let taken: Vec<_> = taken.map(named).collect();
+    if taken.is_empty() {
         return Ok(());
     }
-    let named = |child: &Child| format!("{} {:?}", child.kind(), child.name(resource));
-    let taken: Vec<_> = observed.foreign.iter().map(named).collect();
     Err(Invalid::not_owned(format!(
         "metadata.name: this resource needs names that objects of somebody else have: {}; delete or rename them, \
          or give this resource another name",
@@ -196,6 +197,7 @@ pub(crate) mod tests {
             credentials: BTreeMap::new(),
             children: BTreeMap::new(),
             foreign: BTreeSet::new(),
+            replicas_are_ours_alone: false,
             pods: Vec::new(),
             answers: BTreeMap::new(),
             last_good: None,
