@@ -14,4 +14,5 @@ pub mod operator;
 pub mod paths;
 pub mod port_forward;
 pub mod product;
+pub mod proxy;
 pub mod wait;

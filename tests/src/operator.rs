@@ -1,16 +1,17 @@
 //! The operator as a process of ours, in the cluster's network but not in a pod: it can be killed by its id.
 
 use crate::cluster::{Cluster, forward};
+use crate::proxy::Proxy;
 use crate::{paths, product, wait};
 use anyhow::ensure;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 /// Longest wait for anything that the operator does, seconds.
@@ -39,13 +40,27 @@ impl<'a> Operator<'a> {
 
     /// Starts it with the rights of a service account, by which the audit log tells who wrote.
     pub fn start_as(cluster: &'a Cluster, identity: &str, account: &str) -> anyhow::Result<Self> {
+        Self::start_with(cluster, identity, account, cluster.server_inside().as_deref())
+    }
+
+    /// Starts it behind a proxy.
+    pub fn start_behind(cluster: &'a Cluster, identity: &str, proxy: &Proxy) -> anyhow::Result<Self> {
+        Self::start_with(cluster, identity, SERVICE_ACCOUNT, Some(&proxy.url()))
+    }
+
+    fn start_with(
+        cluster: &'a Cluster,
+        identity: &str,
+        account: &str,
+        server: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let port = forward::free_port()?;
         let child = cluster
             .inside(product::program("operator"))
             .args(["--listen", &format!("127.0.0.1:{port}"), "--identity", identity])
             .args(["--lease-namespace", NAMESPACE])
-            .env("KUBECONFIG", kubeconfig(cluster, account)?)
-            .stdout(Stdio::null())
+            .env("KUBECONFIG", kubeconfig(cluster, account, server)?)
+            .stdout(File::create(paths::repository().join(format!("target/{identity}.log")))?)
             .spawn()?;
         Ok(Self { cluster, child, port })
     }
@@ -120,7 +135,7 @@ impl<'a> Operator<'a> {
 
 /// The administrator's kubeconfig with the service account's token in place of what it has. It lies with what is built,
 /// because the administrator's may be somebody's own.
-fn kubeconfig(cluster: &Cluster, account: &str) -> anyhow::Result<PathBuf> {
+fn kubeconfig(cluster: &Cluster, account: &str, server: Option<&str>) -> anyhow::Result<PathBuf> {
     let kubectl = |arguments: &[&str]| -> anyhow::Result<String> {
         let output = cluster.kubectl()?.args(arguments).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -129,7 +144,7 @@ fn kubeconfig(cluster: &Cluster, account: &str) -> anyhow::Result<PathBuf> {
     let token = kubectl(&["-n", NAMESPACE, "create", "token", account, "--duration=1h"])?;
     let admin = kubectl(&["config", "view", "--minify", "--flatten", "--raw", "--output=json"])?;
     let mut config: serde_json::Value = serde_json::from_str(&admin)?;
-    if let Some(server) = cluster.server_inside() {
+    if let Some(server) = server {
         config["clusters"][0]["cluster"]["server"] = server.into();
     }
     config["users"][0]["user"] = serde_json::json!({"token": token.trim()});

@@ -75,7 +75,11 @@ pub fn load_images(cluster: &Cluster) -> anyhow::Result<()> {
 /// Applies one of the kustomizations in `manifests`.
 pub fn apply_manifests(cluster: &Cluster, folder: &str) -> anyhow::Result<()> {
     let manifests = paths::repository().join("manifests").join(folder);
-    let applied = cluster.kubectl()?.args(["apply", "--server-side", "-k"]).arg(manifests).output()?;
+    let applied = cluster
+        .kubectl()?
+        .args(["apply", "--server-side", "--force-conflicts", "-k"])
+        .arg(manifests)
+        .output()?;
     ensure!(applied.status.success(), "kubectl apply: {}", String::from_utf8_lossy(&applied.stderr));
     let established = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
     let waited = cluster.kubectl()?.args(established).output()?;

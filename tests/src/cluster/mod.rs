@@ -275,6 +275,16 @@ impl Cluster {
         inside::get((!self.is_external()).then_some(&namespace), address, path)
     }
 
+    /// The cluster's network, where the cluster is our own.
+    pub(crate) fn network_namespace_file(&self) -> PathBuf {
+        self.place.network_namespace_file()
+    }
+
+    /// The certificate of who signs for the API server, where the cluster is our own.
+    pub(crate) fn authority_file(&self) -> PathBuf {
+        self.place.file("pki/ca.crt")
+    }
+
     /// The API server's address inside the cluster's network, where the cluster is our own.
     pub fn server_inside(&self) -> Option<String> {
         (!self.is_external()).then(configuration::server_inside)

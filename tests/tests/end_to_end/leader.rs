@@ -4,7 +4,10 @@ use crate::audit::{audit_length, writes_since};
 use crate::support::{LIMIT_SECONDS, Namespace, Second, eventually};
 use codecrucible_tests::cluster::Cluster;
 use codecrucible_tests::operator::{Operator, SERVICE_ACCOUNT};
+use codecrucible_tests::proxy::{Asked, Fate, Proxy};
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The account of the second operator, by which the audit log tells the two apart.
@@ -85,4 +88,23 @@ fn a_leader_that_was_held_up_writes_nothing_more_and_ends() {
     eventually("the other one has made the services again", || {
         namespace.kubectl(&["get", "services", "-o", "name"]).unwrap().lines().count() == SERVICES
     });
+}
+
+#[test]
+fn a_leader_whom_the_api_server_does_not_answer_ends_before_another_one_can_lead() {
+    let second = Second::with_roles();
+    let cluster = &second.cluster;
+    other_account(cluster);
+    let is_silent = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_silent);
+    let script = move |_: &Asked| if seen.load(Ordering::Relaxed) { Fate::Silence } else { Fate::Pass };
+    let proxy = Proxy::start(cluster, Box::new(script)).unwrap();
+    let mut first = Operator::start_behind(cluster, "first", &proxy).unwrap();
+    first.wait_until_leading().unwrap();
+    let other = Operator::start_as(cluster, "other", OTHER_ACCOUNT).unwrap();
+
+    is_silent.store(true, Ordering::Relaxed);
+    assert!(!first.wait_until_ended().unwrap(), "it ends with an error");
+    assert!(other.metric("codecrucible_operator_leader ") < 1.0, "the lease is not over yet");
+    other.wait_until_leading().unwrap();
 }

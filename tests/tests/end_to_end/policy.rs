@@ -89,3 +89,68 @@ fn a_certificate_that_is_due_is_renewed_and_the_replicas_still_answer() {
             && policy["appliedReplicas"] == 1
     });
 }
+
+/// Whether one replica runs a policy with this counter.
+fn runs(namespace: &Namespace<'_>, counter: u64) -> bool {
+    let policy = policy(namespace);
+    let shown = policy["revision"].as_str().unwrap_or_default().to_owned();
+    shown.starts_with(&format!("{counter}-")) && policy["appliedReplicas"] == 1
+}
+
+fn annotate(namespace: &Namespace<'_>, annotation: &str) {
+    namespace.kubectl(&["annotate", "--overwrite", "codecrucible/demo", annotation]).unwrap();
+}
+
+#[test]
+fn a_person_returns_to_an_earlier_policy_and_from_there_to_the_newest() {
+    let namespace = Namespace::new("policyback");
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    eventually("the first policy runs", || runs(&namespace, 1));
+    let first = policy(&namespace)["revision"].as_str().unwrap().to_owned();
+    // More than are kept.
+    for counter in 2..=12 {
+        let lifetime = format!("{counter}m");
+        patch(&namespace, "codecrucible/demo", &json!({"spec": {"auth": {"accessTokenLifetime": lifetime}}}));
+        eventually("the next policy runs", || runs(&namespace, counter));
+    }
+    let newest = policy(&namespace)["revision"].clone();
+    let kept = [
+        "get",
+        "controllerrevisions",
+        "-l",
+        "codecrucible.dev/series=policy",
+        "-o",
+        "jsonpath={.items[*].metadata.name}",
+    ];
+    let kept = || namespace.kubectl(&kept).unwrap();
+    eventually("ten are kept", || kept().split(' ').count() == 10);
+
+    annotate(&namespace, &format!("codecrucible.dev/rollback-policy={first}"));
+    let told = namespace.wait_for("demo", "Accepted", "False/Invalid");
+    assert!(told.starts_with("metadata.annotations[codecrucible.dev/rollback-policy]: no policy"), "{told}");
+    assert!(told.contains(newest.as_str().unwrap()), "those that are kept are named: {told}");
+    assert_eq!(policy(&namespace)["revision"], newest, "what serves goes on serving");
+
+    let fifth = kept()
+        .split(' ')
+        .find_map(|name| {
+            name.strip_prefix("demo-policy-").filter(|key| key.starts_with("5-")).map(str::to_owned)
+        })
+        .unwrap();
+    annotate(&namespace, &format!("codecrucible.dev/rollback-policy={fifth}"));
+    eventually("the fifth policy runs again", || runs(&namespace, 5));
+    assert_eq!(policy(&namespace)["pinned"], true);
+    let told = namespace.wait_for("demo", "PolicySynced", "True/Applied");
+    assert!(told.ends_with("the annotation codecrucible.dev/rollback-policy holds the service"), "{told}");
+    // What the resource says is held back.
+    patch(&namespace, "codecrucible/demo", &json!({"spec": {"observability": {"logLevel": "Debug"}}}));
+    eventually("the change was seen", || {
+        let resource = namespace.get("codecrucible/demo").unwrap();
+        resource["status"]["observedGeneration"] == resource["metadata"]["generation"]
+    });
+    assert!(runs(&namespace, 5));
+
+    annotate(&namespace, "codecrucible.dev/rollback-policy-");
+    eventually("the newest policy runs", || runs(&namespace, 13));
+    assert_eq!(policy(&namespace)["pinned"], Value::Null);
+}
