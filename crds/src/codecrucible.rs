@@ -359,12 +359,28 @@ pub struct PolicyStatus {
     /// When it was handed out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_at: Option<Time>,
+    /// Whether the annotation `codecrucible.dev/rollback-policy` holds the service at this revision.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
     /// Ready replicas that said that they run this revision.
     #[serde(default)]
     pub applied_replicas: i32,
+    /// What each ready replica said that it runs, by its pod; at most a hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaPolicy>,
     /// Replicas that refuse their newest configuration and go on with the one before; at most ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Rejection>,
+}
+
+/// What a replica runs, as it said.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaPolicy {
+    /// The replica's pod.
+    pub pod: String,
+    /// The revision of the policy.
+    pub revision: String,
 }
 
 /// What a replica refuses.

@@ -24,6 +24,8 @@ pub const ANNOTATION_APPLIED_HASH: &str = "codecrucible.dev/applied-hash";
 /// Annotation on pods: touched so that the kubelet refreshes mounted objects at once.
 pub const ANNOTATION_CONFIGURATION: &str = "codecrucible.dev/configuration";
 
+/// Annotation on a `CodeCrucible`, set by people: the revision of a kept policy at which the service is held.
+pub const ANNOTATION_ROLLBACK_POLICY: &str = "codecrucible.dev/rollback-policy";
 /// Annotation on pods and their Deployment: which pod template they are made from.
 pub const ANNOTATION_TEMPLATE: &str = "codecrucible.dev/template";
 /// Annotation on a Deployment: the pod template that failed, in whose place an earlier one is.

@@ -8,6 +8,7 @@ mod check;
 pub mod cli;
 mod controller;
 mod leader;
+pub mod plugin;
 mod reconcile;
 mod run;
 mod telemetry;

@@ -32,7 +32,7 @@ impl Decision {
         let chosen = choose_template(resource, wanted, validated, observed, now);
         let replicas = Replicas::of(resource, observed.children.get(&Child::Deployment));
         let desired = desired(resource, validated, facts, &chosen, replicas);
-        Self::Apply(Box::new(Plan::new(resource, desired, &chosen, replicas, observed)))
+        Self::Apply(Box::new(Plan::new(resource, &validated.bundle, desired, &chosen, replicas, observed)))
     }
 
     /// Whether the service is well as it is.

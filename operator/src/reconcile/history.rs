@@ -1,13 +1,15 @@
-//! What a service was: each pod template that it was rolled out with is kept in an object of its own, so that it can go
-//! back to one. The object's name is the address of its content, which nobody can change: the API server refuses it,
+//! What a service was: each pod template and each policy that it was given is kept in an object of its own, so that it can
+//! go back to one. The object's name is the address of its content, which nobody can change: the API server refuses it,
 //! and what is read is checked against the name.
 
 use super::desired::metadata::metadata;
-use codecrucible_contract::{canonical, sha256_hex};
+use codecrucible_contract::{Bundle, Revision, canonical, sha256_hex};
 use codecrucible_crds::{CodeCrucible, names};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 
 /// Most that are kept of one series.
 const MAX_KEPT: usize = 10;
@@ -36,12 +38,16 @@ impl Template {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Series {
     Template,
+    Policy,
 }
 
 impl Series {
+    const ALL: [Self; 2] = [Self::Template, Self::Policy];
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Template => "template",
+            Self::Policy => "policy",
         }
     }
 
@@ -49,6 +55,36 @@ impl Series {
     pub(crate) fn object_name(self, resource: &CodeCrucible, key: &str) -> String {
         format!("{}-{}-{key}", resource.name_any(), self.as_str())
     }
+}
+
+/// One of a series, to be kept under its key.
+#[derive(Debug)]
+pub(crate) struct Record {
+    series: Series,
+    key: String,
+    /// Its place in the series; nothing where that is behind the newest.
+    number: Option<i64>,
+    data: Value,
+}
+
+impl Record {
+    pub(crate) fn of_template(template: &Template) -> Self {
+        let data = json!({"template": template.content});
+        Self { series: Series::Template, key: template.key.clone(), number: None, data }
+    }
+
+    pub(crate) fn of_policy(bundle: &Bundle) -> Self {
+        let revision = bundle.revision();
+        let number = i64::try_from(revision.counter).unwrap_or(i64::MAX);
+        let data = json!({"bundle": bundle.to_json()});
+        Self { series: Series::Policy, key: revision.to_string(), number: Some(number), data }
+    }
+}
+
+/// The policy that was kept under a revision. Nothing if that is something else.
+pub(crate) fn policy_from_kept(kept: &Value, revision: &str) -> Option<Bundle> {
+    let bundle = Bundle::parse(kept.get("bundle")?.as_str()?.as_bytes()).ok()?;
+    Some(bundle).filter(|bundle| bundle.revision().to_string() == revision)
 }
 
 /// The kind of the objects.
@@ -73,82 +109,97 @@ pub(crate) struct Chronicle {
 /// One that is kept, as its metadata tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
+    pub(crate) series: Series,
+    pub(crate) key: String,
     pub(crate) name: String,
     pub(crate) uid: String,
     pub(crate) version: String,
+    pub(crate) made_at: Option<Timestamp>,
     number: i64,
 }
 
 impl Kept {
-    /// From an object's metadata.
-    pub(crate) fn of<K>(object: &PartialObjectMeta<K>) -> Option<Self> {
+    /// From the metadata of an object of a resource.
+    pub(crate) fn of<K>(resource: &CodeCrucible, object: &PartialObjectMeta<K>) -> Option<Self> {
         let metadata = &object.metadata;
+        let label = metadata.labels.as_ref()?.get(names::LABEL_SERIES)?;
+        let series = Series::ALL.into_iter().find(|series| series.as_str() == label)?;
         let number = metadata.annotations.as_ref()?.get(names::ANNOTATION_NUMBER)?.parse().ok()?;
-        let (uid, version) = (metadata.uid.clone()?, metadata.resource_version.clone()?);
-        Some(Self { name: metadata.name.clone()?, uid, version, number })
+        let (name, uid) = (metadata.name.clone()?, metadata.uid.clone()?);
+        let key = name.strip_prefix(&series.object_name(resource, ""))?.to_owned();
+        let made_at = metadata.creation_timestamp.as_ref().map(|time| time.0);
+        Some(Self { series, key, name, uid, version: metadata.resource_version.clone()?, made_at, number })
     }
 }
 
-/// What to record of a template that is about to be rolled out, and what to forget for it: all but the newest, unless
-/// one of these keys is still needed.
-pub(crate) fn keep_template(
-    resource: &CodeCrucible,
-    kept: &[Kept],
-    template: &Template,
-    needed: &[&str],
-) -> Chronicle {
-    let name = |key: &str| Series::Template.object_name(resource, key);
-    if kept.iter().any(|kept| kept.name == name(&template.key)) {
-        return Chronicle::default();
-    }
-    let number = kept.iter().map(|kept| kept.number).max().unwrap_or(0).saturating_add(1);
-    let record =
-        object(resource, Series::Template, &template.key, number, json!({"template": template.content}));
-    let needed: Vec<String> = needed.iter().map(|key| name(key)).collect();
-    Chronicle { record: vec![record], forget: superfluous(kept, &needed) }
+/// Puts those of one series in order.
+pub(crate) fn newest_first(kept: &mut [Kept]) {
+    kept.sort_by_key(|kept| Reverse(kept.number));
 }
 
-fn object(resource: &CodeCrucible, series: Series, key: &str, number: i64, data: Value) -> Value {
+/// The newest policy that is kept.
+pub(crate) fn newest_policy(kept: &[Kept]) -> Option<Revision> {
+    let policies = kept.iter().filter(|kept| kept.series == Series::Policy);
+    policies.max_by_key(|kept| kept.number)?.key.parse().ok()
+}
+
+impl Chronicle {
+    /// Adds what is about to be applied, and what is to be forgotten for it: all but the newest of its series, unless one
+    /// of these keys is still needed.
+    pub(crate) fn keep(&mut self, resource: &CodeCrucible, kept: &[Kept], record: Record, needed: &[&str]) {
+        let mut of_series: Vec<_> = kept.iter().filter(|kept| kept.series == record.series).collect();
+        if of_series.iter().any(|kept| kept.key == record.key) {
+            return;
+        }
+        of_series.sort_by_key(|kept| Reverse(kept.number));
+        let next = of_series.first().map_or(1, |newest| newest.number.saturating_add(1));
+        self.record.push(object(resource, record.number.unwrap_or(next), record));
+        let old = of_series.into_iter().skip(MAX_KEPT - 1);
+        self.forget.extend(old.filter(|kept| !needed.contains(&&*kept.key)).cloned());
+    }
+}
+
+fn object(resource: &CodeCrucible, number: i64, record: Record) -> Value {
+    let Record { series, key, data, .. } = record;
     let api = api_resource();
-    let mut metadata = metadata(resource, &series.object_name(resource, key));
+    let mut metadata = metadata(resource, &series.object_name(resource, &key));
     metadata["labels"][names::LABEL_SERIES] = series.as_str().into();
     metadata["annotations"] = json!({names::ANNOTATION_NUMBER: number.to_string()});
     json!({"apiVersion": api.api_version, "kind": api.kind, "metadata": metadata, "revision": number, "data": data})
 }
 
-/// Those that must go for one more to come.
-fn superfluous(kept: &[Kept], needed: &[String]) -> Vec<Kept> {
-    let mut by_age: Vec<_> = kept.iter().collect();
-    by_age.sort_by_key(|kept| std::cmp::Reverse(kept.number));
-    let old = by_age.into_iter().skip(MAX_KEPT - 1);
-    old.filter(|kept| !needed.contains(&kept.name)).cloned().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::validate::tests as fixtures;
+    use crate::reconcile::validate::{tests as fixtures, validate};
 
     fn template(image: &str) -> Template {
         Template::new(json!({"spec": {"containers": [{"image": image}]}}))
     }
 
-    /// So many kept templates, the newest last.
-    fn kept(count: i64) -> Vec<Kept> {
+    /// So many that are kept of a series, the newest last.
+    fn kept(series: Series, count: i64) -> Vec<Kept> {
         let kept = |number: i64| {
-            let name = Series::Template.object_name(&fixtures::resource(json!({})), &format!("k{number}"));
-            Kept { name, uid: "u".into(), version: "1".into(), number }
+            let key = format!("k{number}");
+            let name = series.object_name(&fixtures::resource(json!({})), &key);
+            Kept { series, key, name, uid: "u".into(), version: "1".into(), made_at: None, number }
         };
         (1..=count).map(kept).collect()
     }
 
-    fn keep(kept: &[Kept], needed: &[&str]) -> Chronicle {
-        keep_template(&fixtures::resource(json!({})), kept, &template("i:1"), needed)
+    fn keep(kept: &[Kept], record: Record, needed: &[&str]) -> Chronicle {
+        let mut chronicle = Chronicle::default();
+        chronicle.keep(&fixtures::resource(json!({})), kept, record, needed);
+        chronicle
+    }
+
+    fn keep_template(kept: &[Kept], needed: &[&str]) -> Chronicle {
+        keep(kept, Record::of_template(&template("i:1")), needed)
     }
 
     #[test]
     fn what_is_kept_reads_back_and_nothing_else_passes_for_it() {
-        let chronicle = keep(&[], &[]);
+        let chronicle = keep_template(&[], &[]);
         let (record, template) = (&chronicle.record[0], template("i:1"));
         assert_eq!(record["metadata"]["name"], format!("demo-template-{}", template.key));
         assert_eq!(Template::from_kept(&record["data"], &template.key).as_ref(), Some(&template));
@@ -157,27 +208,50 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_is_kept_under_its_revision() {
+        let Ok(validated) = validate(&fixtures::resource(json!({})), &fixtures::observed()) else {
+            panic!("it is not valid")
+        };
+        let revision = validated.bundle.revision().to_string();
+        let record = keep(&[], Record::of_policy(&validated.bundle), &[]).record.remove(0);
+        assert_eq!(record["metadata"]["name"], format!("demo-policy-{revision}"));
+        assert_eq!(policy_from_kept(&record["data"], &revision), Some(validated.bundle));
+        assert_eq!(policy_from_kept(&record["data"], "2-0123456789ab"), None);
+    }
+
+    #[test]
     fn a_record_tells_its_place_in_the_series() {
-        let record = keep(&kept(3), &[]).record.remove(0);
+        let record = keep_template(&kept(Series::Template, 3), &[]).record.remove(0);
         let mut object: PartialObjectMeta<()> = serde_json::from_value(record).unwrap();
         (object.metadata.uid, object.metadata.resource_version) = (Some("u".into()), Some("1".into()));
-        assert_eq!(Kept::of(&object).unwrap().number, 4);
+        let kept = Kept::of(&fixtures::resource(json!({})), &object).unwrap();
+        assert_eq!((kept.number, kept.key), (4, template("i:1").key));
+    }
+
+    #[test]
+    fn the_newest_policy_is_the_one_with_the_highest_counter() {
+        let mut kept = [kept(Series::Policy, 11), kept(Series::Template, 20)].concat();
+        kept[9].key = "10-0123456789ab".into();
+        kept[10].key = "11-0123456789ab".into();
+        assert_eq!(newest_policy(&kept).unwrap().counter, 11);
+        assert_eq!(newest_policy(&[]), None);
     }
 
     #[test]
     fn what_is_kept_already_is_not_written_again() {
-        let mut kept = kept(20);
-        kept[3].name = Series::Template.object_name(&fixtures::resource(json!({})), &template("i:1").key);
-        let chronicle = keep(&kept, &[]);
+        let mut kept = kept(Series::Template, 20);
+        kept[3].key = template("i:1").key;
+        let chronicle = keep_template(&kept, &[]);
         assert!(chronicle.record.is_empty() && chronicle.forget.is_empty());
     }
 
     #[test]
-    fn the_ten_newest_stay_and_those_that_are_needed() {
-        assert!(keep(&kept(9), &[]).forget.is_empty());
+    fn the_ten_newest_of_a_series_stay_and_those_that_are_needed() {
+        let templates = |count| [kept(Series::Policy, 30), kept(Series::Template, count)].concat();
+        assert!(keep_template(&templates(9), &[]).forget.is_empty());
         let names =
             |chronicle: Chronicle| -> Vec<_> { chronicle.forget.into_iter().map(|kept| kept.name).collect() };
-        assert_eq!(names(keep(&kept(11), &[])), ["demo-template-k2", "demo-template-k1"]);
-        assert_eq!(names(keep(&kept(11), &["k1"])), ["demo-template-k2"]);
+        assert_eq!(names(keep_template(&templates(11), &[])), ["demo-template-k2", "demo-template-k1"]);
+        assert_eq!(names(keep_template(&templates(11), &["k1"])), ["demo-template-k2"]);
     }
 }

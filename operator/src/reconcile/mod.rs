@@ -16,6 +16,7 @@ mod observe;
 mod outcome;
 mod plan;
 mod pod;
+mod preview;
 mod report;
 mod rollout;
 mod trust;
@@ -25,6 +26,9 @@ mod validate;
 pub(crate) use validate::tests as fixtures;
 
 pub(crate) use newest::Newest;
+pub(crate) use preview::{
+    KeptPolicy, Preview, PreviewedChange, kept_policies, kept_policy, pods_of, preview,
+};
 
 use crate::telemetry::Metrics;
 use apply::apply;

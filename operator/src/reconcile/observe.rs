@@ -12,12 +12,14 @@ use super::rollout::Live;
 use super::{Context, Known};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use codecrucible_contract::Bundle;
 use codecrucible_crds::{CodeCrucible, ModelBackend, SecretKeyReference, names};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{DynamicObject, GetParams, ListParams, VersionMatch};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
@@ -27,6 +29,8 @@ use tokio::time::timeout;
 const PAGE_PODS: u32 = 20;
 /// Most pages that are looked at; a service has at most 100 replicas, and as many on their way out.
 const MAX_PAGES: usize = 25;
+/// Longest key of what is kept, bytes.
+const MAX_KEY_BYTES: usize = 64;
 /// Most objects of a service's past that are looked at.
 const MAX_KEPT_SEEN: u32 = 100;
 /// Longest wait for an API server that does not remember enough yet, seconds.
@@ -52,8 +56,10 @@ pub(crate) struct Observed {
     pub(crate) answers: BTreeMap<String, Answer>,
     /// What the pods were made from that ran well last, while they are made from something else.
     pub(crate) last_good: Option<Template>,
-    /// What is kept of the service's past. Only an exact look shows it.
+    /// What is kept of the service's past. Only an exact look shows it, and any while the policy is held at an older one.
     pub(crate) history: Vec<Kept>,
+    /// The policy at which a person holds the service, if it is kept.
+    pub(crate) pinned: Option<Bundle>,
 }
 
 /// How new the children and pods must be that are read.
@@ -133,6 +139,7 @@ pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Resul
         answers: BTreeMap::new(),
         last_good: None,
         history: Vec::new(),
+        pinned: None,
     })
 }
 
@@ -155,9 +162,17 @@ impl Observed {
             }
         }
         self.last_good = last_good(context, resource, &self.children).await?;
+        let pin = resource.annotations().get(names::ANNOTATION_ROLLBACK_POLICY);
         self.history = match look {
-            Look::Glance => Vec::new(),
-            Look::Exact => kept(context, resource).await?,
+            Look::Glance if pin.is_none() => Vec::new(),
+            Look::Glance | Look::Exact => kept(context, resource).await?,
+        };
+        self.pinned = match pin {
+            None => None,
+            Some(revision) => {
+                let data = record(context, resource, Series::Policy, revision).await?;
+                data.and_then(|data| history::policy_from_kept(&data, revision))
+            }
         };
         self.pods = pods(context, resource, look).await?;
         Ok(())
@@ -262,19 +277,36 @@ async fn last_good(
     if !Live::of(children.get(&Child::Deployment)).is_on_the_way(key) {
         return Ok(None);
     }
-    let api = history_api(context, resource);
-    let name = Series::Template.object_name(resource, key);
-    let kept = api.get_opt(&name).await.map_err(failed("ControllerRevisions"))?;
-    let data = kept.filter(|kept| is_owned(resource, kept)).and_then(|kept| kept.data.get("data").cloned());
+    let data = record(context, resource, Series::Template, key).await?;
     Ok(data.and_then(|data| Template::from_kept(&data, key)))
 }
 
+/// What is kept under a key, if it is ours. A key that no object's name can have is not asked for.
+pub(super) async fn record(
+    context: &Context,
+    resource: &CodeCrucible,
+    series: Series,
+    key: &str,
+) -> Result<Option<Value>, ObserveError> {
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if key.is_empty() || key.len() > MAX_KEY_BYTES || !key.bytes().all(is_name) {
+        return Ok(None);
+    }
+    let kept = history_api(context, resource).get_opt(&series.object_name(resource, key)).await;
+    let kept = kept.map_err(failed("ControllerRevisions"))?.filter(|kept| is_owned(resource, kept));
+    Ok(kept.and_then(|kept| kept.data.get("data").cloned()))
+}
+
 /// What is kept of a service's past.
-async fn kept(context: &Context, resource: &CodeCrucible) -> Result<Vec<Kept>, ObserveError> {
+pub(super) async fn kept(context: &Context, resource: &CodeCrucible) -> Result<Vec<Kept>, ObserveError> {
     let parameters = ListParams::default().labels(&history::selector(resource)).limit(MAX_KEPT_SEEN);
     let listed = history_api(context, resource).list_metadata(&parameters).await;
     let listed = listed.map_err(failed("ControllerRevisions"))?.items;
-    Ok(listed.iter().filter(|kept| is_owned(resource, *kept)).filter_map(Kept::of).collect())
+    Ok(listed
+        .iter()
+        .filter(|kept| is_owned(resource, *kept))
+        .filter_map(|kept| Kept::of(resource, kept))
+        .collect())
 }
 
 fn history_api(context: &Context, resource: &CodeCrucible) -> Api<DynamicObject> {
@@ -321,7 +353,11 @@ fn is_owned(resource: &CodeCrucible, object: &impl ResourceExt) -> bool {
     owner.is_some_and(|owner| Some(&owner.uid) == resource.metadata.uid.as_ref())
 }
 
-async fn pods(context: &Context, resource: &CodeCrucible, look: Look) -> Result<Vec<Pod>, ObserveError> {
+pub(super) async fn pods(
+    context: &Context,
+    resource: &CodeCrucible,
+    look: Look,
+) -> Result<Vec<Pod>, ObserveError> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &resource.namespace().unwrap_or_default());
     let labels = selector_text(resource);
     let deployment = Child::Deployment.name(resource);
@@ -369,7 +405,7 @@ impl Observed {
 mod tests {
     use super::super::validate::tests as fixtures;
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn owned_by(owners: Value) -> bool {
         let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "ownerReferences": owners}});

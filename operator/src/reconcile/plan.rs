@@ -3,9 +3,10 @@
 use super::child::Child;
 use super::desired::{DesiredSet, Prepared, Publication, Replicas, live_replicas};
 use super::drift::contains;
-use super::history::{self, Chronicle};
+use super::history::{Chronicle, Record};
 use super::observe::Observed;
 use super::rollout::Chosen;
+use codecrucible_contract::Bundle;
 use codecrucible_crds::{CodeCrucible, names};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
@@ -39,6 +40,7 @@ pub(crate) struct Removal {
 impl Plan {
     pub(crate) fn new(
         resource: &CodeCrucible,
+        bundle: &Bundle,
         desired: DesiredSet,
         chosen: &Chosen,
         replicas: Replicas,
@@ -48,12 +50,17 @@ impl Plan {
         children.retain(|prepared| !is_as_desired(observed.children.get(&prepared.child), prepared));
         let outdated = observed.pods.iter().filter(|pod| needs_touch(pod, &publication.configuration));
         let outdated_pods = outdated.map(|pod| pod.name_any()).collect();
-        let is_rolling = children.iter().any(|prepared| prepared.child == Child::Deployment);
-        let chronicle = if is_rolling {
-            history::keep_template(resource, &observed.history, &chosen.template, &needed(resource, chosen))
-        } else {
-            Chronicle::default()
-        };
+        let changes = |child| children.iter().any(|prepared| prepared.child == child);
+        let is_rolling = changes(Child::Deployment);
+        let mut chronicle = Chronicle::default();
+        if changes(Child::Policy) {
+            let current = bundle.revision().to_string();
+            chronicle.keep(resource, &observed.history, Record::of_policy(bundle), &[&current]);
+        }
+        if is_rolling {
+            let needed = needed(resource, chosen);
+            chronicle.keep(resource, &observed.history, Record::of_template(&chosen.template), &needed);
+        }
         let is_handed_over =
             is_rolling && replicas == Replicas::AsTheyAre && observed.replicas_are_ours_alone;
         let deployment = observed.children.get(&Child::Deployment).filter(|_| is_handed_over);

@@ -16,6 +16,7 @@ use super::rollout::{Chosen, RolledBack};
 use super::validate::Validated;
 use codecrucible_contract::{layout, sha256_hex};
 use codecrucible_crds::{CodeCrucible, names};
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 /// Digits of an object's hash in its annotation.
@@ -53,6 +54,8 @@ pub(crate) struct Publication {
     pub(crate) template: String,
     /// What that is in place of.
     pub(crate) rolled_back: Option<RolledBack>,
+    /// Whether a person holds the policy at an older one.
+    pub(crate) is_pinned: bool,
 }
 
 /// What a resource wants its pods to be made from.
@@ -99,6 +102,7 @@ pub(crate) fn desired(
             configuration,
             template: chosen.template.key.clone(),
             rolled_back: chosen.rolled_back.clone(),
+            is_pinned: resource.annotations().contains_key(names::ANNOTATION_ROLLBACK_POLICY),
         },
     }
 }
@@ -198,7 +202,9 @@ pub(crate) mod tests {
             revision: "7-0123456789ab".into(),
             hash: "x".into(),
             published_at: None,
+            pinned: false,
             applied_replicas: 0,
+            replicas: Vec::new(),
             rejected: Vec::new(),
         };
         resource.status =

@@ -175,6 +175,7 @@ mod tests {
             configuration: "x".into(),
             template: "x".into(),
             rolled_back: None,
+            is_pinned: false,
         };
         Outcome::Applied(Box::new(Applied { publication, deployment: None }))
     }

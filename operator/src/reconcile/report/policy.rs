@@ -2,14 +2,19 @@
 
 use super::conditions::{Verdict, verdict};
 use crate::reconcile::acknowledgements::Answer;
+use crate::reconcile::desired::Publication;
 use crate::reconcile::observe::Observed;
 use crate::reconcile::outcome::Outcome;
-use codecrucible_crds::{CodeCrucible, PolicyStatus, Rejection, conditions as names};
+use codecrucible_crds::{CodeCrucible, PolicyStatus, Rejection, ReplicaPolicy, conditions as names};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Most replicas that are listed.
+const MAX_REPLICAS: usize = 100;
+/// Longest revision that is believed, characters.
+const MAX_REVISION_CHARACTERS: usize = 40;
 /// Most refusals that are listed.
 const MAX_REJECTIONS: usize = 10;
 /// Longest reason of a refusal, characters.
@@ -24,6 +29,9 @@ const PAUSES_SO_FAR: u64 = 10;
 /// Pause while a replica refuses: it tries again by itself, seconds.
 const REJECTED_PAUSE_SECONDS: u64 = 10;
 
+/// What is said of a policy that a person chose.
+const HELD: &str = ", at which the annotation codecrucible.dev/rollback-policy holds the service";
+
 /// How far the policy has spread that was handed out last. Nothing before the first one.
 pub(super) fn spread(
     resource: &CodeCrucible,
@@ -32,16 +40,19 @@ pub(super) fn spread(
     now: Timestamp,
 ) -> Option<Spread> {
     let before = resource.status.as_ref().and_then(|status| status.policy.as_ref());
-    let (revision, hash) = match outcome {
-        Outcome::Applied(applied) => (&applied.publication.revision, &applied.publication.hash),
+    let (revision, hash, is_pinned) = match outcome {
+        Outcome::Applied(applied) => {
+            let Publication { revision, hash, is_pinned, .. } = &applied.publication;
+            (revision, hash, *is_pinned)
+        }
         Outcome::Invalid(_) | Outcome::Paused { .. } | Outcome::Failed(_) => {
-            before.map(|before| (&before.revision, &before.hash))?
+            before.map(|before| (&before.revision, &before.hash, before.pinned))?
         }
     };
     let published_at =
         before.filter(|before| before.revision == *revision).map(|before| &before.published_at);
     let published_at = published_at.map_or(Some(now), |known| known.as_ref().map(|time| time.0));
-    Some(Spread { published_at, ..Spread::of(revision, hash, &observed.answers) })
+    Some(Spread { published_at, is_pinned, ..Spread::of(revision, hash, &observed.answers) })
 }
 
 /// How far a policy has spread.
@@ -50,10 +61,13 @@ pub(super) struct Spread {
     revision: String,
     hash: String,
     published_at: Option<Timestamp>,
+    is_pinned: bool,
     /// Replicas that were asked.
     ready: usize,
     /// Replicas that run it.
     applied: usize,
+    /// What each one runs.
+    replicas: Vec<ReplicaPolicy>,
     /// What replicas refuse.
     rejected: Vec<Rejection>,
     /// Why a replica said nothing.
@@ -69,14 +83,20 @@ impl Spread {
             let reason = told.refused.as_ref()?.reason.chars().take(MAX_REASON_CHARACTERS).collect();
             Some(Rejection { pod: pod.clone(), reason })
         });
+        let replicas = told().map(|(pod, told)| ReplicaPolicy {
+            pod: pod.clone(),
+            revision: told.revision.chars().take(MAX_REVISION_CHARACTERS).collect(),
+        });
         let silent =
             answers.iter().find_map(|(pod, answer)| Some(format!("pod {pod}: {}", answer.as_ref().err()?)));
         Self {
             revision: revision.to_owned(),
             hash: hash.to_owned(),
             published_at: None,
+            is_pinned: false,
             ready: answers.len(),
             applied: applied.count(),
+            replicas: replicas.take(MAX_REPLICAS).collect(),
             rejected: rejected.take(MAX_REJECTIONS).collect(),
             silent,
         }
@@ -112,7 +132,8 @@ impl Spread {
 
     pub(super) fn verdict(&self) -> Verdict {
         let Self { revision, ready, applied, rejected, silent, .. } = self;
-        let count = format!("{applied} of {ready} ready replicas run {revision}");
+        let pinned = if self.is_pinned { HELD } else { "" };
+        let count = format!("{applied} of {ready} ready replicas run {revision}{pinned}");
         if let Some(Rejection { pod, reason }) = rejected.first() {
             return verdict(false, names::REASON_REJECTED, format!("{count}; pod {pod}: {reason}"));
         }
@@ -129,7 +150,9 @@ impl Spread {
             revision: self.revision.clone(),
             hash: self.hash.clone(),
             published_at: self.published_at.map(whole_seconds),
+            pinned: self.is_pinned,
             applied_replicas: i32::try_from(self.applied).unwrap_or(i32::MAX),
+            replicas: self.replicas.clone(),
             rejected: self.rejected.clone(),
         }
     }

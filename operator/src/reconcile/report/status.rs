@@ -120,7 +120,9 @@ mod tests {
             revision: "3-0123456789ab".into(),
             hash: "h".into(),
             published_at: None,
+            pinned: false,
             applied_replicas: 0,
+            replicas: Vec::new(),
             rejected: Vec::new(),
         };
         resource.status = Some(CodeCrucibleStatus { policy: Some(policy.clone()), ..Default::default() });

@@ -3,6 +3,7 @@
 mod compile;
 
 use super::child::Child;
+use super::history::{Series, newest_policy};
 use super::observe::{MAX_CREDENTIAL_BYTES, MissingCredential, Observed};
 use super::pod::PUBLIC_PORT;
 use codecrucible_contract::{Bundle, Policy, Revision, layout};
@@ -11,6 +12,8 @@ use kube::ResourceExt as _;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Most of a wrong value that is shown, characters.
+const MAX_SHOWN_CHARACTERS: usize = 80;
 /// Shortest time without progress after which a rollout may be taken for failed, seconds.
 const MIN_DEADLINE_SECONDS: u32 = 10;
 /// The longest one.
@@ -81,8 +84,23 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
     };
     let bundle = Bundle::compile(policy, published(resource, observed).as_ref())
         .map_err(|error| Invalid::value(compile::explain(&error, resource)))?;
+    let bundle = pinned(resource, observed)?.unwrap_or(bundle);
     let progress_deadline = progress_deadline(resource)?;
     Ok(Validated { bundle, model_claims, credentials, endpoint, progress_deadline })
+}
+
+/// The kept policy at which a person holds the service, whatever the resource says.
+fn pinned(resource: &CodeCrucible, observed: &Observed) -> Result<Option<Bundle>, Invalid> {
+    let Some(revision) = resource.annotations().get(names::ANNOTATION_ROLLBACK_POLICY) else {
+        return Ok(None);
+    };
+    let kept = observed.history.iter().filter(|kept| kept.series == Series::Policy);
+    let kept: Vec<_> = kept.map(|kept| kept.key.as_str()).collect();
+    observed.pinned.clone().map(Some).ok_or_else(|| {
+        let path = format!("metadata.annotations[{}]", names::ANNOTATION_ROLLBACK_POLICY);
+        let shown: String = revision.chars().take(MAX_SHOWN_CHARACTERS).collect();
+        Invalid::value(format!("{path}: no policy {shown:?} is kept; there are: {}", kept.join(", ")))
+    })
 }
 
 fn progress_deadline(resource: &CodeCrucible) -> Result<Duration, Invalid> {
@@ -117,15 +135,11 @@ fn published(resource: &CodeCrucible, observed: &Observed) -> Option<Revision> {
         .data(Child::Policy, layout::BUNDLE_FILE)
         .and_then(|json| Bundle::parse(json.as_bytes()).ok())
         .map(|bundle| bundle.revision().clone());
+    // While the service is held at an older one, only what is kept tells which was the newest.
+    let in_history = newest_policy(&observed.history);
     let in_status = resource.status.as_ref().and_then(|status| status.policy.as_ref()?.revision.parse().ok());
-    match (in_config_map, in_status) {
-        (Some(map), Some(status)) => Some(newer(map, status)),
-        (one, other) => one.or(other),
-    }
-}
-
-fn newer(one: Revision, other: Revision) -> Revision {
-    if other.counter > one.counter { other } else { one }
+    // Of several with one counter the last one counts, which is that of the ConfigMap.
+    [in_status, in_history, in_config_map].into_iter().flatten().max_by_key(|revision| revision.counter)
 }
 
 /// Where clients inside the cluster reach the service.
@@ -202,6 +216,7 @@ pub(crate) mod tests {
             answers: BTreeMap::new(),
             last_good: None,
             history: Vec::new(),
+            pinned: None,
         }
     }
 

@@ -1,0 +1,92 @@
+//! What a change would write, decided by the operator's own code from what there is. Nothing is written.
+
+use super::paint::Paint;
+use crate::reconcile::{Preview, PreviewedChange, preview};
+use anyhow::{Context as _, ensure};
+use codecrucible_crds::CodeCrucible;
+use kube::{Api, Client, ResourceExt as _};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Largest file that is read, bytes: the API server takes no larger object.
+const MAX_FILE_BYTES: u64 = 3 * 1024 * 1024;
+
+pub(super) async fn plan(
+    client: &Client,
+    namespace: &str,
+    file: &Path,
+    paint: Paint,
+) -> anyhow::Result<String> {
+    let size = std::fs::metadata(file).with_context(|| file.display().to_string())?.len();
+    ensure!(size <= MAX_FILE_BYTES, "{} is larger than {MAX_FILE_BYTES} bytes", file.display());
+    let yaml = std::fs::read_to_string(file)?;
+    let wanted: CodeCrucible =
+        serde_yaml::from_str(&yaml).with_context(|| format!("{} is not one CodeCrucible", file.display()))?;
+    let namespace = wanted.namespace().unwrap_or_else(|| namespace.to_owned());
+    let api: Api<CodeCrucible> = Api::namespaced(client.clone(), &namespace);
+    // The API server fills in defaults and checks all rules, as it would for the real change.
+    let wanted = dry_run(&api, &wanted).await?;
+    Ok(render(&preview(client, &wanted).await?, paint))
+}
+
+async fn dry_run(api: &Api<CodeCrucible>, wanted: &CodeCrucible) -> anyhow::Result<CodeCrucible> {
+    let parameters = kube::api::PatchParams {
+        dry_run: true,
+        force: true,
+        ..kube::api::PatchParams::apply("kubectl-crucible")
+    };
+    let mut wanted = wanted.clone();
+    wanted.status = None;
+    wanted.metadata.managed_fields = None;
+    let name = wanted.name_any();
+    Ok(api.patch(&name, &parameters, &kube::api::Patch::Apply(&wanted)).await?)
+}
+
+fn render(preview: &Preview, paint: Paint) -> String {
+    let mut text = String::new();
+    match preview {
+        Preview::Refused(message) => {
+            let _ = writeln!(text, "{} {message}", paint.bad("would be refused:"));
+        }
+        Preview::Paused => text.push_str("nothing would be written: spec.maintenance.paused is set\n"),
+        Preview::Changes { changes, restarts, policy } => {
+            for PreviewedChange { verb, kind, name } in changes {
+                let verb = if *verb == "delete" { paint.bad(verb) } else { paint.passing(verb) };
+                let _ = writeln!(text, "{verb} {kind} {name}");
+            }
+            let _ = match (restarts, policy) {
+                (true, _) => writeln!(text, "{}", paint.bad("pods would be replaced, one after the other")),
+                (false, Some(policy)) => {
+                    writeln!(
+                        text,
+                        "{}",
+                        paint.good(&format!("pods would read policy {policy} without a restart"))
+                    )
+                }
+                (false, None) if changes.is_empty() => writeln!(text, "nothing would be written"),
+                (false, None) => writeln!(text, "pods would stay as they are"),
+            };
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(changes: &[(&'static str, &'static str)], restarts: bool, policy: Option<&str>) -> String {
+        let change =
+            |(verb, kind): &(&'static str, &'static str)| PreviewedChange { verb, kind, name: "demo".into() };
+        let changes = changes.iter().map(change).collect();
+        render(&Preview::Changes { changes, restarts, policy: policy.map(str::to_owned) }, Paint::new(false))
+    }
+
+    #[test]
+    fn a_restart_is_told_from_a_reload() {
+        let reload = shown(&[("change", "ConfigMap")], false, Some("2-x"));
+        assert_eq!(reload, "change ConfigMap demo\npods would read policy 2-x without a restart\n");
+        assert!(shown(&[("change", "Deployment")], true, Some("2-x")).contains("pods would be replaced"));
+        assert_eq!(shown(&[], false, None), "nothing would be written\n");
+    }
+}

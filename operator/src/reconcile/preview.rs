@@ -1,0 +1,116 @@
+//! What others may ask of a reconcile without letting it write: what it would do, and what is kept of a service's past.
+
+use super::child::Child;
+use super::decision::{Decision, accept};
+use super::facts::Facts;
+use super::history::{self, Series};
+use super::observe::{self, Look, observe};
+use super::outcome::Outcome;
+use super::plan::Plan;
+use super::rollout::Live;
+use super::{Context, Newest};
+use crate::telemetry::Metrics;
+use codecrucible_contract::Bundle;
+use codecrucible_crds::CodeCrucible;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use std::sync::Arc;
+
+/// What a reconcile would do.
+#[derive(Debug)]
+pub(crate) enum Preview {
+    /// The resource would be refused, with this message.
+    Refused(String),
+    /// Nothing would be written, because the resource says so.
+    Paused,
+    /// This would be written.
+    Changes {
+        changes: Vec<PreviewedChange>,
+        /// Whether pods would be replaced.
+        restarts: bool,
+        /// The policy that pods would read, if it is a new one.
+        policy: Option<String>,
+    },
+}
+
+/// One object that would be written.
+#[derive(Debug)]
+pub(crate) struct PreviewedChange {
+    pub(crate) verb: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+}
+
+/// A policy that is kept.
+#[derive(Debug)]
+pub(crate) struct KeptPolicy {
+    pub(crate) revision: String,
+    pub(crate) made_at: Option<Timestamp>,
+}
+
+/// What a reconcile of a resource would do if it were like this.
+pub(crate) async fn preview(client: &Client, resource: &CodeCrucible) -> anyhow::Result<Preview> {
+    let context = context(client)?;
+    let now = Timestamp::now();
+    let mut observed = observe(&context, resource).await?;
+    observed.look(&context, resource, Look::Exact).await?;
+    let live = Live::of(observed.children.get(&Child::Deployment)).template;
+    let decision = match accept(resource, &observed) {
+        Err(left) => left,
+        Ok(validated) => {
+            let facts = Facts::gather(resource, &observed, now).await?;
+            Decision::make(resource, &validated, &facts, &observed, now)
+        }
+    };
+    let plan = match decision {
+        Decision::Leave(Outcome::Invalid(invalid)) => return Ok(Preview::Refused(invalid.message)),
+        Decision::Leave(_) => return Ok(Preview::Paused),
+        Decision::Apply(plan) => plan,
+    };
+    let Plan { removals, changes, publication, .. } = *plan;
+    let restarts = live.is_some_and(|live| live != publication.template);
+    let policy = changes.iter().any(|change| change.child == Child::Policy).then_some(publication.revision);
+    let removed = removals.into_iter().map(|gone| PreviewedChange {
+        verb: "delete",
+        kind: gone.child.kind(),
+        name: gone.name,
+    });
+    let changed = changes.into_iter().map(|change| PreviewedChange {
+        verb: if observed.children.contains_key(&change.child) { "change" } else { "create" },
+        kind: change.child.kind(),
+        name: change.name,
+    });
+    Ok(Preview::Changes { changes: removed.chain(changed).collect(), restarts, policy })
+}
+
+/// The policies that are kept of a service, the newest first.
+pub(crate) async fn kept_policies(
+    client: &Client,
+    resource: &CodeCrucible,
+) -> anyhow::Result<Vec<KeptPolicy>> {
+    let mut kept = observe::kept(&context(client)?, resource).await?;
+    kept.retain(|kept| kept.series == Series::Policy);
+    history::newest_first(&mut kept);
+    Ok(kept.into_iter().map(|kept| KeptPolicy { revision: kept.key, made_at: kept.made_at }).collect())
+}
+
+/// A policy that is kept.
+pub(crate) async fn kept_policy(
+    client: &Client,
+    resource: &CodeCrucible,
+    revision: &str,
+) -> anyhow::Result<Option<Bundle>> {
+    let data = observe::record(&context(client)?, resource, Series::Policy, revision).await?;
+    Ok(data.and_then(|data| history::policy_from_kept(&data, revision)))
+}
+
+/// A service's pods.
+pub(crate) async fn pods_of(client: &Client, resource: &CodeCrucible) -> anyhow::Result<Vec<Pod>> {
+    Ok(observe::pods(&context(client)?, resource, Look::Exact).await?)
+}
+
+/// A context in which nothing is known yet, so that everything is read as it is stored.
+fn context(client: &Client) -> anyhow::Result<Context> {
+    Ok(Context::new(client.clone(), Arc::new(Metrics::new()?), Arc::new(Newest::default())))
+}
