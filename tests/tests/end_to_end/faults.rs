@@ -41,7 +41,7 @@ fn fate(asked: &Asked, reads: &mut usize, writes: &mut usize) -> Fate {
     }
     *reads += 1;
     // Whoever asks for the next page has to begin anew now and then.
-    if asked.path.contains("continue=") && *reads % 3 == 0 {
+    if asked.path.contains("continue=") && reads.is_multiple_of(3) {
         return Fate::Refused(410);
     }
     match *reads % 83 {
