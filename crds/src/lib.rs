@@ -12,8 +12,8 @@ pub mod names;
 
 pub use codecrucible::{
     Auth, Autoscaling, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance,
-    Observability, PolicyStatus, PullPolicy, Rejection, ReplicaPolicy, Rollout, RolloutPhase, RolloutStatus,
-    Synthesis, SynthesisMode, Voice,
+    Network, Observability, PolicyStatus, PullPolicy, Rejection, ReplicaPolicy, Rollout, RolloutPhase,
+    RolloutStatus, Synthesis, SynthesisMode, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};

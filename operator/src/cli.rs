@@ -14,7 +14,8 @@ pub struct Cli {
     /// Address of probes and metrics.
     #[arg(long, default_value = "127.0.0.1:8081")]
     listen: SocketAddr,
-    /// Namespace of the Lease that elects the leader.
+    /// Namespace of the operator, and of the Lease that elects the leader: from there replicas may be asked what they
+    /// applied.
     #[arg(long, global = true, env = "POD_NAMESPACE", default_value = "default")]
     lease_namespace: String,
     /// Name in the Lease; must be unique among the operator's processes.

@@ -28,6 +28,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let fence = Fence::new(Instant::now());
     let client = client(&fence).await?;
     let metrics = Arc::new(Metrics::new()?);
+    let namespace = identity.namespace.clone();
     let leading = async {
         let lease = leader::acquire(&client, &identity, fence).await?;
         metrics.leader.set(1);
@@ -36,7 +37,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         tokio::select! {
             biased;
             lost = lease.keep() => Err(anyhow::anyhow!("the lease was lost: {lost}")),
-            ended = controller::run(client.clone(), metrics.clone(), concurrency) => ended,
+            ended = controller::run(client.clone(), namespace, metrics.clone(), concurrency) => ended,
         }
     };
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -38,11 +38,16 @@ struct Shared {
 }
 
 /// Runs the controller for as long as its watches live.
-pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, concurrency: u16) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    client: Client,
+    namespace: String,
+    metrics: Arc<Metrics>,
+    concurrency: u16,
+) -> anyhow::Result<()> {
     let (resources, writer) = reflector::store();
     let (uses, newest) = (Arc::new(Uses::default()), Arc::new(Newest::default()));
     let shared = Arc::new(Shared {
-        context: Context::new(client.clone(), metrics.clone(), Arc::clone(&newest)),
+        context: Context::new(client.clone(), namespace, metrics.clone(), Arc::clone(&newest)),
         metrics,
         resources: resources.clone(),
         uses: Arc::clone(&uses),

@@ -147,7 +147,9 @@ impl Cli {
             Command::Status { name, output, .. } => {
                 say(&status::show(&client, &namespace, name.as_deref(), output, paint).await?)
             }
-            Command::Plan { filename } => say(&plan::plan(&client, &namespace, &filename, paint).await?),
+            Command::Plan { filename } => {
+                say(&plan::plan(&client, &namespace, &target.operator_namespace, &filename, paint).await?)
+            }
             Command::Policy { command } => {
                 let text = match command {
                     PolicyCommand::History { name } => policy::history(&client, &api, &name, paint).await,

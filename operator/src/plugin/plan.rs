@@ -14,6 +14,7 @@ const MAX_FILE_BYTES: u64 = 3 * 1024 * 1024;
 pub(super) async fn plan(
     client: &Client,
     namespace: &str,
+    operator_namespace: &str,
     file: &Path,
     paint: Paint,
 ) -> anyhow::Result<String> {
@@ -26,7 +27,7 @@ pub(super) async fn plan(
     let api: Api<CodeCrucible> = Api::namespaced(client.clone(), &namespace);
     // The API server fills in defaults and checks all rules, as it would for the real change.
     let wanted = dry_run(&api, &wanted).await?;
-    Ok(render(&preview(client, &wanted).await?, paint))
+    Ok(render(&preview(client, operator_namespace, &wanted).await?, paint))
 }
 
 async fn dry_run(api: &Api<CodeCrucible>, wanted: &CodeCrucible) -> anyhow::Result<CodeCrucible> {

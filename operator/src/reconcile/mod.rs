@@ -57,6 +57,8 @@ pub(crate) type Known = PartialObjectMeta<CodeCrucible>;
 /// What reconciles need from outside.
 pub(crate) struct Context {
     client: Client,
+    /// Where the operator runs.
+    namespace: String,
     metrics: Arc<Metrics>,
     newest: Arc<Newest>,
     /// Gathers failures that repeat into one Event.
@@ -64,9 +66,9 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(client: Client, metrics: Arc<Metrics>, newest: Arc<Newest>) -> Self {
+    pub(crate) fn new(client: Client, namespace: String, metrics: Arc<Metrics>, newest: Arc<Newest>) -> Self {
         let failures = Recorder::new(client.clone(), Reporter::from(names::FIELD_MANAGER));
-        Self { client, metrics, newest, failures }
+        Self { client, namespace, metrics, newest, failures }
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct Observed {
     pub(crate) history: Vec<Kept>,
     /// The policy at which a person holds the service, if it is kept.
     pub(crate) pinned: Option<Bundle>,
+    /// Where the operator runs.
+    pub(crate) operator_namespace: String,
 }
 
 /// How new the children and pods must be that are read.
@@ -140,6 +142,7 @@ pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Resul
         last_good: None,
         history: Vec::new(),
         pinned: None,
+        operator_namespace: context.namespace.clone(),
     })
 }
 

@@ -50,8 +50,12 @@ pub(crate) struct KeptPolicy {
 }
 
 /// What a reconcile of a resource would do if it were like this.
-pub(crate) async fn preview(client: &Client, resource: &CodeCrucible) -> anyhow::Result<Preview> {
-    let context = context(client)?;
+pub(crate) async fn preview(
+    client: &Client,
+    operator_namespace: &str,
+    resource: &CodeCrucible,
+) -> anyhow::Result<Preview> {
+    let context = context(client, operator_namespace)?;
     let now = Timestamp::now();
     let mut observed = observe(&context, resource).await?;
     observed.look(&context, resource, Look::Exact).await?;
@@ -89,7 +93,7 @@ pub(crate) async fn kept_policies(
     client: &Client,
     resource: &CodeCrucible,
 ) -> anyhow::Result<Vec<KeptPolicy>> {
-    let mut kept = observe::kept(&context(client)?, resource).await?;
+    let mut kept = observe::kept(&context(client, "")?, resource).await?;
     kept.retain(|kept| kept.series == Series::Policy);
     history::newest_first(&mut kept);
     Ok(kept.into_iter().map(|kept| KeptPolicy { revision: kept.key, made_at: kept.made_at }).collect())
@@ -101,16 +105,21 @@ pub(crate) async fn kept_policy(
     resource: &CodeCrucible,
     revision: &str,
 ) -> anyhow::Result<Option<Bundle>> {
-    let data = observe::record(&context(client)?, resource, Series::Policy, revision).await?;
+    let data = observe::record(&context(client, "")?, resource, Series::Policy, revision).await?;
     Ok(data.and_then(|data| history::policy_from_kept(&data, revision)))
 }
 
 /// A service's pods.
 pub(crate) async fn pods_of(client: &Client, resource: &CodeCrucible) -> anyhow::Result<Vec<Pod>> {
-    Ok(observe::pods(&context(client)?, resource, Look::Exact).await?)
+    Ok(observe::pods(&context(client, "")?, resource, Look::Exact).await?)
 }
 
 /// A context in which nothing is known yet, so that everything is read as it is stored.
-fn context(client: &Client) -> anyhow::Result<Context> {
-    Ok(Context::new(client.clone(), Arc::new(Metrics::new()?), Arc::new(Newest::default())))
+fn context(client: &Client, operator_namespace: &str) -> anyhow::Result<Context> {
+    Ok(Context::new(
+        client.clone(),
+        operator_namespace.to_owned(),
+        Arc::new(Metrics::new()?),
+        Arc::new(Newest::default()),
+    ))
 }

@@ -14,17 +14,24 @@ const LIMIT_SECONDS: u64 = 10;
 
 /// The body of an answer that tells of success; from inside a network namespace, if one is named.
 pub(super) fn get(namespace: Option<&Path>, address: SocketAddr, path: &str) -> anyhow::Result<String> {
-    // To enter a namespace concerns only the thread that does it.
-    let asked = thread::scope(|scope| {
-        let asking = thread::Builder::new().spawn_scoped(scope, || {
+    within(namespace, || ask(address, path))
+}
+
+/// Does something inside a network namespace, if one is named. To enter it concerns only the thread that does it.
+pub(super) fn within<T: Send>(
+    namespace: Option<&Path>,
+    what: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    let done = thread::scope(|scope| {
+        let doing = thread::Builder::new().spawn_scoped(scope, || {
             if let Some(namespace) = namespace {
                 setns(File::open(namespace)?, CloneFlags::CLONE_NEWNET)?;
             }
-            ask(address, path)
+            what()
         });
-        asking.map(thread::ScopedJoinHandle::join)
+        doing.map(thread::ScopedJoinHandle::join)
     });
-    asked?.ok().context("the thread that asked has ended")?
+    done?.ok().context("the thread inside has ended")?
 }
 
 fn ask(address: SocketAddr, path: &str) -> anyhow::Result<String> {

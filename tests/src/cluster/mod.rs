@@ -13,6 +13,7 @@ mod inside;
 mod metrics;
 mod network;
 mod packages;
+mod policies;
 mod processes;
 mod teardown;
 

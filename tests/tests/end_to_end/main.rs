@@ -16,6 +16,7 @@ mod faults;
 mod installs;
 mod leader;
 mod load;
+mod network;
 mod plugin;
 mod policy;
 mod replicas;

@@ -71,7 +71,8 @@ pub(crate) fn desired(
     chosen: &Chosen,
     replicas: Replicas,
 ) -> DesiredSet {
-    let Validated { bundle, model_claims: _, credentials, endpoint, progress_deadline } = validated;
+    let Validated { bundle, model_claims: _, credentials, endpoint, progress_deadline, operator_namespace } =
+        validated;
     let secrets = secrets::Secrets::new(resource, credentials, facts, endpoint);
     let configuration = secrets.configuration(bundle);
     let content = |child: Child| match child {
@@ -83,7 +84,7 @@ pub(crate) fn desired(
         Child::Certificate => secrets.certificate(),
         Child::Policy => json!({"data": {layout::BUNDLE_FILE: bundle.to_json()}}),
         Child::Service => network::service(resource),
-        Child::NetworkPolicy => network::network_policy(resource, bundle.policy()),
+        Child::NetworkPolicy => network::network_policy(resource, bundle.policy(), operator_namespace),
         Child::DisruptionBudget => deployment::disruption_budget(resource),
         Child::Deployment => deployment::deployment(resource, chosen, replicas, *progress_deadline),
         Child::Autoscaler => {

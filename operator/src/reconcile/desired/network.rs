@@ -3,7 +3,7 @@
 use super::metadata::selector;
 use crate::reconcile::pod::{ADMIN_PORT, PUBLIC_PORT, STATUS_PORT};
 use codecrucible_contract::{BackendKind, Policy};
-use codecrucible_crds::CodeCrucible;
+use codecrucible_crds::{CodeCrucible, Network};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -15,35 +15,73 @@ pub(super) fn service(resource: &CodeCrucible) -> Value {
     }})
 }
 
-/// Pods of the cluster may call the three ports. The service may ask for names and reach its backends' ports;
-/// a NetworkPolicy knows no host names, so the ports are all that can be held to.
-pub(super) fn network_policy(resource: &CodeCrucible, policy: &Policy) -> Value {
-    let mut egress =
-        vec![json!({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]})];
-    let backend_ports: Vec<Value> =
-        backend_ports(policy).into_iter().map(|port| json!({"port": port, "protocol": "TCP"})).collect();
-    if !backend_ports.is_empty() {
-        egress.push(json!({"ports": backend_ports}));
-    }
-    let ingress_ports =
-        [PUBLIC_PORT, ADMIN_PORT, STATUS_PORT].map(|port| json!({"port": port, "protocol": "TCP"}));
+/// Pods of declared namespaces may call the API and read metrics, and those of the operator's namespace may ask what was
+/// applied. The service may ask for names, and reach its backends.
+pub(super) fn network_policy(resource: &CodeCrucible, policy: &Policy, operator_namespace: &str) -> Value {
+    let Network { allowed_namespaces, monitoring_namespaces } = &resource.spec.network;
+    let operator = [operator_namespace.to_owned()];
+    let ingress = [
+        from(allowed_namespaces.as_deref(), PUBLIC_PORT),
+        from(monitoring_namespaces.as_deref(), ADMIN_PORT),
+        from(Some(&operator), STATUS_PORT),
+    ];
+    let names = json!({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]});
+    let egress = std::iter::once(names).chain(destinations(policy).into_iter().map(to));
     json!({"spec": {
         "podSelector": {"matchLabels": selector(resource)},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{
-            "from": [{"namespaceSelector": {}}],
-            "ports": ingress_ports,
-        }],
-        "egress": egress,
+        "ingress": ingress.into_iter().flatten().collect::<Vec<_>>(),
+        "egress": egress.collect::<Vec<_>>(),
     }})
 }
 
-fn backend_ports(policy: &Policy) -> BTreeSet<u16> {
+/// Lets pods of these namespaces, or of all, in at a port. Nothing where there are none: an empty list would let all in.
+fn from(namespaces: Option<&[String]>, port: u16) -> Option<Value> {
+    let peers: Value = match namespaces {
+        None => json!([{"namespaceSelector": {}}]),
+        Some([]) => return None,
+        Some(namespaces) => namespaces.iter().map(|namespace| pods_of(namespace)).collect(),
+    };
+    Some(json!({"from": peers, "ports": [{"port": port, "protocol": "TCP"}]}))
+}
+
+fn pods_of(namespace: &str) -> Value {
+    json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}})
+}
+
+/// A NetworkPolicy knows no host names: of servers outside the cluster, the port is all that can be held to.
+fn to(Destination { namespace, port }: Destination) -> Value {
+    let ports = json!([{"port": port, "protocol": "TCP"}]);
+    match namespace {
+        Some(namespace) => json!({"to": [pods_of(&namespace)], "ports": ports}),
+        None => json!({"ports": ports}),
+    }
+}
+
+/// Where a backend is.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Destination {
+    /// Of a service in the cluster.
+    namespace: Option<String>,
+    port: u16,
+}
+
+fn destinations(policy: &Policy) -> BTreeSet<Destination> {
     let remote = policy.backends.iter().filter_map(|backend| match &backend.kind {
         BackendKind::Remote(remote) => Some(remote.url.as_str()),
         BackendKind::Embedded(_) => None,
     });
-    remote.filter_map(port_of).collect()
+    remote.filter_map(|url| Some(Destination { namespace: namespace_of(url), port: port_of(url)? })).collect()
+}
+
+/// The namespace of a service of the cluster: `NAME.NAMESPACE.svc`, with or without the cluster's domain.
+fn namespace_of(url: &str) -> Option<String> {
+    let authority = url.split_once("://")?.1.split('/').next()?;
+    let host = authority.split(':').next()?.trim_end_matches('.');
+    let host = host.strip_suffix(".cluster.local").unwrap_or(host);
+    let (name, namespace) = host.strip_suffix(".svc")?.split_once('.')?;
+    let is_whole = !name.is_empty() && !namespace.is_empty() && !namespace.contains('.');
+    is_whole.then(|| namespace.to_owned())
 }
 
 fn port_of(url: &str) -> Option<u16> {
@@ -73,5 +111,28 @@ mod tests {
             assert_eq!(port_of(url), Some(port), "{url}");
         }
         assert_eq!(port_of("http://x:99999"), None);
+    }
+
+    #[test]
+    fn a_service_of_the_cluster_is_known_by_its_namespace() {
+        for (url, namespace) in [
+            ("http://vllm.models.svc:8000/v1", Some("models")),
+            ("http://vllm.models.svc.cluster.local/v1", Some("models")),
+            ("http://vllm.models/v1", None),
+            ("https://api.example.com/v1", None),
+            ("https://a.b.c.svc/v1", None),
+            ("http://.svc/v1", None),
+        ] {
+            assert_eq!(namespace_of(url).as_deref(), namespace, "{url}");
+        }
+    }
+
+    #[test]
+    fn no_namespace_is_not_all_of_them() {
+        assert_eq!(from(Some(&[]), 1), None);
+        assert_eq!(from(None, 1).unwrap()["from"], json!([{"namespaceSelector": {}}]));
+        let named = from(Some(&["a".to_owned()]), 1).unwrap();
+        let labels = &named["from"][0]["namespaceSelector"]["matchLabels"];
+        assert_eq!(labels["kubernetes.io/metadata.name"], "a");
     }
 }

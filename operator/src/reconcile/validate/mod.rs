@@ -31,6 +31,8 @@ pub(crate) struct Validated {
     pub(crate) endpoint: String,
     /// How long a rollout may be without progress.
     pub(crate) progress_deadline: Duration,
+    /// Where the operator runs.
+    pub(crate) operator_namespace: String,
 }
 
 /// What is wrong, and which kind of wrong it is.
@@ -86,7 +88,8 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         .map_err(|error| Invalid::value(compile::explain(&error, resource)))?;
     let bundle = pinned(resource, observed)?.unwrap_or(bundle);
     let progress_deadline = progress_deadline(resource)?;
-    Ok(Validated { bundle, model_claims, credentials, endpoint, progress_deadline })
+    let operator_namespace = observed.operator_namespace.clone();
+    Ok(Validated { bundle, model_claims, credentials, endpoint, progress_deadline, operator_namespace })
 }
 
 /// The kept policy at which a person holds the service, whatever the resource says.
@@ -217,6 +220,7 @@ pub(crate) mod tests {
             last_good: None,
             history: Vec::new(),
             pinned: None,
+            operator_namespace: "codecrucible-system".into(),
         }
     }
 
