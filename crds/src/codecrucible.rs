@@ -41,16 +41,17 @@ use serde::{Deserialize, Serialize};
 pub struct CodeCrucibleSpec {
     /// The workload's image.
     pub image: Image,
-    /// How many replicas serve, where `autoscaling` does not decide that.
+    /// How many replicas serve. Does not count while `autoscaling` is set or the service hibernates.
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: i32,
     /// An autoscaler decides how many replicas serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message("minReplicas must not be more than maxReplicas; raise maxReplicas"))]
+    #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message("minReplicas must not be more than maxReplicas; raise maxReplicas, or lower minReplicas (3 if it is left out)"))]
     #[x_kube(validation = Rule::new("self.targetCpuPercent > 0 || self.targetMemoryPercent > 0").message("one of targetCpuPercent and targetMemoryPercent must be above 0; or leave autoscaling out"))]
     pub autoscaling: Option<Autoscaling>,
-    /// Compute resources of one replica.
+    /// Compute resources of one replica. What is given replaces the default as a whole; with `autoscaling`, `requests` must
+    /// hold what is measured.
     #[serde(default = "default_resources")]
     pub resources: ResourceRequirements,
     /// Names of `ModelBackend`s in this namespace. A model's name leads to exactly one of them; a synthesis that
@@ -77,7 +78,7 @@ pub struct CodeCrucibleSpec {
     /// Who in the cluster may reach the pods.
     #[serde(default)]
     pub network: Network,
-    /// Holding the operator back.
+    /// Holding the operator back, or putting the service to sleep.
     #[serde(default)]
     pub maintenance: Maintenance,
 }
@@ -85,7 +86,7 @@ pub struct CodeCrucibleSpec {
 /// The workload's image.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.tag) != has(self.digest)").message("exactly one of tag and digest is required; remove the other one"))]
+#[x_kube(validation = Rule::new("has(self.tag) != has(self.digest)").message("exactly one of tag and digest is required"))]
 pub struct Image {
     /// Registry and repository, without tag and digest.
     #[schemars(
@@ -163,7 +164,8 @@ pub struct Autoscaling {
     /// Memory, likewise. A model in process takes the same all the time: let it not count then.
     #[schemars(range(min = 0, max = 1000))]
     pub target_memory_percent: i32,
-    /// How fast: at once up to twice as many in 15 s, and after 300 s of calm down to half in 60 s, unless it is given.
+    /// How fast. Left out: up at once, at most to twice as many in 15 s; down after 300 s of calm, at most by half in 60 s.
+    /// What is given replaces both directions, and what it leaves out has Kubernetes' own defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub behavior: Option<HorizontalPodAutoscalerBehavior>,
 }
@@ -309,7 +311,8 @@ impl Default for Rollout {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Maintenance {
-    /// The operator observes and reports, but writes nothing except `status`.
+    /// The operator observes and reports, but writes nothing except `status`: no policy, credential, certificate or rollback
+    /// reaches the pods.
     pub paused: bool,
     /// No replica runs, whatever `replicas` and `autoscaling` say; keys, policy and addresses stay.
     pub hibernate: bool,
@@ -322,7 +325,9 @@ pub struct CodeCrucibleStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Conditions.
+    /// `Accepted`: the resource is valid. `Available`: enough replicas serve. `Progressing`: a change is on its way.
+    /// `PolicySynced`: every ready replica said that it runs the policy. `Ready`: accepted and available. `Reconciling` and
+    /// `Stalled`: what pipelines wait for, and what they fail at.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Replicas that exist.
@@ -338,10 +343,11 @@ pub struct CodeCrucibleStatus {
     /// The image of the deployment's pod template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// The policy.
+    /// The policy: what running pods read without a restart, such as models, backends, voices, lifetimes of tokens and the
+    /// log level. Which one was handed out, and who runs it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyStatus>,
-    /// The pods.
+    /// How far the newest pods have come in place of old ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
 }
@@ -358,6 +364,9 @@ pub struct RolloutStatus {
     /// What all replicas last ran well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_good: Option<String>,
+    /// The policy that they ran, kept in the ControllerRevision `NAME-policy-REVISION`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good_policy: Option<String>,
 }
 
 /// How far a rollout has come.
@@ -377,7 +386,7 @@ pub enum RolloutPhase {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
-    /// Revision in the ConfigMap.
+    /// Its revision, a counter and a hash; it is kept in the ControllerRevision `NAME-policy-REVISION`.
     pub revision: String,
     /// SHA-256 of the policy's canonical form.
     pub hash: String,

@@ -28,6 +28,8 @@ pub const ANNOTATION_CONFIGURATION: &str = "codecrucible.dev/configuration";
 pub const ANNOTATION_ROLLBACK_POLICY: &str = "codecrucible.dev/rollback-policy";
 /// Annotation on pods and their Deployment: which pod template they are made from.
 pub const ANNOTATION_TEMPLATE: &str = "codecrucible.dev/template";
+/// Annotation on a Deployment: since when it asks for that template.
+pub const ANNOTATION_TEMPLATE_SINCE: &str = "codecrucible.dev/template-since";
 /// Annotation on a Deployment: the pod template that failed, in whose place an earlier one is.
 pub const ANNOTATION_ROLLED_BACK_FROM: &str = "codecrucible.dev/rolled-back-from";
 /// Annotation on a Deployment: why it failed.

@@ -1,5 +1,10 @@
 //! Colours, where somebody sees them.
 
+/// Words of others, without what a terminal would take for a command.
+pub(super) fn harmless(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
 /// Paints, or does not.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Paint {
@@ -29,5 +34,15 @@ impl Paint {
 
     fn with(self, code: &str, text: &str) -> String {
         if self.is_on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn words_of_others_command_no_terminal() {
+        assert_eq!(harmless("a\u{1b}]52;c;x\u{7}\u{9b}2J\nready"), "a ]52;c;x  2J ready");
     }
 }

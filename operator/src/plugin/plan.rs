@@ -4,6 +4,7 @@ use super::paint::Paint;
 use crate::reconcile::{Preview, PreviewedChange, preview};
 use anyhow::{Context as _, ensure};
 use codecrucible_crds::CodeCrucible;
+use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt as _};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -30,17 +31,18 @@ pub(super) async fn plan(
     Ok(render(&preview(client, operator_namespace, &wanted).await?, paint))
 }
 
+/// A replacement, so that what the file no longer says is gone. Labels and annotations of others stay.
 async fn dry_run(api: &Api<CodeCrucible>, wanted: &CodeCrucible) -> anyhow::Result<CodeCrucible> {
-    let parameters = kube::api::PatchParams {
-        dry_run: true,
-        force: true,
-        ..kube::api::PatchParams::apply("kubectl-crucible")
-    };
-    let mut wanted = wanted.clone();
-    wanted.status = None;
-    wanted.metadata.managed_fields = None;
+    let parameters = PostParams { dry_run: true, ..PostParams::default() };
     let name = wanted.name_any();
-    Ok(api.patch(&name, &parameters, &kube::api::Patch::Apply(&wanted)).await?)
+    let Some(mut changed) = api.get_opt(&name).await? else {
+        return Ok(api.create(&parameters, &CodeCrucible { status: None, ..wanted.clone() }).await?);
+    };
+    changed.annotations_mut().extend(wanted.annotations().clone());
+    changed.labels_mut().extend(wanted.labels().clone());
+    changed.metadata.managed_fields = None;
+    changed.spec = wanted.spec.clone();
+    Ok(api.replace(&name, &parameters, &changed).await?)
 }
 
 fn render(preview: &Preview, paint: Paint) -> String {

@@ -1,6 +1,6 @@
 //! The policies that a service was given: which are kept, how they differ, and how to go back to one.
 
-use super::paint::Paint;
+use super::paint::{Paint, harmless};
 use crate::reconcile::{KeptPolicy, kept_policies, kept_policy};
 use anyhow::Context as _;
 use codecrucible_contract::Bundle;
@@ -103,7 +103,7 @@ fn flatten(path: String, value: &Value, lines: &mut BTreeMap<String, String>) {
             flatten(format!("{path}[{name}]"), item, lines);
         }),
         scalar => {
-            lines.insert(path, scalar.to_string());
+            lines.insert(harmless(&path), harmless(&scalar.to_string()));
         }
     }
 }

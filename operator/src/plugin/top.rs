@@ -1,5 +1,6 @@
 //! What the pods use, from the cluster's metrics API.
 
+use super::paint::harmless;
 use anyhow::Context as _;
 use codecrucible_crds::CodeCrucible;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
@@ -19,7 +20,7 @@ pub(super) async fn top(client: &Client, api: &Api<CodeCrucible>, name: &str) ->
     for pod in &listed.items {
         let usage = |what: &str| {
             let usage = &pod.data["containers"][0]["usage"][what];
-            usage.as_str().unwrap_or("-").to_owned()
+            harmless(usage.as_str().unwrap_or("-"))
         };
         writeln!(text, "{:<50} {:>10} {:>12}", pod.name_any(), usage("cpu"), usage("memory"))?;
     }

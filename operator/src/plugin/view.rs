@@ -1,5 +1,6 @@
 //! What there is to see of a service: its resource, its pods and its backends, put together.
 
+use super::paint::harmless;
 use crate::reconcile::pods_of;
 use codecrucible_crds::{BackendType, CodeCrucible, ModelBackend, PolicyStatus, RolloutStatus};
 use k8s_openapi::api::core::v1::Pod;
@@ -69,8 +70,8 @@ impl View {
         let conditions = status.conditions.iter().map(|condition| ConditionView {
             type_: condition.type_.clone(),
             is_true: condition.status == "True",
-            reason: condition.reason.clone(),
-            message: condition.message.clone(),
+            reason: harmless(&condition.reason),
+            message: harmless(&condition.message),
         });
         Self {
             name: resource.name_any(),
@@ -105,8 +106,8 @@ impl PodView {
         Self {
             is_ready,
             restarts: containers.into_iter().flatten().map(|container| container.restart_count).sum(),
-            policy: runs.map(|replica| replica.revision.clone()),
-            refuses: refuses.map(|rejected| rejected.reason.clone()),
+            policy: runs.map(|replica| harmless(&replica.revision)),
+            refuses: refuses.map(|rejected| harmless(&rejected.reason)),
             name,
         }
     }
@@ -115,12 +116,13 @@ impl PodView {
 impl BackendView {
     fn of(name: &str, backend: Option<&ModelBackend>) -> Self {
         let kind = backend.map(|backend| match backend.spec.type_ {
-            BackendType::OpenAI => format!("OpenAI {}", backend.spec.url.as_deref().unwrap_or_default()),
+            BackendType::OpenAI => {
+                harmless(&format!("OpenAI {}", backend.spec.url.as_deref().unwrap_or_default()))
+            }
             BackendType::Embedded => "Embedded".to_owned(),
         });
         let models = backend.map(|backend| backend.spec.models.iter());
-        let public =
-            |model: &codecrucible_crds::Model| model.alias.clone().unwrap_or_else(|| model.name.clone());
+        let public = |model: &codecrucible_crds::Model| harmless(model.alias.as_ref().unwrap_or(&model.name));
         Self { name: name.to_owned(), kind, models: models.into_iter().flatten().map(public).collect() }
     }
 }

@@ -145,7 +145,9 @@ async fn hand_over(
     let (child, name) = (Child::Deployment, deployment.name_any());
     let api = child_api(context, resource, child);
     let types = child.api_resource();
-    let metadata = json!({"name": name, "uid": deployment.metadata.uid});
+    // Should somebody have scaled it since, what was looked at counts no more.
+    let version = &deployment.metadata.resource_version;
+    let metadata = json!({"name": name, "uid": deployment.metadata.uid, "resourceVersion": version});
     let patch = json!({"apiVersion": types.api_version, "kind": types.kind, "metadata": metadata, "spec": {"replicas": replicas}});
     let parameters = PatchParams::apply(names::HANDOVER_FIELD_MANAGER).force();
     let handed_over = api.patch(&name, &parameters, &Patch::Apply(&patch)).await;
@@ -165,7 +167,18 @@ async fn record(context: &Context, resource: &CodeCrucible, records: Vec<Value>)
     for object in records {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         context.metrics.writes.with_label_values(&[HISTORY_KIND]).inc();
-        create(&api, object).await.map_err(|error| failed_to_keep(name, error))?;
+        let data = object["data"].clone();
+        match create(&api, object).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                // Its labels may be gone; what it keeps nobody can change.
+                let kept = api.get(&name).await.map_err(|error| failed_to_keep(name.clone(), error))?;
+                if kept.data.get("data") != Some(&data) {
+                    return Err(failed_to_keep(name, kube::Error::Api(status)));
+                }
+            }
+            Err(error) => return Err(failed_to_keep(name, error)),
+        }
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::facts::Facts;
 use super::observe::Observed;
 use super::outcome::Outcome;
 use super::plan::Plan;
-use super::rollout::choose_template;
+use super::rollout::{choose_policy, choose_template};
 use super::validate::{Validated, validate};
 use codecrucible_crds::CodeCrucible;
 use jiff::Timestamp;
@@ -23,15 +23,17 @@ impl Decision {
     /// For a resource that is accepted. Pure.
     pub(crate) fn make(
         resource: &CodeCrucible,
-        validated: &Validated,
+        validated: Validated,
         facts: &Facts,
         observed: &Observed,
         now: Timestamp,
     ) -> Self {
-        let wanted = wanted_template(resource, validated);
-        let chosen = choose_template(resource, wanted, validated, observed, now);
+        let wanted = wanted_template(resource, &validated);
+        let chosen = choose_template(resource, wanted, &validated, observed, now);
+        let bundle = choose_policy(&chosen, validated.bundle.clone(), observed);
+        let validated = Validated { bundle, ..validated };
         let replicas = Replicas::of(resource, observed.children.get(&Child::Deployment));
-        let desired = desired(resource, validated, facts, &chosen, replicas);
+        let desired = desired(resource, &validated, facts, &chosen, replicas);
         Self::Apply(Box::new(Plan::new(resource, &validated.bundle, desired, &chosen, replicas, observed)))
     }
 
@@ -68,7 +70,7 @@ mod tests {
     fn decide(resource: &CodeCrucible, observed: &Observed) -> Decision {
         match accept(resource, observed) {
             Err(left) => left,
-            Ok(validated) => Decision::make(resource, &validated, &fixed(), observed, NOW),
+            Ok(validated) => Decision::make(resource, validated, &fixed(), observed, NOW),
         }
     }
 

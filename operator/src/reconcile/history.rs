@@ -13,8 +13,8 @@ use std::cmp::Reverse;
 
 /// Most that are kept of one series.
 const MAX_KEPT: usize = 10;
-/// Digits of the hash by which a template is named.
-const KEY_DIGITS: usize = 12;
+/// Digits of the hash by which a template is named: as many as keep two templates from having one name.
+const KEY_DIGITS: usize = 40;
 
 /// What is kept, and what the pods of a service are made from: a pod template without the annotation that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,13 +42,19 @@ pub(crate) enum Series {
 }
 
 impl Series {
-    const ALL: [Self; 2] = [Self::Template, Self::Policy];
+    pub(crate) const ALL: [Self; 2] = [Self::Template, Self::Policy];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Template => "template",
             Self::Policy => "policy",
         }
+    }
+
+    /// The labels of what is kept of a resource.
+    pub(crate) fn selector(self, resource: &CodeCrucible) -> String {
+        let (instance, series) = (names::LABEL_INSTANCE, names::LABEL_SERIES);
+        format!("{instance}={},{series}={}", resource.name_any(), self.as_str())
     }
 
     /// The name of the object that keeps one of the series.
@@ -90,11 +96,6 @@ pub(crate) fn policy_from_kept(kept: &Value, revision: &str) -> Option<Bundle> {
 /// The kind of the objects.
 pub(crate) fn api_resource() -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "ControllerRevision"))
-}
-
-/// The labels of all that is kept of a resource.
-pub(crate) fn selector(resource: &CodeCrucible) -> String {
-    format!("{}={},{}", names::LABEL_INSTANCE, resource.name_any(), names::LABEL_SERIES)
 }
 
 /// What is to be written for a service to be able to go back.

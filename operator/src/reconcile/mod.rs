@@ -163,7 +163,7 @@ async fn look_and_decide(
         observed.ask_replicas(resource).await;
         let decision = match accept(resource, &observed) {
             Err(left) => left,
-            Ok(validated) => Decision::make(resource, &validated, &facts, &observed, now),
+            Ok(validated) => Decision::make(resource, validated, &facts, &observed, now),
         };
         if decision.is_settled() {
             return Ok((observed, decision));
@@ -175,7 +175,7 @@ async fn look_and_decide(
         Err(left) => left,
         Ok(validated) => {
             let facts = Facts::gather(resource, &observed, now).await?;
-            Decision::make(resource, &validated, &facts, &observed, now)
+            Decision::make(resource, validated, &facts, &observed, now)
         }
     };
     Ok((observed, decision))

@@ -56,6 +56,8 @@ pub(crate) struct Observed {
     pub(crate) answers: BTreeMap<String, Answer>,
     /// What the pods were made from that ran well last, while they are made from something else.
     pub(crate) last_good: Option<Template>,
+    /// The policy that they ran.
+    pub(crate) last_good_policy: Option<Bundle>,
     /// What is kept of the service's past. Only an exact look shows it, and any while the policy is held at an older one.
     pub(crate) history: Vec<Kept>,
     /// The policy at which a person holds the service, if it is kept.
@@ -140,6 +142,7 @@ pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Resul
         pods: Vec::new(),
         answers: BTreeMap::new(),
         last_good: None,
+        last_good_policy: None,
         history: Vec::new(),
         pinned: None,
         operator_namespace: context.namespace.clone(),
@@ -165,6 +168,10 @@ impl Observed {
             }
         }
         self.last_good = last_good(context, resource, &self.children).await?;
+        self.last_good_policy = match last_good_policy(resource).filter(|_| self.last_good.is_some()) {
+            Some(revision) => policy(context, resource, revision).await?,
+            None => None,
+        };
         let pin = resource.annotations().get(names::ANNOTATION_ROLLBACK_POLICY);
         self.history = match look {
             Look::Glance if pin.is_none() => Vec::new(),
@@ -172,10 +179,7 @@ impl Observed {
         };
         self.pinned = match pin {
             None => None,
-            Some(revision) => {
-                let data = record(context, resource, Series::Policy, revision).await?;
-                data.and_then(|data| history::policy_from_kept(&data, revision))
-            }
+            Some(revision) => policy(context, resource, revision).await?,
         };
         self.pods = pods(context, resource, look).await?;
         Ok(())
@@ -284,8 +288,22 @@ async fn last_good(
     Ok(data.and_then(|data| Template::from_kept(&data, key)))
 }
 
+fn last_good_policy(resource: &CodeCrucible) -> Option<&str> {
+    resource.status.as_ref()?.rollout.as_ref()?.last_good_policy.as_deref()
+}
+
+/// A policy that is kept.
+pub(super) async fn policy(
+    context: &Context,
+    resource: &CodeCrucible,
+    revision: &str,
+) -> Result<Option<Bundle>, ObserveError> {
+    let data = record(context, resource, Series::Policy, revision).await?;
+    Ok(data.and_then(|data| history::policy_from_kept(&data, revision)))
+}
+
 /// What is kept under a key, if it is ours. A key that no object's name can have is not asked for.
-pub(super) async fn record(
+async fn record(
     context: &Context,
     resource: &CodeCrucible,
     series: Series,
@@ -302,14 +320,16 @@ pub(super) async fn record(
 
 /// What is kept of a service's past.
 pub(super) async fn kept(context: &Context, resource: &CodeCrucible) -> Result<Vec<Kept>, ObserveError> {
-    let parameters = ListParams::default().labels(&history::selector(resource)).limit(MAX_KEPT_SEEN);
-    let listed = history_api(context, resource).list_metadata(&parameters).await;
-    let listed = listed.map_err(failed("ControllerRevisions"))?.items;
-    Ok(listed
-        .iter()
-        .filter(|kept| is_owned(resource, *kept))
-        .filter_map(|kept| Kept::of(resource, kept))
-        .collect())
+    let mut found = Vec::new();
+    // Each for itself, so that many of the one do not hide the other.
+    for series in Series::ALL {
+        let parameters = ListParams::default().labels(&series.selector(resource)).limit(MAX_KEPT_SEEN);
+        let listed = history_api(context, resource).list_metadata(&parameters).await;
+        let listed = listed.map_err(failed("ControllerRevisions"))?.items;
+        let owned = listed.iter().filter(|kept| is_owned(resource, *kept));
+        found.extend(owned.filter_map(|kept| Kept::of(resource, kept)));
+    }
+    Ok(found)
 }
 
 fn history_api(context: &Context, resource: &CodeCrucible) -> Api<DynamicObject> {

@@ -64,7 +64,7 @@ pub(crate) async fn preview(
         Err(left) => left,
         Ok(validated) => {
             let facts = Facts::gather(resource, &observed, now).await?;
-            Decision::make(resource, &validated, &facts, &observed, now)
+            Decision::make(resource, validated, &facts, &observed, now)
         }
     };
     let plan = match decision {
@@ -105,8 +105,7 @@ pub(crate) async fn kept_policy(
     resource: &CodeCrucible,
     revision: &str,
 ) -> anyhow::Result<Option<Bundle>> {
-    let data = observe::record(&context(client, "")?, resource, Series::Policy, revision).await?;
-    Ok(data.and_then(|data| history::policy_from_kept(&data, revision)))
+    Ok(observe::policy(&context(client, "")?, resource, revision).await?)
 }
 
 /// A service's pods.

@@ -86,7 +86,9 @@ fn an_autoscaler_adds_replicas_under_load_and_takes_them_away_unnoticed() {
 #[test]
 fn a_person_scales_the_resource_as_any_workload() {
     let namespace = at_rest("scaled", 1);
-    namespace.kubectl(&["scale", "codecrucible", "demo", "--replicas=2"]).unwrap();
+    // With the rights of somebody who edits the namespace.
+    namespace.kubectl(&["create", "rolebinding", "editor", "--clusterrole=edit", "--user=editor"]).unwrap();
+    namespace.kubectl(&["scale", "codecrucible", "demo", "--replicas=2", "--as=editor"]).unwrap();
     rest(&namespace, 2);
     let selector = namespace.get("codecrucible/demo").unwrap()["status"]["selector"].clone();
     let pods = namespace.kubectl(&["get", "pods", "-l", selector.as_str().unwrap(), "-o", "name"]).unwrap();

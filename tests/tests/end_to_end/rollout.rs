@@ -22,9 +22,11 @@ fn proven(name: &'static str) -> (Namespace<'static>, Value) {
     let namespace = Namespace::new(name);
     namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
     patch(&namespace, &json!({"spec": {"replicas": 2}}));
-    eventually("it has run well", || rollout(&namespace)["phase"] == "Complete");
+    eventually("it has run well", || {
+        let rollout = rollout(&namespace);
+        rollout["phase"] == "Complete" && rollout["lastGood"] == rollout["revision"]
+    });
     let good = rollout(&namespace)["lastGood"].clone();
-    assert_eq!(good, rollout(&namespace)["revision"]);
     (namespace, good)
 }
 
@@ -95,4 +97,7 @@ fn without_automatic_rollback_a_failed_rollout_is_only_told() {
     // Asked for afterwards, it is done.
     patch(&namespace, &json!({"spec": {"rollout": {"automaticRollback": true}}}));
     namespace.wait_for("demo", "Progressing", "False/RolledBack");
+    // Wanted no longer, what was taken back is tried once more.
+    patch(&namespace, &json!({"spec": {"rollout": {"automaticRollback": false}}}));
+    namespace.wait_for("demo", "Stalled", "True/ProgressDeadlineExceeded");
 }

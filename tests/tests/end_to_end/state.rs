@@ -35,8 +35,9 @@ fn alike(mut object: Value) -> (String, Value) {
     let metadata = object["metadata"].as_object_mut().unwrap();
     metadata.retain(|field, _| !NUMBERED.contains(&field.as_str()));
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-        // Hashes of what is random.
-        annotations.retain(|name, _| name != "codecrucible.dev/applied-hash");
+        // A hash of what is random, and a time.
+        const OTHERS: [&str; 2] = ["codecrucible.dev/applied-hash", "codecrucible.dev/template-since"];
+        annotations.retain(|name, _| !OTHERS.contains(&name.as_str()));
     }
     for owner in metadata.get_mut("ownerReferences").and_then(Value::as_array_mut).into_iter().flatten() {
         owner["uid"] = Value::Null;

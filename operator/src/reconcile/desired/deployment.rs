@@ -28,8 +28,11 @@ pub(super) fn deployment(
     replicas: Replicas,
     progress_deadline: Duration,
 ) -> Value {
-    let Chosen { template, rolled_back } = chosen;
+    let Chosen { template, rolled_back, since } = chosen;
     let mut annotations = json!({names::ANNOTATION_TEMPLATE: template.key});
+    if let Some(since) = since {
+        annotations[names::ANNOTATION_TEMPLATE_SINCE] = since.to_string().into();
+    }
     if let Some(RolledBack { from, because }) = rolled_back {
         annotations[names::ANNOTATION_ROLLED_BACK_FROM] = from.as_str().into();
         annotations[names::ANNOTATION_ROLLED_BACK_BECAUSE] = because.as_str().into();

@@ -156,7 +156,7 @@ pub(crate) mod tests {
     }
 
     fn as_wanted(resource: &CodeCrucible, validated: &Validated) -> Chosen {
-        Chosen { template: wanted_template(resource, validated), rolled_back: None }
+        Chosen { template: wanted_template(resource, validated), rolled_back: None, since: None }
     }
 
     fn set(resource: &CodeCrucible, observed: &Observed) -> DesiredSet {

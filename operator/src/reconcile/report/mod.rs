@@ -8,6 +8,7 @@ mod status;
 use super::observe::Observed;
 use super::outcome::Outcome;
 use super::{Context, ReconcileError};
+use crate::reconcile::rollout::TRIAL;
 use announce::{announcements, failure};
 use codecrucible_crds::{CodeCrucible, names};
 use jiff::Timestamp;
@@ -35,6 +36,7 @@ pub(crate) async fn report(
     let spread = spread(resource, observed, outcome, now);
     let status = status::status(resource, observed, outcome, spread.as_ref(), now);
     let look_again = spread.map_or(Duration::MAX, |spread| spread.look_again(now));
+    let look_again = if status::is_on_trial(&status) { look_again.min(TRIAL) } else { look_again };
     if resource.status.as_ref() == Some(&status) {
         return Ok(look_again);
     }

@@ -7,7 +7,7 @@ use crate::reconcile::child::Child;
 use crate::reconcile::desired::{Publication, metadata};
 use crate::reconcile::observe::Observed;
 use crate::reconcile::outcome::Outcome;
-use crate::reconcile::rollout::{Progress, trouble};
+use crate::reconcile::rollout::{Progress, are_proven, trouble};
 use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus, RolloutPhase, RolloutStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -48,7 +48,7 @@ pub(super) fn status(
             last_transition_time: transition_time(&before.conditions, type_, status, now),
         }
     });
-    let rollout = rollout(before.rollout, outcome, &progress, spread);
+    let rollout = rollout(before.rollout, outcome, &progress, spread, are_proven(&observed.pods, now));
     CodeCrucibleStatus {
         observed_generation: resource.metadata.generation,
         conditions: conditions.collect(),
@@ -62,24 +62,38 @@ pub(super) fn status(
     }
 }
 
-/// What the pods are made from, and what ran well last: that of which every replica said that it runs the policy.
+/// What the pods are made from, and what ran well last: that of which every replica said that it runs the policy, and has
+/// served for a while.
 fn rollout(
     before: Option<RolloutStatus>,
     outcome: &Outcome,
     progress: &Progress,
     spread: Option<&Spread>,
+    is_proven: bool,
 ) -> Option<RolloutStatus> {
     let Outcome::Applied(applied) = outcome else { return before };
-    let Publication { template, rolled_back, .. } = &applied.publication;
-    let is_good = progress.is_complete() && spread.is_some_and(Spread::has_arrived);
-    let last_good = if is_good { Some(template.clone()) } else { before.and_then(|before| before.last_good) };
+    let Publication { template, rolled_back, revision, .. } = &applied.publication;
+    let has_arrived = progress.is_complete() && spread.is_some_and(Spread::has_arrived);
+    let (last_good, last_good_policy) = if has_arrived && is_proven {
+        (Some(template.clone()), Some(revision.clone()))
+    } else {
+        before.map_or((None, None), |before| (before.last_good, before.last_good_policy))
+    };
     let phase = match rolled_back {
         Some(_) => RolloutPhase::RolledBack,
         None if progress.deadline_exceeded => RolloutPhase::Failed,
-        None if is_good || (progress.is_complete() && progress.desired == 0) => RolloutPhase::Complete,
+        None if has_arrived || (progress.is_complete() && progress.desired == 0) => RolloutPhase::Complete,
         None => RolloutPhase::Progressing,
     };
-    Some(RolloutStatus { phase, revision: template.clone(), last_good })
+    Some(RolloutStatus { phase, revision: template.clone(), last_good, last_good_policy })
+}
+
+/// Whether something new is complete, and has not served long enough yet to be gone back to.
+pub(super) fn is_on_trial(status: &CodeCrucibleStatus) -> bool {
+    let rollout = status.rollout.as_ref();
+    rollout.is_some_and(|rollout| {
+        rollout.phase == RolloutPhase::Complete && rollout.last_good.as_ref() != Some(&rollout.revision)
+    })
 }
 
 fn transition_time(before: &[Condition], type_: &str, status: &str, now: Timestamp) -> Time {

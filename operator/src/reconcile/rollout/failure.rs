@@ -31,22 +31,34 @@ pub(crate) struct Judged<'a> {
     pub(crate) answers: &'a BTreeMap<String, Answer>,
     /// When that policy was handed out, if it was.
     pub(crate) published_at: Option<Timestamp>,
+    /// Since when the deployment asks for that template, if it is known.
+    pub(crate) since: Option<Timestamp>,
     pub(crate) deadline: Duration,
 }
 
 impl Judged<'_> {
     /// Why it has failed, if it has.
     pub(crate) fn failure(&self, now: Timestamp) -> Option<Failure> {
-        let reason = self.stuck().or_else(|| self.crashing()).or_else(|| self.deaf(now))?;
+        let reason = self.stuck(now).or_else(|| self.crashing()).or_else(|| self.deaf(now))?;
         Some(Failure(reason.chars().take(MAX_REASON_CHARACTERS).collect()))
     }
 
-    fn stuck(&self) -> Option<String> {
-        if !(self.progress.is_observed && self.progress.deadline_exceeded) {
+    /// The deployment's controller may leave standing what it said of an earlier template.
+    fn stuck(&self, now: Timestamp) -> Option<String> {
+        let Progress { is_observed, deadline_exceeded, exceeded_at, .. } = self.progress;
+        let is_of_this = self
+            .since
+            .is_none_or(|since| exceeded_at.is_some_and(|at| at > since) || self.is_over(since, now));
+        if !(*is_observed && *deadline_exceeded && is_of_this) {
             return None;
         }
         let told = trouble(self.progress, self.pods);
         Some(told.unwrap_or_else(|| "the deployment made no progress in time".into()))
+    }
+
+    /// Whether the deadline is over for what began then.
+    fn is_over(&self, since: Timestamp, now: Timestamp) -> bool {
+        now > since && now.duration_since(since).unsigned_abs() > self.deadline
     }
 
     fn crashing(&self) -> Option<String> {
@@ -58,11 +70,9 @@ impl Judged<'_> {
     /// is no reason: the operator itself may be what is broken, and the pod somebody else's.
     fn deaf(&self, now: Timestamp) -> Option<String> {
         let published_at = self.published_at?;
-        let is_over =
-            |since: Timestamp| now.duration_since(since).unsigned_abs() > self.deadline && now > since;
         let mut overdue = self
             .new_pods()
-            .filter(|pod| ready_since(pod).is_some_and(|ready| is_over(ready.max(published_at))));
+            .filter(|pod| ready_since(pod).is_some_and(|ready| self.is_over(ready.max(published_at), now)));
         overdue.find_map(|pod| Some(format!("pod {}: {}", pod.name_any(), self.deafness(pod)?)))
     }
 
@@ -86,7 +96,8 @@ impl Judged<'_> {
     }
 }
 
-fn ready_since(pod: &Pod) -> Option<Timestamp> {
+/// Since when a pod is ready, if it is.
+pub(super) fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     let ready =
         conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
@@ -137,6 +148,7 @@ mod tests {
             pods,
             answers: &answers,
             published_at: Some(Timestamp::UNIX_EPOCH),
+            since: Timestamp::from_second(50).ok(),
             deadline: Duration::from_secs(DEADLINE),
         };
         judged.failure(Timestamp::from_second(now).unwrap()).map(|Failure(reason)| reason)
@@ -144,10 +156,17 @@ mod tests {
 
     #[test]
     fn a_rollout_that_makes_no_progress_has_failed() {
-        let stuck = Progress { is_observed: true, deadline_exceeded: true, ..Progress::default() };
-        assert!(failure(&stuck, &[], None, 0).is_some());
+        let at = |second| Progress {
+            is_observed: true,
+            deadline_exceeded: true,
+            exceeded_at: Timestamp::from_second(second).ok(),
+            ..Progress::default()
+        };
+        assert!(failure(&at(60), &[], None, 60).is_some());
         // What is said of an earlier one says nothing of this one.
-        assert_eq!(failure(&Progress { is_observed: false, ..stuck }, &[], None, 0), None);
+        assert_eq!(failure(&Progress { is_observed: false, ..at(60) }, &[], None, 60), None);
+        assert_eq!(failure(&at(40), &[], None, 60), None);
+        assert!(failure(&at(40), &[], None, 111).is_some(), "by now it is over for this one too");
     }
 
     #[test]

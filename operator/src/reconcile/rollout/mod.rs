@@ -1,12 +1,16 @@
 //! How a new pod template comes to all replicas: how far it has come, what keeps it, and when it is taken back.
 
 mod failure;
+mod policy;
 mod progress;
 mod rollback;
+mod trial;
 mod trouble;
 
+pub(crate) use policy::{changed_backend, moved_model};
 pub(crate) use progress::Progress;
 pub(crate) use rollback::{Chosen, Live, RolledBack};
+pub(crate) use trial::{TRIAL, are_proven};
 pub(crate) use trouble::trouble;
 
 use super::child::Child;
@@ -17,6 +21,7 @@ use codecrucible_contract::Bundle;
 use codecrucible_crds::CodeCrucible;
 use failure::Judged;
 use jiff::Timestamp;
+use policy::loadable;
 use rollback::choose;
 
 /// What the pods are to be made from: what the resource wants, unless that has failed.
@@ -28,7 +33,7 @@ pub(crate) fn choose_template(
     now: Timestamp,
 ) -> Chosen {
     let deployment = observed.children.get(&Child::Deployment);
-    let (key, progress) = (wanted.key.clone(), Progress::of(deployment));
+    let (key, progress, live) = (wanted.key.clone(), Progress::of(deployment), Live::of(deployment));
     let failure = || {
         let judged = Judged {
             template: &key,
@@ -37,11 +42,22 @@ pub(crate) fn choose_template(
             pods: &observed.pods,
             answers: &observed.answers,
             published_at: published_at(resource, &validated.bundle),
+            since: live.since,
             deadline: validated.progress_deadline,
         };
-        judged.failure(now).filter(|_| resource.spec.rollout.automatic_rollback)
+        judged.failure(now)
     };
-    choose(wanted, &Live::of(deployment), observed.last_good.as_ref(), failure)
+    // Whoever does not want to go back gets what the resource wants, also where something was taken back before.
+    let last_good = observed.last_good.as_ref().filter(|_| resource.spec.rollout.automatic_rollback);
+    choose(wanted, &live, last_good, now, failure)
+}
+
+/// What is to be handed out to pods that are made from this: the newest policy, unless they are back and cannot load it.
+pub(crate) fn choose_policy(chosen: &Chosen, newest: Bundle, observed: &Observed) -> Bundle {
+    match chosen.rolled_back {
+        None => newest,
+        Some(_) => loadable(&chosen.template, &newest, observed.last_good_policy.as_ref()).clone(),
+    }
 }
 
 /// When a policy was handed out. Nothing while it is still to be.

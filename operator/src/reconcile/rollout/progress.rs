@@ -1,6 +1,7 @@
 //! How far the deployment has come.
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus};
 use kube::api::DynamicObject;
 
 /// How far a rollout has come.
@@ -17,6 +18,8 @@ pub(crate) struct Progress {
     pub(crate) is_observed: bool,
     /// Whether it gave up.
     pub(crate) deadline_exceeded: bool,
+    /// When it did.
+    pub(crate) exceeded_at: Option<Timestamp>,
     /// Why no pod can be made: a quota, a limit range, an admission plugin.
     pub(crate) replica_failure: Option<String>,
 }
@@ -41,7 +44,8 @@ impl Progress {
             available: status.available_replicas.unwrap_or(0),
             updated: status.updated_replicas.unwrap_or(0),
             is_observed: status.observed_generation >= deployment.metadata.generation,
-            deadline_exceeded: deadline_exceeded(&status),
+            deadline_exceeded: exceeded(&status).is_some(),
+            exceeded_at: exceeded(&status).and_then(|condition| Some(condition.last_update_time.as_ref()?.0)),
             replica_failure: replica_failure(&status),
         }
     }
@@ -55,9 +59,9 @@ impl Progress {
     }
 }
 
-fn deadline_exceeded(status: &DeploymentStatus) -> bool {
+fn exceeded(status: &DeploymentStatus) -> Option<&DeploymentCondition> {
     let conditions = status.conditions.iter().flatten();
-    conditions.into_iter().any(|condition| {
+    conditions.into_iter().find(|condition| {
         condition.type_ == "Progressing"
             && condition.status == "False"
             && condition.reason.as_deref() == Some("ProgressDeadlineExceeded")

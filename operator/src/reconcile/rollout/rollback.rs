@@ -6,6 +6,7 @@
 use super::failure::Failure;
 use crate::reconcile::history::Template;
 use codecrucible_crds::names;
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 
@@ -15,6 +16,8 @@ pub(crate) struct Chosen {
     pub(crate) template: Template,
     /// What it is in place of.
     pub(crate) rolled_back: Option<RolledBack>,
+    /// Since when the deployment asks for it; whole seconds.
+    pub(crate) since: Option<Timestamp>,
 }
 
 /// A template that failed.
@@ -31,6 +34,8 @@ pub(crate) struct Live {
     /// The key of what they are made from.
     pub(crate) template: Option<String>,
     pub(crate) rolled_back: Option<RolledBack>,
+    /// Since when.
+    pub(crate) since: Option<Timestamp>,
 }
 
 impl Live {
@@ -41,7 +46,16 @@ impl Live {
             from,
             because: annotation(names::ANNOTATION_ROLLED_BACK_BECAUSE).unwrap_or_default(),
         });
-        Self { template: annotation(names::ANNOTATION_TEMPLATE), rolled_back }
+        let since = annotation(names::ANNOTATION_TEMPLATE_SINCE).and_then(|since| since.parse().ok());
+        Self { template: annotation(names::ANNOTATION_TEMPLATE), rolled_back, since }
+    }
+
+    /// Since when the deployment asks for a template: as long as it has, or from now on.
+    fn since(&self, template: &Template, now: Timestamp) -> Option<Timestamp> {
+        if self.template.as_deref() == Some(&*template.key) {
+            return self.since;
+        }
+        Timestamp::from_second(now.as_second()).ok()
     }
 
     /// Whether pods are, or may have to be, made from something else than what ran well last.
@@ -55,11 +69,15 @@ pub(crate) fn choose(
     wanted: Template,
     live: &Live,
     last_good: Option<&Template>,
+    now: Timestamp,
     failure: impl FnOnce() -> Option<Failure>,
 ) -> Chosen {
-    let as_wanted = |template| Chosen { template, rolled_back: None };
+    let chosen = |template, rolled_back| {
+        let since = live.since(&template, now);
+        Chosen { template, rolled_back, since }
+    };
     let Some(last_good) = last_good.filter(|last_good| last_good.key != wanted.key) else {
-        return as_wanted(wanted);
+        return chosen(wanted, None);
     };
     let failed_before = live.rolled_back.clone().filter(|rolled_back| rolled_back.from == wanted.key);
     let fails_now = || {
@@ -67,8 +85,8 @@ pub(crate) fn choose(
         Some(RolledBack { from: wanted.key.clone(), because })
     };
     match failed_before.or_else(fails_now) {
-        Some(rolled_back) => Chosen { template: last_good.clone(), rolled_back: Some(rolled_back) },
-        None => as_wanted(wanted),
+        Some(rolled_back) => chosen(last_good.clone(), Some(rolled_back)),
+        None => chosen(wanted, None),
     }
 }
 
@@ -81,40 +99,61 @@ mod tests {
         Template::new(json!({"image": image}))
     }
 
+    const NOW: Timestamp = Timestamp::constant(2_000, 0);
+
     fn live(template: &Template, rolled_back: Option<&RolledBack>) -> Live {
-        Live { template: Some(template.key.clone()), rolled_back: rolled_back.cloned() }
+        let since = Timestamp::from_second(1_000).ok();
+        Live { template: Some(template.key.clone()), rolled_back: rolled_back.cloned(), since }
     }
 
     fn fails() -> Option<Failure> {
         Some(Failure("no such image".into()))
     }
 
+    /// The template that is chosen, and which one it is in place of.
+    fn chosen(
+        wanted: &Template,
+        live: &Live,
+        last_good: Option<&Template>,
+        failure: impl FnOnce() -> Option<Failure>,
+    ) -> (Template, Option<RolledBack>) {
+        let Chosen { template, rolled_back, .. } = choose(wanted.clone(), live, last_good, NOW, failure);
+        (template, rolled_back)
+    }
+
     #[test]
     fn what_fails_is_taken_back_and_stays_back_until_something_else_is_asked_for() {
         let (good, bad, other) = (template("good"), template("bad"), template("other"));
-        let back = choose(bad.clone(), &live(&bad, None), Some(&good), fails);
         let rolled_back = RolledBack { from: bad.key.clone(), because: "no such image".into() };
-        assert_eq!(back, Chosen { template: good.clone(), rolled_back: Some(rolled_back.clone()) });
+        let back = (good.clone(), Some(rolled_back.clone()));
+        assert_eq!(chosen(&bad, &live(&bad, None), Some(&good), fails), back);
         // Now the good one runs well.
         let state = live(&good, Some(&rolled_back));
-        assert_eq!(choose(bad, &state, Some(&good), || None), back);
-        let forward = choose(other.clone(), &state, Some(&good), || None);
-        assert_eq!(forward, Chosen { template: other, rolled_back: None });
-        let asked_for_again = choose(good.clone(), &state, Some(&good), || None);
-        assert_eq!(asked_for_again, Chosen { template: good, rolled_back: None });
+        assert_eq!(chosen(&bad, &state, Some(&good), || None), back);
+        assert_eq!(chosen(&other, &state, Some(&good), || None), (other, None));
+        assert_eq!(chosen(&good, &state, Some(&good), || None), (good, None));
+        assert_eq!(chosen(&bad, &state, None, || None), (bad, None), "who does not want to go back");
     }
 
     #[test]
     fn without_something_that_ran_well_nothing_is_taken_back() {
         let bad = template("bad");
-        assert_eq!(choose(bad.clone(), &live(&bad, None), None, fails).template, bad);
-        assert_eq!(choose(bad.clone(), &live(&bad, None), Some(&bad), fails).template, bad);
+        assert_eq!(chosen(&bad, &live(&bad, None), None, fails).0, bad);
+        assert_eq!(chosen(&bad, &live(&bad, None), Some(&bad), fails).0, bad);
     }
 
     #[test]
     fn a_failure_of_what_runs_now_says_nothing_of_what_is_asked_for() {
         let (good, bad, next) = (template("good"), template("bad"), template("next"));
-        assert_eq!(choose(next.clone(), &live(&bad, None), Some(&good), fails).template, next);
+        assert_eq!(chosen(&next, &live(&bad, None), Some(&good), fails).0, next);
+    }
+
+    #[test]
+    fn the_time_of_a_template_is_that_of_its_coming() {
+        let (one, other) = (template("one"), template("other"));
+        let since = |wanted: &Template| choose(wanted.clone(), &live(&one, None), None, NOW, || None).since;
+        assert_eq!(since(&one), Timestamp::from_second(1_000).ok());
+        assert_eq!(since(&other), Some(NOW));
     }
 
     #[test]
@@ -124,10 +163,10 @@ mod tests {
             "codecrucible.dev/template": "a", "codecrucible.dev/rolled-back-from": "b",
             "codecrucible.dev/rolled-back-because": "no such image"}}});
         let live = Live::of(Some(&serde_json::from_value(object).unwrap()));
-        assert_eq!(live, Live { template: Some("a".into()), rolled_back: Some(rolled_back) });
+        assert_eq!(live, Live { template: Some("a".into()), rolled_back: Some(rolled_back), since: None });
         assert_eq!(Live::of(None), Live::default());
         assert!(live.is_on_the_way("a"));
-        let settled = Live { template: Some("a".into()), rolled_back: None };
+        let settled = Live { template: Some("a".into()), rolled_back: None, since: None };
         assert!(settled.is_on_the_way("c") && !settled.is_on_the_way("a"));
     }
 }

@@ -6,6 +6,7 @@ use super::child::Child;
 use super::history::{Series, newest_policy};
 use super::observe::{MAX_CREDENTIAL_BYTES, MissingCredential, Observed};
 use super::pod::PUBLIC_PORT;
+use super::rollout::{changed_backend, moved_model};
 use codecrucible_contract::{Bundle, Policy, Revision, layout};
 use codecrucible_crds::{CodeCrucible, ModelBackend, conditions, names};
 use kube::ResourceExt as _;
@@ -61,6 +62,7 @@ impl Invalid {
 /// Checks everything; the first thing that is wrong is reported.
 pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<Validated, Invalid> {
     check_names(resource, observed)?;
+    check_requests(resource)?;
     let mut backends = Vec::new();
     let mut model_claims = Vec::new();
     let mut credentials = BTreeMap::new();
@@ -86,24 +88,55 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
     };
     let bundle = Bundle::compile(policy, published(resource, observed).as_ref())
         .map_err(|error| Invalid::value(compile::explain(&error, resource)))?;
-    let bundle = pinned(resource, observed)?.unwrap_or(bundle);
+    let bundle = match pinned(resource, observed, &bundle)? {
+        Some(pinned) => pinned,
+        None => bundle,
+    };
     let progress_deadline = progress_deadline(resource)?;
     let operator_namespace = observed.operator_namespace.clone();
     Ok(Validated { bundle, model_claims, credentials, endpoint, progress_deadline, operator_namespace })
 }
 
 /// The kept policy at which a person holds the service, whatever the resource says.
-fn pinned(resource: &CodeCrucible, observed: &Observed) -> Result<Option<Bundle>, Invalid> {
+fn pinned(resource: &CodeCrucible, observed: &Observed, newest: &Bundle) -> Result<Option<Bundle>, Invalid> {
     let Some(revision) = resource.annotations().get(names::ANNOTATION_ROLLBACK_POLICY) else {
         return Ok(None);
     };
+    let path = format!("metadata.annotations[{}]", names::ANNOTATION_ROLLBACK_POLICY);
+    if let Some(pinned) = &observed.pinned {
+        let changed = changed_backend(pinned, newest).or_else(|| moved_model(pinned, newest));
+        return changed.map_or(Ok(Some(pinned.clone())), |name| {
+            Err(Invalid::value(format!(
+                "{path}: the policy {revision} needs the ModelBackend {name:?} as it was: named in spec.backends, with the \
+                 URL, the credential or the file of then"
+            )))
+        });
+    }
     let kept = observed.history.iter().filter(|kept| kept.series == Series::Policy);
     let kept: Vec<_> = kept.map(|kept| kept.key.as_str()).collect();
-    observed.pinned.clone().map(Some).ok_or_else(|| {
-        let path = format!("metadata.annotations[{}]", names::ANNOTATION_ROLLBACK_POLICY);
-        let shown: String = revision.chars().take(MAX_SHOWN_CHARACTERS).collect();
-        Invalid::value(format!("{path}: no policy {shown:?} is kept; there are: {}", kept.join(", ")))
-    })
+    let shown: String = revision.chars().take(MAX_SHOWN_CHARACTERS).collect();
+    Err(Invalid::value(format!("{path}: no policy {shown:?} is kept; there are: {}", kept.join(", "))))
+}
+
+/// An autoscaler measures replicas by what they request.
+fn check_requests(resource: &CodeCrucible) -> Result<(), Invalid> {
+    let Some(autoscaling) = &resource.spec.autoscaling else { return Ok(()) };
+    let requests = resource.spec.resources.requests.as_ref();
+    let limits = resource.spec.resources.limits.as_ref();
+    for (name, percent, field) in [
+        ("cpu", autoscaling.target_cpu_percent, "targetCpuPercent"),
+        ("memory", autoscaling.target_memory_percent, "targetMemoryPercent"),
+    ] {
+        // Where nothing is requested, the limit counts.
+        let is_there =
+            [requests, limits].into_iter().flatten().any(|quantities| quantities.contains_key(name));
+        if percent > 0 && !is_there {
+            return Err(Invalid::value(format!(
+                "spec.resources.requests.{name}: is required, because spec.autoscaling.{field} is a part of it"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn progress_deadline(resource: &CodeCrucible) -> Result<Duration, Invalid> {
@@ -218,6 +251,7 @@ pub(crate) mod tests {
             pods: Vec::new(),
             answers: BTreeMap::new(),
             last_good: None,
+            last_good_policy: None,
             history: Vec::new(),
             pinned: None,
             operator_namespace: "codecrucible-system".into(),
@@ -298,6 +332,28 @@ pub(crate) mod tests {
         };
         assert_eq!(embedded.path, "/models/local/a/m.gguf");
         assert_eq!(validated.model_claims, [("local".to_owned(), "models".to_owned())]);
+    }
+
+    #[test]
+    fn an_autoscaler_needs_what_it_measures_by() {
+        let with = |resources: Value| resource(json!({"autoscaling": {}, "resources": resources}));
+        let (_, message) = refusal(&with(json!({"requests": {"memory": "1Gi"}})), &observed());
+        assert!(message.starts_with("spec.resources.requests.cpu: is required"), "{message}");
+        assert!(validate(&with(json!({"limits": {"memory": "1Gi", "cpu": "1"}})), &observed()).is_ok());
+    }
+
+    #[test]
+    fn a_policy_is_not_held_that_would_meet_another_places_credential() {
+        let mut observed = observed();
+        let Ok(earlier) = validate(&resource(json!({})), &observed) else { panic!("it is not valid") };
+        let mut held = resource(json!({}));
+        held.annotations_mut().insert(names::ANNOTATION_ROLLBACK_POLICY.into(), "1-x".into());
+        assert!(refusal(&held, &observed).1.contains("no policy \"1-x\" is kept"));
+        observed.pinned = Some(earlier.bundle);
+        assert!(validate(&held, &observed).is_ok());
+        let elsewhere = json!({"type": "OpenAI", "url": "http://other:8000/v1", "models": [{"name": "m"}]});
+        observed.backends.insert("remote".into(), backend("remote", elsewhere));
+        assert!(refusal(&held, &observed).1.contains("needs the ModelBackend \"remote\" as it was"));
     }
 
     #[test]
