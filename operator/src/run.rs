@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
-use tower::filter::FilterLayer;
 
 /// Longest silence of the API server in an answer, seconds: longer than a watch is let run.
 const SILENCE_SECONDS: u64 = 330;
@@ -52,14 +51,12 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
-/// A client that waits for nothing for ever, leaves it to us when to try again, and sends no write while this process
-/// does not lead.
+/// A client that waits for nothing for ever, leaves it to us when to try again, and sends nothing once this process leads
+/// no longer.
 async fn client(fence: &Fence) -> anyhow::Result<kube::Client> {
     let mut config = kube::Config::infer().await?;
     config.read_timeout = Some(Duration::from_secs(SILENCE_SECONDS));
     config.reset_reader_on_write = true;
     config.default_retry = false;
-    let fence = fence.clone();
-    let fenced = FilterLayer::new(move |request| fence.check(request));
-    Ok(kube::client::ClientBuilder::try_from(config)?.with_layer(&fenced).build())
+    Ok(kube::client::ClientBuilder::try_from((config, fence.clone()))?.build())
 }

@@ -1,6 +1,6 @@
 //! The operator as a process of ours, in the cluster's network but not in a pod: it can be killed by its id.
 
-use crate::cluster::{Cluster, forward};
+use crate::cluster::Cluster;
 use crate::proxy::Proxy;
 use crate::{paths, product, wait};
 use anyhow::ensure;
@@ -54,7 +54,7 @@ impl<'a> Operator<'a> {
         account: &str,
         server: Option<&str>,
     ) -> anyhow::Result<Self> {
-        let port = forward::free_port()?;
+        let port = cluster.free_port_inside()?;
         let child = cluster
             .inside(product::program("operator"))
             .args(["--listen", &format!("127.0.0.1:{port}"), "--identity", identity])

@@ -24,15 +24,20 @@ use anyhow::{Context as _, bail, ensure};
 use binaries::Binaries;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// Where clusters keep everything while they run.
 const STATE_ROOT: &str = "/var/lib/codecrucible-cluster";
 /// Longest name: it is part of paths of sockets, which are short.
 const MAX_NAME_BYTES: usize = 20;
+/// First port that is tried for a listener; below those that the system gives to connections.
+const FIRST_PORT: u16 = 20_000;
+/// Most ports that are tried.
+const MAX_PORTS: usize = 100;
 /// Longest time from a started API server to a ready node, seconds.
 const READY_SECONDS: u64 = 90;
 
@@ -274,6 +279,17 @@ impl Cluster {
     pub fn get_inside(&self, address: SocketAddr, path: &str) -> anyhow::Result<String> {
         let namespace = self.place.network_namespace_file();
         inside::get((!self.is_external()).then_some(&namespace), address, path)
+    }
+
+    /// A port of loopback inside the cluster's network that nobody has, and nobody gets for a connection of their own.
+    pub fn free_port_inside(&self) -> anyhow::Result<u16> {
+        static NEXT: AtomicU16 = AtomicU16::new(FIRST_PORT);
+        let namespace = self.place.network_namespace_file();
+        inside::within((!self.is_external()).then_some(&*namespace), || {
+            let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+            let mut ports = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed)).take(MAX_PORTS);
+            ports.find(is_free).context("no port is free")
+        })
     }
 
     /// The cluster's network, where the cluster is our own.
