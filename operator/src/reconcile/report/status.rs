@@ -91,9 +91,10 @@ fn rollout(
 /// Whether something new is complete, and has not served long enough yet to be gone back to.
 pub(super) fn is_on_trial(status: &CodeCrucibleStatus) -> bool {
     let rollout = status.rollout.as_ref();
-    rollout.is_some_and(|rollout| {
-        rollout.phase == RolloutPhase::Complete && rollout.last_good.as_ref() != Some(&rollout.revision)
-    })
+    let is_new = |rollout: &RolloutStatus| rollout.last_good.as_ref() != Some(&rollout.revision);
+    // Without a replica nothing is tried.
+    status.ready_replicas > 0
+        && rollout.is_some_and(|rollout| rollout.phase == RolloutPhase::Complete && is_new(rollout))
 }
 
 fn transition_time(before: &[Condition], type_: &str, status: &str, now: Timestamp) -> Time {
@@ -117,6 +118,23 @@ mod tests {
 
     fn invalid() -> Outcome {
         Outcome::Invalid(Invalid { reason: "Invalid", message: "spec.x: wrong".into() })
+    }
+
+    #[test]
+    fn only_what_serves_is_on_trial_and_only_until_it_is_proven() {
+        let status = |ready_replicas, last_good: Option<&str>| CodeCrucibleStatus {
+            ready_replicas,
+            rollout: Some(RolloutStatus {
+                phase: RolloutPhase::Complete,
+                revision: "new".into(),
+                last_good: last_good.map(str::to_owned),
+                last_good_policy: None,
+            }),
+            ..CodeCrucibleStatus::default()
+        };
+        assert!(is_on_trial(&status(1, Some("old"))) && is_on_trial(&status(1, None)));
+        assert!(!is_on_trial(&status(1, Some("new"))));
+        assert!(!is_on_trial(&status(0, None)), "it would be looked at for ever");
     }
 
     #[test]
