@@ -133,23 +133,32 @@ pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Resul
     let namespace = resource.namespace().unwrap_or_default();
     let backends = backends(context, &namespace, resource).await?;
     let credentials = credentials(&context.client, &namespace, &backends).await?;
-    Ok(Observed {
-        backends,
-        credentials,
-        children: BTreeMap::new(),
-        foreign: BTreeSet::new(),
-        replicas_are_ours_alone: false,
-        pods: Vec::new(),
-        answers: BTreeMap::new(),
-        last_good: None,
-        last_good_policy: None,
-        history: Vec::new(),
-        pinned: None,
-        operator_namespace: context.namespace.clone(),
-    })
+    Ok(Observed::of_names(backends, credentials, &context.namespace))
 }
 
 impl Observed {
+    /// What a resource names, with nothing of what belongs to it yet.
+    pub(crate) fn of_names(
+        backends: BTreeMap<String, ModelBackend>,
+        credentials: BTreeMap<String, Result<String, MissingCredential>>,
+        operator_namespace: &str,
+    ) -> Self {
+        Self {
+            backends,
+            credentials,
+            children: BTreeMap::new(),
+            foreign: BTreeSet::new(),
+            replicas_are_ours_alone: false,
+            pods: Vec::new(),
+            answers: BTreeMap::new(),
+            last_good: None,
+            last_good_policy: None,
+            history: Vec::new(),
+            pinned: None,
+            operator_namespace: operator_namespace.to_owned(),
+        }
+    }
+
     /// Reads the children and pods, in place of what was seen of them before.
     pub(crate) async fn look(
         &mut self,
@@ -159,6 +168,7 @@ impl Observed {
     ) -> Result<(), ObserveError> {
         self.children.clear();
         self.foreign.clear();
+        self.replicas_are_ours_alone = false;
         self.pods.clear();
         // What is not wanted concerns only whoever is about to write.
         let looked_at = |child: &Child| look == Look::Exact || child.is_wanted(resource);

@@ -242,20 +242,8 @@ pub(crate) mod tests {
             "remote",
             json!({"type": "OpenAI", "url": "http://vllm:8000/v1", "models": [{"name": "m"}]}),
         );
-        Observed {
-            backends: BTreeMap::from([("remote".to_owned(), remote)]),
-            credentials: BTreeMap::new(),
-            children: BTreeMap::new(),
-            foreign: BTreeSet::new(),
-            replicas_are_ours_alone: false,
-            pods: Vec::new(),
-            answers: BTreeMap::new(),
-            last_good: None,
-            last_good_policy: None,
-            history: Vec::new(),
-            pinned: None,
-            operator_namespace: "codecrucible-system".into(),
-        }
+        let backends = BTreeMap::from([("remote".to_owned(), remote)]);
+        Observed::of_names(backends, BTreeMap::new(), "codecrucible-system")
     }
 
     fn refusal(resource: &CodeCrucible, observed: &Observed) -> (&'static str, String) {
