@@ -144,7 +144,7 @@ fn certified(observed: &Observed, child: Child, certificate: &str, key: &str) ->
 mod tests {
     use super::*;
     use crate::reconcile::desired::tests::with_secrets_of;
-    use crate::reconcile::validate::tests as fixtures;
+    use crate::reconcile::fixtures;
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use kube::api::DynamicObject;

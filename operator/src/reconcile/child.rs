@@ -42,32 +42,18 @@ impl Child {
 
     /// The kind.
     pub(crate) fn kind(self) -> &'static str {
-        self.group_version_kind().2
+        self.description().api.2
     }
 
     /// The API that serves it.
     pub(crate) fn api_resource(self) -> ApiResource {
-        let (group, version, kind) = self.group_version_kind();
+        let (group, version, kind) = self.description().api;
         ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
     }
 
     /// Its name for a resource.
     pub(crate) fn name(self, resource: &CodeCrucible) -> String {
-        let resource = resource.name_any();
-        match self {
-            Self::SigningKeys => names::signing_keys_secret(&resource),
-            Self::Client => names::client_secret(&resource),
-            Self::BackendCredentials => names::backend_credentials_secret(&resource),
-            Self::Authority => names::authority_secret(&resource),
-            Self::Certificate => names::certificate_secret(&resource),
-            Self::Policy => names::policy_config_map(&resource),
-            Self::ServiceAccount
-            | Self::Service
-            | Self::NetworkPolicy
-            | Self::DisruptionBudget
-            | Self::Deployment
-            | Self::Autoscaler => names::workload(&resource),
-        }
+        (self.description().name)(&resource.name_any())
     }
 
     /// Whether a resource needs it. One that does not may have an object of somebody else in its place.
@@ -81,20 +67,31 @@ impl Child {
         matches!(self, Self::SigningKeys | Self::Client | Self::Authority)
     }
 
-    fn group_version_kind(self) -> (&'static str, &'static str, &'static str) {
+    fn description(self) -> Description {
+        let described = |api, name| Description { api, name };
         match self {
-            Self::ServiceAccount => ("", "v1", "ServiceAccount"),
-            Self::SigningKeys
-            | Self::Client
-            | Self::BackendCredentials
-            | Self::Authority
-            | Self::Certificate => ("", "v1", "Secret"),
-            Self::Policy => ("", "v1", "ConfigMap"),
-            Self::Service => ("", "v1", "Service"),
-            Self::NetworkPolicy => ("networking.k8s.io", "v1", "NetworkPolicy"),
-            Self::DisruptionBudget => ("policy", "v1", "PodDisruptionBudget"),
-            Self::Deployment => ("apps", "v1", "Deployment"),
-            Self::Autoscaler => ("autoscaling", "v2", "HorizontalPodAutoscaler"),
+            Self::ServiceAccount => described(("", "v1", "ServiceAccount"), names::workload),
+            Self::SigningKeys => described(SECRET, names::signing_keys_secret),
+            Self::Client => described(SECRET, names::client_secret),
+            Self::BackendCredentials => described(SECRET, names::backend_credentials_secret),
+            Self::Authority => described(SECRET, names::authority_secret),
+            Self::Certificate => described(SECRET, names::certificate_secret),
+            Self::Policy => described(("", "v1", "ConfigMap"), names::policy_config_map),
+            Self::Service => described(("", "v1", "Service"), names::workload),
+            Self::NetworkPolicy => described(("networking.k8s.io", "v1", "NetworkPolicy"), names::workload),
+            Self::DisruptionBudget => described(("policy", "v1", "PodDisruptionBudget"), names::workload),
+            Self::Deployment => described(("apps", "v1", "Deployment"), names::workload),
+            Self::Autoscaler => described(("autoscaling", "v2", "HorizontalPodAutoscaler"), names::workload),
         }
     }
 }
+
+/// What there is to say of a kind of child.
+struct Description {
+    /// Group, version and kind.
+    api: (&'static str, &'static str, &'static str),
+    /// Its name for a resource of a name.
+    name: fn(&str) -> String,
+}
+
+const SECRET: (&str, &str, &str) = ("", "v1", "Secret");

@@ -60,8 +60,7 @@ pub(crate) fn accept(resource: &CodeCrucible, observed: &Observed) -> Result<Val
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::facts::tests::fixed;
-    use crate::reconcile::validate::tests as fixtures;
+    use crate::reconcile::fixtures;
     use codecrucible_crds::Autoscaling;
     use serde_json::{Value, json};
 
@@ -70,7 +69,7 @@ mod tests {
     fn decide(resource: &CodeCrucible, observed: &Observed) -> Decision {
         match accept(resource, observed) {
             Err(left) => left,
-            Ok(validated) => Decision::make(resource, validated, &fixed(), observed, NOW),
+            Ok(validated) => Decision::make(resource, validated, &fixtures::facts(), observed, NOW),
         }
     }
 

@@ -60,29 +60,14 @@ fn client_secret(observed: &Observed) -> Option<String> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::reconcile::certificates::Lasting;
     use crate::reconcile::desired::tests::with_secrets_of;
-    use crate::reconcile::validate::tests as fixtures;
+    use crate::reconcile::fixtures;
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
-    use codecrucible_contract::certificates::Certified;
     use kube::api::DynamicObject;
     use serde_json::{Value, json};
-
-    pub(crate) fn fixed() -> Facts {
-        let certified =
-            |name: &str| Certified { certificate: name.into(), key: format!("{name} PRIVATE KEY") };
-        let lasting = |name| Lasting { certified: certified(name), not_after: 1_000 };
-        let (authority, operator, replica) =
-            (certified("authority"), lasting("operator"), lasting("replica"));
-        Facts {
-            signing_key_pem: "-----BEGIN PRIVATE KEY-----".into(),
-            client_secret: "fixed-secret".into(),
-            certificates: Certificates { authority, operator, replica },
-        }
-    }
 
     const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 

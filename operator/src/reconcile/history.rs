@@ -172,7 +172,8 @@ fn object(resource: &CodeCrucible, number: i64, record: Record) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::validate::{tests as fixtures, validate};
+    use crate::reconcile::fixtures;
+    use crate::reconcile::validate::validate;
 
     fn template(image: &str) -> Template {
         Template::new(json!({"spec": {"containers": [{"image": image}]}}))

@@ -10,6 +10,8 @@ mod decision;
 mod desired;
 mod drift;
 mod facts;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod history;
 mod newest;
 mod observe;
@@ -21,9 +23,6 @@ mod report;
 mod rollout;
 mod trust;
 mod validate;
-
-#[cfg(test)]
-pub(crate) use validate::tests as fixtures;
 
 pub(crate) use newest::Newest;
 pub(crate) use preview::{

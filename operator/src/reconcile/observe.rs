@@ -436,7 +436,7 @@ impl Observed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::validate::tests as fixtures;
+    use super::super::fixtures;
     use super::*;
     use serde_json::json;
 

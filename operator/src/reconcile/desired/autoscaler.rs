@@ -38,7 +38,7 @@ fn default_behavior() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::validate::tests as fixtures;
+    use crate::reconcile::fixtures;
 
     #[test]
     fn what_is_not_to_count_is_left_out() {

@@ -1,11 +1,11 @@
 //! The pods, hardened to Pod Security `restricted`, and how many of them may be away at once.
 
 use super::metadata::{labels, selector};
+use super::mounts;
 use super::replicas::Replicas;
 use crate::reconcile::child::Child;
-use crate::reconcile::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, MODELS_FOLDER, PUBLIC_PORT, STATUS_PORT};
+use crate::reconcile::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, PUBLIC_PORT, STATUS_PORT};
 use crate::reconcile::rollout::{Chosen, RolledBack};
-use codecrucible_contract::layout;
 use codecrucible_crds::{CodeCrucible, names};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -72,7 +72,7 @@ fn pod(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
             "labelSelector": {"matchLabels": selector(resource)},
         }],
         "containers": [container(resource, model_claims)],
-        "volumes": volumes(resource, model_claims),
+        "volumes": mounts::volumes(resource, model_claims),
     });
     let pull_secrets = &resource.spec.image.pull_secrets;
     if !pull_secrets.is_empty() {
@@ -103,7 +103,7 @@ fn container(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Valu
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": mounts(model_claims),
+        "volumeMounts": mounts::mounts(model_claims),
     })
 }
 
@@ -122,53 +122,6 @@ fn probe(path: &str, period_seconds: u32, failure_threshold: u32) -> Value {
         "httpGet": {"path": path, "port": "admin", "scheme": "HTTP"},
         "periodSeconds": period_seconds, "timeoutSeconds": 2, "failureThreshold": failure_threshold,
     })
-}
-
-/// Volumes by name, each mounted below the configuration's folder under the same name.
-fn volumes(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
-    let secret = |folder: &str, child: Child| json!({"name": folder, "secret": {"secretName": child.name(resource), "defaultMode": 0o440}});
-    // Only what we made: what else somebody puts into the Secret is neither a key nor for the pod to see.
-    let only = |mut volume: Value, keys: &[&str]| {
-        volume["secret"]["items"] = keys.iter().map(|key| json!({"key": key, "path": key})).collect();
-        volume
-    };
-    let mut volumes = vec![
-        json!({"name": layout::POLICY_FOLDER, "configMap": {"name": Child::Policy.name(resource), "defaultMode": 0o444}}),
-        only(secret(layout::SIGNING_KEYS_FOLDER, Child::SigningKeys), &[layout::FIRST_SIGNING_KEY_FILE]),
-        only(
-            secret(layout::CLIENT_FOLDER, Child::Client),
-            &[layout::CLIENT_ID_FILE, layout::CLIENT_SECRET_FILE],
-        ),
-        secret(layout::BACKEND_CREDENTIALS_FOLDER, Child::BackendCredentials),
-        only(
-            secret(layout::CERTIFICATE_FOLDER, Child::Certificate),
-            &[layout::CERTIFICATE_FILE, layout::CERTIFICATE_KEY_FILE, layout::AUTHORITY_FILE],
-        ),
-    ];
-    volumes.extend(model_claims.iter().enumerate().map(|(index, (_, claim))| {
-        json!({"name": model_volume(index), "persistentVolumeClaim": {"claimName": claim, "readOnly": true}})
-    }));
-    volumes.into()
-}
-
-fn mounts(model_claims: &[(String, String)]) -> Value {
-    let configuration = [
-        layout::POLICY_FOLDER,
-        layout::SIGNING_KEYS_FOLDER,
-        layout::CLIENT_FOLDER,
-        layout::BACKEND_CREDENTIALS_FOLDER,
-        layout::CERTIFICATE_FOLDER,
-    ]
-    .map(|folder| json!({"name": folder, "mountPath": format!("{CONFIGURATION_FOLDER}/{folder}"), "readOnly": true}));
-    let models = model_claims.iter().enumerate().map(|(index, (backend, _))| {
-        json!({"name": model_volume(index), "mountPath": format!("{MODELS_FOLDER}/{backend}"), "readOnly": true})
-    });
-    configuration.into_iter().chain(models).collect()
-}
-
-/// Backends' names may be longer than a volume's name may be.
-fn model_volume(index: usize) -> String {
-    format!("model-{index}")
 }
 
 #[cfg(test)]

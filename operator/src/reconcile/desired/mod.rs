@@ -3,6 +3,7 @@
 mod autoscaler;
 mod deployment;
 pub(crate) mod metadata;
+mod mounts;
 mod network;
 mod replicas;
 mod secrets;
@@ -14,13 +15,15 @@ use super::facts::Facts;
 use super::history::Template;
 use super::rollout::{Chosen, RolledBack};
 use super::validate::Validated;
-use codecrucible_contract::{layout, sha256_hex};
+use codecrucible_contract::{Bundle, layout, sha256_hex};
 use codecrucible_crds::{CodeCrucible, names};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 /// Digits of an object's hash in its annotation.
 const HASH_DIGITS: usize = 32;
+/// Digits of the hash that tells one set of secrets from another.
+const SECRETS_HASH_DIGITS: usize = 12;
 
 /// An object that is ready to be applied.
 #[derive(Debug)]
@@ -74,7 +77,6 @@ pub(crate) fn desired(
     let Validated { bundle, model_claims: _, credentials, endpoint, progress_deadline, operator_namespace } =
         validated;
     let secrets = secrets::Secrets::new(resource, credentials, facts, endpoint);
-    let configuration = secrets.configuration(bundle);
     let content = |child: Child| match child {
         Child::ServiceAccount => json!({"automountServiceAccountToken": false}),
         Child::SigningKeys => secrets.signing_keys(),
@@ -92,6 +94,7 @@ pub(crate) fn desired(
             autoscaler::autoscaler(resource, &autoscaling)
         }
     };
+    let configuration = configuration(bundle, mounts::secrets().map(content));
     let wanted = Child::ALL.into_iter().filter(|child| child.is_wanted(resource));
     let (revision, hash) = (bundle.revision().to_string(), bundle.hash().to_owned());
     DesiredSet {
@@ -106,6 +109,12 @@ pub(crate) fn desired(
             is_pinned: resource.annotations().contains_key(names::ANNOTATION_ROLLBACK_POLICY),
         },
     }
+}
+
+/// A name for all that the pods mount. Only a hash of the secrets is in it.
+fn configuration(bundle: &Bundle, secrets: impl Iterator<Item = Value>) -> String {
+    let secrets = Value::from_iter(secrets).to_string();
+    format!("{}.{}", bundle.revision(), &sha256_hex(secrets)[..SECRETS_HASH_DIGITS])
 }
 
 /// Completes an object with its identity, its owner and the hash of itself.
@@ -136,9 +145,9 @@ fn merge(object: &mut Value, more: Value) {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::facts::tests::fixed;
+    use super::super::fixtures;
     use super::super::observe::Observed;
-    use super::super::validate::{tests as fixtures, validate};
+    use super::super::validate::validate;
     use super::*;
     use crate::reconcile::certificates::Certificates;
     use codecrucible_crds::PolicyStatus;
@@ -147,7 +156,7 @@ pub(crate) mod tests {
     /// Stores certificates where the operator finds them.
     pub(crate) fn with_secrets_of(certificates: &Certificates, observed: &mut Observed) {
         let resource = fixtures::resource(json!({}));
-        let facts = Facts { certificates: certificates.clone(), ..fixed() };
+        let facts = Facts { certificates: certificates.clone(), ..fixtures::facts() };
         let Ok(validated) = validate(&resource, &fixtures::observed()) else { panic!("it is not valid") };
         let mut set =
             desired(&resource, &validated, &facts, &as_wanted(&resource, &validated), Replicas::Exactly(1));
@@ -161,7 +170,13 @@ pub(crate) mod tests {
 
     fn set(resource: &CodeCrucible, observed: &Observed) -> DesiredSet {
         let Ok(validated) = validate(resource, observed) else { panic!("it is not valid") };
-        desired(resource, &validated, &fixed(), &as_wanted(resource, &validated), Replicas::Exactly(1))
+        desired(
+            resource,
+            &validated,
+            &fixtures::facts(),
+            &as_wanted(resource, &validated),
+            Replicas::Exactly(1),
+        )
     }
 
     fn object(set: &DesiredSet, child: Child) -> &Value {

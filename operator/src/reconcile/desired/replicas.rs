@@ -40,7 +40,7 @@ pub(crate) fn live(deployment: Option<&DynamicObject>) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::validate::tests as fixtures;
+    use crate::reconcile::fixtures;
     use serde_json::{Value, json};
 
     fn replicas(spec: Value, live: Option<i32>) -> Replicas {

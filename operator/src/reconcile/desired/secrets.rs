@@ -4,14 +4,11 @@ use crate::reconcile::certificates::{AUTHORITY_KEY, Certificates, NOT_AFTER, OPE
 use crate::reconcile::facts::Facts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use codecrucible_contract::{Bundle, layout, sha256_hex};
+use codecrucible_contract::layout;
 use codecrucible_crds::CodeCrucible;
 use kube::ResourceExt as _;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-
-/// Digits of the hash that tells one set of secrets from another.
-const HASH_DIGITS: usize = 12;
 
 /// The content of the Secrets.
 pub(super) struct Secrets<'a> {
@@ -70,14 +67,6 @@ impl<'a> Secrets<'a> {
             (layout::CERTIFICATE_KEY_FILE, &replica.certified.key),
             (NOT_AFTER, &replica.not_after.to_string()),
         ])
-    }
-
-    /// A name for all that the pods mount. Only a hash of the secrets is in it.
-    pub(super) fn configuration(&self, bundle: &Bundle) -> String {
-        let mounted =
-            json!([self.signing_keys(), self.client(), self.backend_credentials(), self.certificate()]);
-        let secrets = mounted.to_string();
-        format!("{}.{}", bundle.revision(), &sha256_hex(secrets)[..HASH_DIGITS])
     }
 }
 

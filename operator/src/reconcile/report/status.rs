@@ -106,7 +106,8 @@ fn transition_time(before: &[Condition], type_: &str, status: &str, now: Timesta
 mod tests {
     use super::super::policy::spread;
     use super::*;
-    use crate::reconcile::validate::{Invalid, tests as fixtures};
+    use crate::reconcile::fixtures;
+    use crate::reconcile::validate::Invalid;
     use serde_json::json;
 
     /// The status of an invalid resource at some second.

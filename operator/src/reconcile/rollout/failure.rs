@@ -107,7 +107,7 @@ pub(super) fn ready_since(pod: &Pod) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::validate::tests as fixtures;
+    use crate::reconcile::fixtures;
     use crate::reconcile::validate::validate;
     use codecrucible_contract::{Acknowledgement, Refused};
     use serde_json::{Value, json};

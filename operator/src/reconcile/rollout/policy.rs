@@ -55,7 +55,7 @@ fn carries(template: &Template, bundle: &Bundle) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::validate::tests as fixtures;
+    use crate::reconcile::fixtures;
     use crate::reconcile::validate::validate;
     use serde_json::{Value, json};
 

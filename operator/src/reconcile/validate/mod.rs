@@ -215,36 +215,12 @@ fn credential(
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
+    use crate::reconcile::fixtures::{backend, observed, resource};
     use codecrucible_contract::BackendKind;
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
-
-    pub(crate) fn resource(spec: Value) -> CodeCrucible {
-        let mut whole = json!({"image": {"repository": "workload", "tag": "1"}, "backends": ["remote"]});
-        if let (Some(whole), Value::Object(spec)) = (whole.as_object_mut(), spec) {
-            whole.extend(spec);
-        }
-        let mut resource = CodeCrucible::new("demo", serde_json::from_value(whole).unwrap());
-        resource.metadata.namespace = Some("team".into());
-        resource.metadata.uid = Some("1-2-3".into());
-        resource.metadata.generation = Some(1);
-        resource
-    }
-
-    pub(crate) fn backend(name: &str, spec: Value) -> ModelBackend {
-        ModelBackend::new(name, serde_json::from_value(spec).unwrap())
-    }
-
-    pub(crate) fn observed() -> Observed {
-        let remote = backend(
-            "remote",
-            json!({"type": "OpenAI", "url": "http://vllm:8000/v1", "models": [{"name": "m"}]}),
-        );
-        let backends = BTreeMap::from([("remote".to_owned(), remote)]);
-        Observed::of_names(backends, BTreeMap::new(), "codecrucible-system")
-    }
 
     fn refusal(resource: &CodeCrucible, observed: &Observed) -> (&'static str, String) {
         let Err(invalid) = validate(resource, observed) else { panic!("it is valid") };

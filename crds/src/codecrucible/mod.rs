@@ -1,0 +1,192 @@
+//! `CodeCrucible`: one code-synthesis service.
+
+mod auth;
+mod autoscaling;
+mod image;
+mod maintenance;
+mod network;
+mod observability;
+mod rollout;
+mod status;
+mod synthesis;
+
+pub use auth::Auth;
+pub use autoscaling::Autoscaling;
+pub use image::{Image, PullPolicy};
+pub use maintenance::Maintenance;
+pub use network::Network;
+pub use observability::{LogLevel, Observability};
+pub use rollout::Rollout;
+pub use status::{CodeCrucibleStatus, PolicyStatus, Rejection, ReplicaPolicy, RolloutPhase, RolloutStatus};
+pub use synthesis::{Synthesis, SynthesisMode, Voice};
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// One code-synthesis service with an OpenAI-compatible API.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "codecrucible.dev",
+    version = "v1alpha1",
+    kind = "CodeCrucible",
+    plural = "codecrucibles",
+    namespaced,
+    shortname = "crucible",
+    category = "codecrucible-all",
+    doc = "One code-synthesis service with an OpenAI-compatible API. The operator makes the deployment and all that belongs to it, and reports in `status` what it saw.",
+    status = "CodeCrucibleStatus",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    derive = "PartialEq",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Ready Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy.revision"),
+    printcolumn(name = "Applied", type_ = "integer", json_path = ".status.policy.appliedReplicas"),
+    printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Image", type_ = "string", json_path = ".status.image", priority = 1),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')").message("metadata.name must be a DNS label of at most 40 characters that begins with a letter")
+)]
+#[cfg_attr(test, kube(cel))]
+#[serde(rename_all = "camelCase")]
+pub struct CodeCrucibleSpec {
+    /// The workload's image.
+    pub image: Image,
+    /// How many replicas serve. Does not count while `autoscaling` is set or the service hibernates.
+    #[serde(default = "default_replicas")]
+    #[schemars(range(min = 0, max = 100))]
+    pub replicas: i32,
+    /// An autoscaler decides how many replicas serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message("minReplicas must not be more than maxReplicas; raise maxReplicas, or lower minReplicas (3 if it is left out)"))]
+    #[x_kube(validation = Rule::new("self.targetCpuPercent > 0 || self.targetMemoryPercent > 0").message("one of targetCpuPercent and targetMemoryPercent must be above 0; or leave autoscaling out"))]
+    pub autoscaling: Option<Autoscaling>,
+    /// Compute resources of one replica. What is given replaces the default as a whole; with `autoscaling`, `requests` must
+    /// hold what is measured.
+    #[serde(default = "default_resources")]
+    pub resources: ResourceRequirements,
+    /// Names of `ModelBackend`s in this namespace. A model's name leads to exactly one of them; a synthesis that
+    /// names no model goes to the first model of the first backend.
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))
+    )]
+    #[x_kube(validation = Rule::new("self.all(name, self.exists_one(other, other == name))").message("a backend may be named only once; remove the second one"))]
+    pub backends: Vec<String>,
+    /// How several voices answer together.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("!has(self.defaultVoices) || self.defaultVoices.all(name, self.defaultVoices.exists_one(other, other == name))").message("a voice may be named only once in defaultVoices; remove the second one"))]
+    pub synthesis: Synthesis,
+    /// Who may call, and for how long.
+    #[serde(default)]
+    pub auth: Auth,
+    /// What the replicas log.
+    #[serde(default)]
+    pub observability: Observability,
+    /// How new pods come in place of old ones.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// Who in the cluster may reach the pods.
+    #[serde(default)]
+    pub network: Network,
+    /// Holding the operator back, or putting the service to sleep.
+    #[serde(default)]
+    pub maintenance: Maintenance,
+}
+
+fn default_replicas() -> i32 {
+    3
+}
+
+fn default_resources() -> ResourceRequirements {
+    let quantities = |cpu: &str, memory: &str| {
+        Some(
+            [("cpu", cpu), ("memory", memory)]
+                .map(|(name, value)| (name.to_owned(), Quantity(value.to_owned())))
+                .into(),
+        )
+    };
+    ResourceRequirements { requests: quantities("500m", "1Gi"), limits: quantities("1", "2Gi"), claims: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::CustomResourceExt;
+    use serde_json::{Value, json};
+
+    fn problems(name: &str, spec: Value) -> String {
+        let resource = CodeCrucible::new(name, serde_json::from_value(spec).unwrap());
+        resource.validate_cel().map_or_else(|errors| errors.to_string(), |()| String::new())
+    }
+
+    fn spec() -> Value {
+        json!({"image": {"repository": "codecrucible.dev/workload", "tag": "1"}, "backends": ["local"]})
+    }
+
+    #[test]
+    fn the_smallest_resource_is_valid() {
+        assert_eq!(problems("demo", spec()), "");
+    }
+
+    #[test]
+    fn an_image_has_either_a_tag_or_a_digest() {
+        let mut both = spec();
+        both["image"]["digest"] = json!(format!("sha256:{}", "0".repeat(64)));
+        assert!(problems("demo", both).contains("exactly one of tag and digest"));
+        let mut neither = spec();
+        neither["image"].as_object_mut().unwrap().remove("tag");
+        assert!(problems("demo", neither).contains("exactly one of tag and digest"));
+    }
+
+    #[test]
+    fn a_backend_is_named_once() {
+        let mut twice = spec();
+        twice["backends"] = json!(["a", "b", "a"]);
+        assert!(problems("demo", twice).contains("only once"));
+    }
+
+    #[test]
+    fn a_default_voice_is_named_once() {
+        let mut twice = spec();
+        twice["synthesis"] = json!({"defaultVoices": ["developer", "developer"]});
+        assert!(problems("demo", twice).contains("a voice may be named only once"));
+    }
+
+    #[test]
+    fn autoscaling_has_room_and_a_measure() {
+        let with = |autoscaling: Value| {
+            let mut spec = spec();
+            spec["autoscaling"] = autoscaling;
+            problems("demo", spec)
+        };
+        assert_eq!(with(json!({})), "");
+        assert!(with(json!({"minReplicas": 11})).contains("raise maxReplicas"));
+        let nothing = json!({"targetCpuPercent": 0, "targetMemoryPercent": 0});
+        assert!(with(nothing).contains("must be above 0"));
+    }
+
+    #[test]
+    fn names_that_no_service_can_have_are_refused() {
+        for name in ["1demo", "demo.x", &"x".repeat(41)] {
+            assert!(problems(name, spec()).contains("metadata.name"), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_schema_bounds_replicas_and_defaults_resources() {
+        let crd = serde_json::to_value(CodeCrucible::crd()).unwrap();
+        let spec =
+            &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        assert_eq!(spec["replicas"]["minimum"], 0.0);
+        assert_eq!(spec["replicas"]["default"], 3);
+        assert_eq!(spec["resources"]["default"]["limits"]["memory"], "2Gi");
+        assert_eq!(spec["auth"]["default"]["accessTokenLifetime"], "15m");
+    }
+}

@@ -1,0 +1,113 @@
+//! What the operator saw.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use serde::{Deserialize, Serialize};
+
+/// What the operator saw.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CodeCrucibleStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Accepted`: the resource is valid. `Available`: enough replicas serve. `Progressing`: a change is on its way.
+    /// `PolicySynced`: every ready replica said that it runs the policy. `Ready`: accepted and available. `Reconciling` and
+    /// `Stalled`: what pipelines wait for, and what they fail at.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Replicas that exist.
+    pub replicas: i32,
+    /// Replicas that are ready.
+    pub ready_replicas: i32,
+    /// The labels of its pods, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Where clients inside the cluster reach the service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The image of the deployment's pod template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The policy: what running pods read without a restart, such as models, backends, voices, lifetimes of tokens and the
+    /// log level. Which one was handed out, and who runs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyStatus>,
+    /// How far the newest pods have come in place of old ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
+}
+
+/// Which pods run, and to which the operator would go back. A revision names what a pod is made from; it is kept in
+/// the ControllerRevision `NAME-template-REVISION`.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// How far it has come.
+    pub phase: RolloutPhase,
+    /// What the deployment asks for.
+    pub revision: String,
+    /// What all replicas last ran well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good: Option<String>,
+    /// The policy that they ran, kept in the ControllerRevision `NAME-policy-REVISION`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good_policy: Option<String>,
+}
+
+/// How far a rollout has come.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+pub enum RolloutPhase {
+    /// New pods come in place of old ones.
+    Progressing,
+    /// All replicas are as asked for, and run the policy.
+    Complete,
+    /// It failed; the last good pods run.
+    RolledBack,
+    /// It failed, and there is nothing to go back to, or that is not wanted.
+    Failed,
+}
+
+/// The policy that was handed out, and who said that it runs it.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// Its revision, a counter and a hash; it is kept in the ControllerRevision `NAME-policy-REVISION`.
+    pub revision: String,
+    /// SHA-256 of the policy's canonical form.
+    pub hash: String,
+    /// When it was handed out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<Time>,
+    /// Whether the annotation `codecrucible.dev/rollback-policy` holds the service at this revision.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
+    /// Ready replicas that said that they run this revision.
+    #[serde(default)]
+    pub applied_replicas: i32,
+    /// What each ready replica said that it runs, by its pod; at most a hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaPolicy>,
+    /// Replicas that refuse their newest configuration and go on with the one before; at most ten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<Rejection>,
+}
+
+/// What a replica runs, as it said.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaPolicy {
+    /// The replica's pod.
+    pub pod: String,
+    /// The revision of the policy.
+    pub revision: String,
+}
+
+/// What a replica refuses.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejection {
+    /// The replica's pod.
+    pub pod: String,
+    /// What is wrong, in the replica's words.
+    pub reason: String,
+}

@@ -1,0 +1,43 @@
+//! A small service as tests see it: its resource, a backend, secrets that do not change.
+
+use super::certificates::{Certificates, Lasting};
+use super::facts::Facts;
+use super::observe::Observed;
+use codecrucible_contract::certificates::Certified;
+use codecrucible_crds::{CodeCrucible, ModelBackend};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+pub(crate) fn resource(spec: Value) -> CodeCrucible {
+    let mut whole = json!({"image": {"repository": "workload", "tag": "1"}, "backends": ["remote"]});
+    if let (Some(whole), Value::Object(spec)) = (whole.as_object_mut(), spec) {
+        whole.extend(spec);
+    }
+    let mut resource = CodeCrucible::new("demo", serde_json::from_value(whole).unwrap());
+    resource.metadata.namespace = Some("team".into());
+    resource.metadata.uid = Some("1-2-3".into());
+    resource.metadata.generation = Some(1);
+    resource
+}
+
+pub(crate) fn backend(name: &str, spec: Value) -> ModelBackend {
+    ModelBackend::new(name, serde_json::from_value(spec).unwrap())
+}
+
+pub(crate) fn observed() -> Observed {
+    let remote =
+        backend("remote", json!({"type": "OpenAI", "url": "http://vllm:8000/v1", "models": [{"name": "m"}]}));
+    let backends = BTreeMap::from([("remote".to_owned(), remote)]);
+    Observed::of_names(backends, BTreeMap::new(), "codecrucible-system")
+}
+
+pub(crate) fn facts() -> Facts {
+    let certified = |name: &str| Certified { certificate: name.into(), key: format!("{name} PRIVATE KEY") };
+    let lasting = |name| Lasting { certified: certified(name), not_after: 1_000 };
+    let (authority, operator, replica) = (certified("authority"), lasting("operator"), lasting("replica"));
+    Facts {
+        signing_key_pem: "-----BEGIN PRIVATE KEY-----".into(),
+        client_secret: "fixed-secret".into(),
+        certificates: Certificates { authority, operator, replica },
+    }
+}
