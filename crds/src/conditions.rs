@@ -23,6 +23,10 @@ pub const REASON_INVALID: &str = "Invalid";
 pub const REASON_REFERENCE_NOT_FOUND: &str = "ReferenceNotFound";
 /// An object of a child's name belongs to somebody else; it is left alone.
 pub const REASON_NOT_OWNED: &str = "NotOwned";
+/// The service lets no client of that namespace in.
+pub const REASON_NAMESPACE_NOT_ALLOWED: &str = "NamespaceNotAllowed";
+/// Every ready replica knows the client.
+pub const REASON_REGISTERED: &str = "Registered";
 /// A write to the API server failed; it is tried again.
 pub const REASON_APPLY_FAILED: &str = "ApplyFailed";
 /// Enough replicas are ready.

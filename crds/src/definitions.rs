@@ -1,11 +1,11 @@
 //! The custom resource definitions as files.
 
-use crate::{CodeCrucible, ModelBackend};
+use crate::{CodeCrucible, ModelBackend, SynthesisClient};
 use kube::CustomResourceExt as _;
 
 /// Name and content of each file in `manifests/crds` and in the chart.
 pub fn definition_files() -> Result<Vec<(String, String)>, serde_yaml::Error> {
-    let definitions = [CodeCrucible::crd(), ModelBackend::crd()];
+    let definitions = [CodeCrucible::crd(), ModelBackend::crd(), SynthesisClient::crd()];
     let file = |definition: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition| {
         let name = definition.metadata.name.clone().unwrap_or_default();
         let yaml = serde_yaml::to_string(definition)?;

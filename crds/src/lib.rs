@@ -9,14 +9,18 @@ mod definitions;
 mod duration;
 mod model_backend;
 pub mod names;
+mod synthesis_client;
 
 pub use codecrucible::{
-    Auth, Autoscaling, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance,
-    Network, Observability, PolicyStatus, PullPolicy, Rejection, ReplicaPolicy, Rollout, RolloutPhase,
-    RolloutStatus, Synthesis, SynthesisMode, Voice,
+    Auth, Autoscaling, Clients, ClientsStatus, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, Image,
+    LogLevel, Maintenance, Network, Observability, PolicyStatus, PullPolicy, Rejection, ReplicaPolicy,
+    Rollout, RolloutPhase, RolloutStatus, Synthesis, SynthesisMode, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};
 pub use model_backend::{
     BackendType, EmbeddedModel, Model, ModelBackend, ModelBackendSpec, SecretKeyReference, Timeouts,
+};
+pub use synthesis_client::{
+    Credentials, SynthesisClient, SynthesisClientSpec, SynthesisClientStatus, TargetReference,
 };

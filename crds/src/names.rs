@@ -59,6 +59,11 @@ pub fn client_secret(resource: &str) -> String {
     format!("{resource}-client")
 }
 
+/// Name of the Secret with the clients of applications: their identifiers, and the hashes of their secrets.
+pub fn clients_secret(resource: &str) -> String {
+    format!("{resource}-clients")
+}
+
 /// Name of the Secret with the authority of a service, and with what the operator shows to replicas. No pod mounts it.
 pub fn authority_secret(resource: &str) -> String {
     format!("{resource}-authority")

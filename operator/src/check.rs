@@ -2,7 +2,7 @@
 
 use crate::leader;
 use anyhow::Context as _;
-use codecrucible_crds::{CodeCrucible, ModelBackend};
+use codecrucible_crds::{CodeCrucible, ModelBackend, SynthesisClient};
 use kube::api::ListParams;
 use kube::{Api, Client};
 use std::time::Duration;
@@ -32,5 +32,6 @@ async fn look(client: &Client, lease_namespace: &str) -> anyhow::Result<String> 
     let one = ListParams::default().limit(1);
     Api::<CodeCrucible>::all(client.clone()).list_metadata(&one).await.context("CodeCrucibles")?;
     Api::<ModelBackend>::all(client.clone()).list_metadata(&one).await.context("ModelBackends")?;
+    Api::<SynthesisClient>::all(client.clone()).list_metadata(&one).await.context("SynthesisClients")?;
     leader::holder(client, lease_namespace).await?.context("no operator leads")
 }

@@ -7,8 +7,10 @@
 mod check;
 pub mod cli;
 mod controller;
+mod conventions;
 mod leader;
 pub mod plugin;
 mod reconcile;
+mod registration;
 mod run;
 mod telemetry;

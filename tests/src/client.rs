@@ -23,9 +23,13 @@ pub struct Credentials {
 impl Credentials {
     /// Reads the Secret that the operator made for a resource.
     pub fn of(cluster: &Cluster, namespace: &str, resource: &str) -> anyhow::Result<Self> {
-        let secret = format!("{resource}-client");
+        Self::in_secret(cluster, namespace, &format!("{resource}-client"))
+    }
+
+    /// Reads a Secret.
+    pub fn in_secret(cluster: &Cluster, namespace: &str, secret: &str) -> anyhow::Result<Self> {
         let shown =
-            cluster.kubectl()?.args(["-n", namespace, "get", "secret", &secret, "-o", "json"]).output()?;
+            cluster.kubectl()?.args(["-n", namespace, "get", "secret", secret, "-o", "json"]).output()?;
         ensure!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
         let secret: Value = serde_json::from_slice(&shown.stdout)?;
         let read = |key: &str| -> anyhow::Result<String> {
@@ -68,6 +72,12 @@ impl Client {
     pub fn claims(&self) -> anyhow::Result<Value> {
         let claims = self.token.split('.').nth(1).context("not a JWT")?;
         Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims)?)?)
+    }
+
+    /// Asks for something; gives the status of the answer.
+    pub fn get(&self, path: &str) -> anyhow::Result<u16> {
+        let answer = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send()?;
+        Ok(answer.status().as_u16())
     }
 
     /// Sends a document.

@@ -22,6 +22,9 @@ pub const NAMESPACE: &str = "codecrucible-system";
 /// The operator's account.
 pub const SERVICE_ACCOUNT: &str = "codecrucible-operator";
 
+/// An account of which the audit log has reads too.
+pub const AUDITED_ACCOUNT: &str = "codecrucible-operator-audited";
+
 /// A file that holds a token.
 const READABLE_BY_OWNER: u32 = 0o600;
 
@@ -115,7 +118,7 @@ impl<'a> Operator<'a> {
 
     /// Reconciles that ended well.
     pub fn successful_reconciles(&self) -> f64 {
-        self.metric("codecrucible_operator_reconciles_total{outcome=\"success\"}")
+        self.metric("codecrucible_operator_reconciles_total{outcome=\"success\",resource=\"CodeCrucible\"}")
     }
 
     /// Waits until it leads.

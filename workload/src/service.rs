@@ -110,7 +110,8 @@ impl Service {
 
 fn acknowledge(snapshot: &Snapshot) -> Acknowledgement {
     let (revision, hash) = (snapshot.bundle.revision().to_string(), snapshot.bundle.hash().to_owned());
-    Acknowledgement { revision, hash, applied_at: now(), refused: None }
+    let clients = snapshot.clients.registered_hash().to_owned();
+    Acknowledgement { revision, hash, clients, applied_at: now(), refused: None }
 }
 
 /// Seconds since 1970.

@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Engines, Readiness, SetupError};
 use crate::configuration::Configuration;
-use crate::identity::{Client, KeyError, SigningKeys, TokenAuthority};
+use crate::identity::{KeyError, KnownClients, SigningKeys, TokenAuthority};
 use crate::routing::{Route, Routes};
 use codecrucible_contract::{Backend as BackendPolicy, Bundle};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ pub struct Snapshot {
     pub bundle: Bundle,
     /// Issues and verifies tokens.
     pub tokens: TokenAuthority,
-    /// The client that may ask for tokens.
-    pub client: Client,
+    /// The clients that may ask for tokens, and use them.
+    pub clients: KnownClients,
     /// Where models' names lead.
     pub routes: Routes,
     backends: Vec<BuiltBackend>,
@@ -52,7 +52,7 @@ impl Snapshot {
         engines: &Engines,
     ) -> Result<Self, BuildError> {
         let fingerprint = configuration.fingerprint();
-        let Configuration { bundle, signing_keys, client_id, client_secret, backend_credentials } =
+        let Configuration { bundle, signing_keys, client_id, client_secret, clients, backend_credentials } =
             configuration;
         let keys = SigningKeys::from_pem_files(&signing_keys)?;
         let mut backends = Vec::new();
@@ -62,7 +62,7 @@ impl Snapshot {
         }
         Ok(Self {
             tokens: TokenAuthority::new(keys, &bundle.policy().identity),
-            client: Client::new(&client_id, &client_secret),
+            clients: KnownClients::new(&client_id, &client_secret, &clients),
             bundle,
             routes: routes(&backends),
             backends,

@@ -2,6 +2,7 @@
 
 mod auth;
 mod autoscaling;
+mod clients;
 mod image;
 mod maintenance;
 mod network;
@@ -12,12 +13,15 @@ mod synthesis;
 
 pub use auth::Auth;
 pub use autoscaling::Autoscaling;
+pub use clients::Clients;
 pub use image::{Image, PullPolicy};
 pub use maintenance::Maintenance;
 pub use network::Network;
 pub use observability::{LogLevel, Observability};
 pub use rollout::Rollout;
-pub use status::{CodeCrucibleStatus, PolicyStatus, Rejection, ReplicaPolicy, RolloutPhase, RolloutStatus};
+pub use status::{
+    ClientsStatus, CodeCrucibleStatus, PolicyStatus, Rejection, ReplicaPolicy, RolloutPhase, RolloutStatus,
+};
 pub use synthesis::{Synthesis, SynthesisMode, Voice};
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
@@ -86,6 +90,9 @@ pub struct CodeCrucibleSpec {
     /// Who may call, and for how long.
     #[serde(default)]
     pub auth: Auth,
+    /// Which applications may have a client of their own.
+    #[serde(default)]
+    pub clients: Clients,
     /// What the replicas log.
     #[serde(default)]
     pub observability: Observability,

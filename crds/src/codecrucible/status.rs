@@ -32,6 +32,9 @@ pub struct CodeCrucibleStatus {
     /// log level. Which one was handed out, and who runs it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyStatus>,
+    /// The clients of applications that were handed out, and how many replicas know them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<ClientsStatus>,
     /// How far the newest pods have come in place of old ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
@@ -90,6 +93,25 @@ pub struct PolicyStatus {
     /// Replicas that refuse their newest configuration and go on with the one before; at most ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Rejection>,
+}
+
+/// The clients of applications that were handed out.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientsStatus {
+    /// When this list was handed out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<Time>,
+    /// How many there are.
+    pub registered: i32,
+    /// SHA-256 of their list.
+    pub hash: String,
+    /// Ready replicas that said that they know just these.
+    #[serde(default)]
+    pub applied_replicas: i32,
+    /// Ready replicas that did not say so yet.
+    #[serde(default)]
+    pub pending_replicas: i32,
 }
 
 /// What a replica runs, as it said.

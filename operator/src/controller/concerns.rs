@@ -5,7 +5,7 @@
 
 use super::uses::Uses;
 use crate::reconcile::Known;
-use codecrucible_crds::{ModelBackend, names};
+use codecrucible_crds::{ModelBackend, SynthesisClient, names};
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
@@ -42,14 +42,23 @@ pub(super) fn of_secret(secret: &ObjectMeta, backends: &[Arc<ModelBackend>], use
     of_child(secret).into_iter().chain(takers).collect()
 }
 
+/// The client that a Secret was made for.
+pub(super) fn client_of(secret: &ObjectMeta) -> Option<ObjectRef<SynthesisClient>> {
+    Some(ObjectRef::new(&owner_of_kind(secret, "SynthesisClient")?).within(secret.namespace.as_ref()?))
+}
+
 fn owner(object: &ObjectMeta) -> Option<Reference> {
+    Some(ObjectRef::new(&owner_of_kind(object, "CodeCrucible")?).within(object.namespace.as_ref()?))
+}
+
+fn owner_of_kind(object: &ObjectMeta, kind: &str) -> Option<String> {
     let owners = object.owner_references.iter().flatten();
     let owner = owners.into_iter().find(|owner| {
         owner.controller == Some(true)
-            && owner.kind == "CodeCrucible"
+            && owner.kind == kind
             && owner.api_version.starts_with(&format!("{}/", names::GROUP))
     })?;
-    Some(ObjectRef::new(&owner.name).within(object.namespace.as_ref()?))
+    Some(owner.name.clone())
 }
 
 #[cfg(test)]

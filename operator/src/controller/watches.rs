@@ -1,9 +1,9 @@
 //! What is watched, and what is kept of it: of our resources the metadata, and the few backends. Everything else
 //! is watched by its metadata and not stored.
 
-use super::Known;
-use crate::reconcile::Newest;
-use codecrucible_crds::{ModelBackend, names};
+use super::Shown;
+use crate::reconcile::{Known, Newest};
+use codecrucible_crds::{ModelBackend, SynthesisClient, names};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
@@ -20,8 +20,28 @@ use tokio::sync::Notify;
 /// Objects of one page of a list: a page is in memory as a whole, and with it what it was parsed from.
 const PAGE_OBJECTS: u32 = 20;
 
-/// What a watch brings.
-type Shown<K> = Result<K, watcher::Error>;
+/// What watches leave behind, for all of them.
+#[derive(Clone, Default)]
+pub(super) struct Marks {
+    /// How new what they have shown is.
+    newest: Arc<Newest>,
+    /// Told of when one had to list everything again.
+    relisted: Arc<Notify>,
+}
+
+impl Marks {
+    pub(super) fn newest(&self) -> Arc<Newest> {
+        Arc::clone(&self.newest)
+    }
+
+    /// Each time that a watch had to list everything again. What was deleted meanwhile nobody tells of.
+    pub(super) fn relists(&self) -> impl Stream<Item = ()> + Send + use<> {
+        stream::unfold(Arc::clone(&self.relisted), |relisted| async {
+            relisted.notified().await;
+            Some(((), relisted))
+        })
+    }
+}
 
 /// Our resources.
 pub(super) fn resources(
@@ -35,18 +55,31 @@ pub(super) fn resources(
 pub(super) fn backends(
     client: &Client,
     writer: Writer<ModelBackend>,
-    newest: &Arc<Newest>,
-    relisted: &Arc<Notify>,
+    marks: &Marks,
 ) -> impl Stream<Item = Shown<ModelBackend>> + Send + use<> {
-    kept(client, writer, noting(newest, relisted))
+    kept(client, writer, noting(marks))
+}
+
+/// The clients of all applications. What they ask for counts once all are known, the first ones too.
+pub(super) fn clients(
+    client: &Client,
+    writer: Writer<SynthesisClient>,
+    marks: &Marks,
+) -> impl Stream<Item = Shown<SynthesisClient>> + Send + use<> {
+    let relisted = Arc::clone(&marks.relisted);
+    kept(client, writer, move |event| {
+        if matches!(event, Event::InitDone) {
+            relisted.notify_one();
+        }
+    })
 }
 
 /// Notes how new what a watch shows is, and every list but the first one.
-fn noting<K>(newest: &Arc<Newest>, relisted: &Arc<Notify>) -> impl FnMut(&Event<K>) + Send + use<K>
+fn noting<K>(marks: &Marks) -> impl FnMut(&Event<K>) + Send + use<K>
 where
     K: Resource<DynamicType = ()>,
 {
-    let (newest, mut lists) = (Arc::clone(newest), Lists::new(relisted));
+    let (newest, mut lists) = (marks.newest(), Lists::new(&marks.relisted));
     move |event| {
         lists.note(event);
         match event {
@@ -57,14 +90,6 @@ where
             Event::InitDone => newest.note_listed(&K::kind(&())),
         }
     }
-}
-
-/// Each time that a watch had to list everything again. What was deleted meanwhile nobody tells of.
-pub(super) fn relists(relisted: Arc<Notify>) -> impl Stream<Item = ()> + Send {
-    stream::unfold(relisted, |relisted| async {
-        relisted.notified().await;
-        Some(((), relisted))
-    })
 }
 
 /// The lists that a watch began with.
@@ -89,23 +114,21 @@ impl Lists {
 /// Metadata of the objects that the operator made, and of pods that have its labels.
 pub(super) fn children<K>(
     client: &Client,
-    newest: &Arc<Newest>,
-    relisted: &Arc<Notify>,
+    marks: &Marks,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<K>>> + Send + use<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let label = format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY);
-    touched(client, listing().labels(&label), newest, relisted)
+    touched(client, listing().labels(&label), marks)
 }
 
 /// Metadata of all Secrets: those that people make carry no label of ours.
 pub(super) fn secrets(
     client: &Client,
-    newest: &Arc<Newest>,
-    relisted: &Arc<Notify>,
+    marks: &Marks,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<Secret>>> + Send + use<> {
-    touched(client, listing(), newest, relisted)
+    touched(client, listing(), marks)
 }
 
 fn listing() -> watcher::Config {
@@ -116,13 +139,12 @@ fn listing() -> watcher::Config {
 fn touched<K>(
     client: &Client,
     config: watcher::Config,
-    newest: &Arc<Newest>,
-    relisted: &Arc<Notify>,
+    marks: &Marks,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<K>>> + Send + use<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let mut note = noting(newest, relisted);
+    let mut note = noting(marks);
     watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), config)
         .default_backoff()
         .inspect_ok(move |event| note(event))
@@ -177,9 +199,9 @@ mod tests {
 
     #[tokio::test]
     async fn every_list_but_the_first_is_told_of() {
-        let relisted = Arc::new(Notify::new());
-        let mut lists = Lists::new(&relisted);
-        let mut told = Box::pin(relists(relisted));
+        let marks = Marks::default();
+        let mut lists = Lists::new(&marks.relisted);
+        let mut told = Box::pin(marks.relists());
         let mut is_told = || futures::FutureExt::now_or_never(told.next()).flatten().is_some();
         for event in [Event::Init, Event::InitDone, Event::Init] {
             lists.note::<ModelBackend>(&event);

@@ -12,6 +12,7 @@ pub(crate) enum Child {
     ServiceAccount,
     SigningKeys,
     Client,
+    Clients,
     BackendCredentials,
     Authority,
     Certificate,
@@ -25,10 +26,11 @@ pub(crate) enum Child {
 
 impl Child {
     /// All of them, in the order of their making.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::ServiceAccount,
         Self::SigningKeys,
         Self::Client,
+        Self::Clients,
         Self::BackendCredentials,
         Self::Authority,
         Self::Certificate,
@@ -73,6 +75,7 @@ impl Child {
             Self::ServiceAccount => described(("", "v1", "ServiceAccount"), names::workload),
             Self::SigningKeys => described(SECRET, names::signing_keys_secret),
             Self::Client => described(SECRET, names::client_secret),
+            Self::Clients => described(SECRET, names::clients_secret),
             Self::BackendCredentials => described(SECRET, names::backend_credentials_secret),
             Self::Authority => described(SECRET, names::authority_secret),
             Self::Certificate => described(SECRET, names::certificate_secret),

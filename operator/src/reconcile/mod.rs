@@ -8,7 +8,6 @@ mod certificates;
 mod child;
 mod decision;
 mod desired;
-mod drift;
 mod facts;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -24,20 +23,24 @@ mod rollout;
 mod trust;
 mod validate;
 
+pub(crate) use desired::secrets::client as client_texts;
 pub(crate) use newest::Newest;
 pub(crate) use preview::{
     KeptPolicy, Preview, PreviewedChange, kept_policies, kept_policy, pods_of, preview,
 };
 
+pub(crate) use validate::{endpoint as endpoint_of, lets_in};
+
 use crate::telemetry::Metrics;
 use apply::apply;
 use codecrucible_contract::secrets::SecretError;
-use codecrucible_crds::{CodeCrucible, conditions, names};
+use codecrucible_crds::{CodeCrucible, SynthesisClient, conditions, names};
 use decision::{Decision, accept};
 use facts::Facts;
 use jiff::Timestamp;
 use kube::api::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::Store;
 use kube::{Client, Resource as _};
 use observe::{GLANCE_SECONDS, Look, Observed, observe};
 use report::report;
@@ -60,14 +63,22 @@ pub(crate) struct Context {
     namespace: String,
     metrics: Arc<Metrics>,
     newest: Arc<Newest>,
+    /// The clients of all applications; nothing where they do not matter.
+    clients: Option<Store<SynthesisClient>>,
     /// Gathers failures that repeat into one Event.
     failures: Recorder,
 }
 
 impl Context {
-    pub(crate) fn new(client: Client, namespace: String, metrics: Arc<Metrics>, newest: Arc<Newest>) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        namespace: String,
+        metrics: Arc<Metrics>,
+        newest: Arc<Newest>,
+        clients: Option<Store<SynthesisClient>>,
+    ) -> Self {
         let failures = Recorder::new(client.clone(), Reporter::from(names::FIELD_MANAGER));
-        Self { client, namespace, metrics, newest, failures }
+        Self { client, namespace, metrics, newest, clients, failures }
     }
 }
 

@@ -10,10 +10,10 @@ use super::history::{self, Kept, Series, Template};
 use super::newest::Newest;
 use super::rollout::Live;
 use super::{Context, Known};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::conventions::{is_owned, text_at};
 use codecrucible_contract::Bundle;
-use codecrucible_crds::{CodeCrucible, ModelBackend, SecretKeyReference, names};
+use codecrucible_crds::{CodeCrucible, ModelBackend, SecretKeyReference, SynthesisClient, names};
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{DynamicObject, GetParams, ListParams, VersionMatch};
@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -44,6 +45,8 @@ pub(crate) struct Observed {
     pub(crate) backends: BTreeMap<String, ModelBackend>,
     /// For each backend that needs one, its credential, or what is missing.
     pub(crate) credentials: BTreeMap<String, Result<String, MissingCredential>>,
+    /// The clients of all applications; nothing while it is not known who there is.
+    pub(crate) asking: Option<Vec<Arc<SynthesisClient>>>,
     /// The children that exist.
     pub(crate) children: BTreeMap<Child, DynamicObject>,
     /// Children whose names are taken by objects of somebody else.
@@ -133,7 +136,8 @@ pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Resul
     let namespace = resource.namespace().unwrap_or_default();
     let backends = backends(context, &namespace, resource).await?;
     let credentials = credentials(&context.client, &namespace, &backends).await?;
-    Ok(Observed::of_names(backends, credentials, &context.namespace))
+    let asking = asking(context);
+    Ok(Observed { asking, ..Observed::of_names(backends, credentials, &context.namespace) })
 }
 
 impl Observed {
@@ -146,6 +150,7 @@ impl Observed {
         Self {
             backends,
             credentials,
+            asking: None,
             children: BTreeMap::new(),
             foreign: BTreeSet::new(),
             replicas_are_ours_alone: false,
@@ -238,6 +243,13 @@ async fn backends(
         }
     }
     Ok(found)
+}
+
+/// Nothing before the watch has shown everything: whoever is not known yet must not be thrown out.
+fn asking(context: &Context) -> Option<Vec<Arc<SynthesisClient>>> {
+    let clients = context.clients.as_ref()?;
+    let is_whole = clients.wait_until_ready().now_or_never();
+    matches!(is_whole, Some(Ok(()))).then(|| clients.state())
 }
 
 async fn credentials(
@@ -380,12 +392,6 @@ fn are_replicas_ours_alone(managed: &[ManagedFieldsEntry]) -> bool {
     who.peek().is_some() && who.all(|manager| manager == Some(names::FIELD_MANAGER))
 }
 
-/// Whether an object is this resource's child, and not that of an earlier one of the same name.
-fn is_owned(resource: &CodeCrucible, object: &impl ResourceExt) -> bool {
-    let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true));
-    owner.is_some_and(|owner| Some(&owner.uid) == resource.metadata.uid.as_ref())
-}
-
 pub(super) async fn pods(
     context: &Context,
     resource: &CodeCrucible,
@@ -426,25 +432,20 @@ fn is_of_deployment(pod: &Pod, deployment: &str) -> bool {
 impl Observed {
     /// The text at a key of a child's data, decoded where the child is a Secret.
     pub(crate) fn data(&self, child: Child, key: &str) -> Option<String> {
-        let value = self.children.get(&child)?.data.get("data")?.get(key)?.as_str()?;
-        if child.kind() != "Secret" {
-            return Some(value.to_owned());
+        let object = &self.children.get(&child)?.data;
+        if child.kind() == "Secret" {
+            return text_at(object, key);
         }
-        String::from_utf8(STANDARD.decode(value).ok()?).ok()
+        Some(object.get("data")?.get(key)?.as_str()?.to_owned())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures;
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use serde_json::json;
-
-    fn owned_by(owners: Value) -> bool {
-        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "ownerReferences": owners}});
-        let object: DynamicObject = serde_json::from_value(object).unwrap();
-        is_owned(&fixtures::resource(json!({})), &object)
-    }
 
     #[test]
     fn a_glance_is_no_older_than_what_a_watch_has_shown() {
@@ -464,15 +465,6 @@ mod tests {
         assert_eq!(asked_for(Look::Exact, Child::Service), None);
         assert_eq!(Look::Glance.of_pods(&newest).resource_version.as_deref(), Some("8"));
         assert_eq!(Look::Exact.of_pods(&newest).resource_version, None);
-    }
-
-    #[test]
-    fn an_object_is_ours_only_by_the_resources_own_identity() {
-        let owner = |uid: &str, controller: bool| json!([{"apiVersion": "v1", "kind": "CodeCrucible", "name": "demo", "uid": uid, "controller": controller}]);
-        assert!(owned_by(owner("1-2-3", true)));
-        assert!(!owned_by(owner("1-2-3", false)));
-        assert!(!owned_by(owner("0-0-0", true)), "of an earlier resource of the same name");
-        assert!(!owned_by(json!([])));
     }
 
     #[test]

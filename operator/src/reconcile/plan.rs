@@ -2,10 +2,10 @@
 
 use super::child::Child;
 use super::desired::{DesiredSet, Prepared, Publication, Replicas, live_replicas};
-use super::drift::contains;
 use super::history::{Chronicle, Record};
 use super::observe::Observed;
 use super::rollout::Chosen;
+use crate::conventions::drift::contains;
 use codecrucible_contract::Bundle;
 use codecrucible_crds::{CodeCrucible, names};
 use k8s_openapi::api::core::v1::Pod;

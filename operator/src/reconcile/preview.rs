@@ -120,5 +120,6 @@ fn context(client: &Client, operator_namespace: &str) -> anyhow::Result<Context>
         operator_namespace.to_owned(),
         Arc::new(Metrics::new()?),
         Arc::new(Newest::default()),
+        None,
     ))
 }

@@ -2,16 +2,16 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
 /// The metrics of one process.
 pub(crate) struct Metrics {
     registry: Registry,
-    /// Reconciles by outcome: `success` or the error's reason.
+    /// Reconciles by the resource's kind and by outcome: `success` or the error's reason.
     pub(crate) reconciles: IntCounterVec,
-    /// Time of a reconcile.
-    pub(crate) reconcile_seconds: Histogram,
+    /// Time of a reconcile, by the resource's kind.
+    pub(crate) reconcile_seconds: HistogramVec,
     /// Writes to the API server by kind.
     pub(crate) writes: IntCounterVec,
     /// Whether this process leads.
@@ -27,16 +27,22 @@ impl Metrics {
             reconciles: registered(
                 &registry,
                 IntCounterVec::new(
-                    Opts::new("codecrucible_operator_reconciles_total", "Reconciles by outcome."),
-                    &["outcome"],
+                    Opts::new(
+                        "codecrucible_operator_reconciles_total",
+                        "Reconciles by kind of resource and by outcome.",
+                    ),
+                    &["resource", "outcome"],
                 )?,
             )?,
             reconcile_seconds: registered(
                 &registry,
-                Histogram::with_opts(HistogramOpts::new(
-                    "codecrucible_operator_reconcile_seconds",
-                    "Time of a reconcile.",
-                ))?,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "codecrucible_operator_reconcile_seconds",
+                        "Time of a reconcile by kind of resource.",
+                    ),
+                    &["resource"],
+                )?,
             )?,
             writes: registered(
                 &registry,

@@ -1,8 +1,7 @@
 //! Two operators: never two writers.
 
 use crate::audit::{audit_length, writes_since};
-use crate::support::{LIMIT_SECONDS, Namespace, Second, eventually};
-use codecrucible_tests::cluster::Cluster;
+use crate::support::{LIMIT_SECONDS, Namespace, Second, eventually, operators_account};
 use codecrucible_tests::operator::{Operator, SERVICE_ACCOUNT};
 use codecrucible_tests::proxy::{Asked, Fate, Proxy};
 use std::fmt::Write as _;
@@ -16,31 +15,6 @@ const OTHER_ACCOUNT: &str = "codecrucible-operator-other";
 const SERVICES: usize = 40;
 /// Writes after which the leader is held, in the middle of its work.
 const WRITES_BEFORE: usize = 60;
-
-fn other_account(cluster: &Cluster) {
-    let binding = |kind: &str, name: &str, role: &str, namespace: &str| {
-        format!(
-            "---
-apiVersion: rbac.authorization.k8s.io/v1
-kind: {kind}Binding
-metadata: {{name: {name}{namespace}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: {role}}}
-subjects: [{{kind: ServiceAccount, name: {OTHER_ACCOUNT}, namespace: codecrucible-system}}]
-"
-        )
-    };
-    let account = format!(
-        "{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {OTHER_ACCOUNT}, namespace: codecrucible-system}}}}\n"
-    );
-    let cluster_wide = binding("ClusterRole", OTHER_ACCOUNT, "codecrucible-operator", "");
-    let lease = binding(
-        "Role",
-        OTHER_ACCOUNT,
-        "codecrucible-operator-leader-election",
-        ", namespace: codecrucible-system",
-    );
-    cluster.apply(&format!("{account}{cluster_wide}{lease}")).unwrap();
-}
 
 fn services(namespace: &Namespace<'_>) {
     let mut yaml = String::new();
@@ -59,7 +33,7 @@ fn services(namespace: &Namespace<'_>) {
 fn a_leader_that_was_held_up_writes_nothing_more_and_ends() {
     let second = Second::with_roles();
     let cluster = &second.cluster;
-    other_account(cluster);
+    operators_account(cluster, OTHER_ACCOUNT);
     let namespace = Namespace::on(cluster, "leader");
     services(&namespace);
     let begin = audit_length(cluster);
@@ -94,7 +68,7 @@ fn a_leader_that_was_held_up_writes_nothing_more_and_ends() {
 fn a_leader_whom_the_api_server_does_not_answer_ends_before_another_one_can_lead() {
     let second = Second::with_roles();
     let cluster = &second.cluster;
-    other_account(cluster);
+    operators_account(cluster, OTHER_ACCOUNT);
     let is_silent = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&is_silent);
     let script = move |_: &Asked| if seen.load(Ordering::Relaxed) { Fate::Silence } else { Fate::Pass };

@@ -9,6 +9,7 @@
 
 mod audit;
 mod bad_resources;
+mod clients;
 mod clusters;
 mod crash;
 mod drift;
@@ -19,8 +20,10 @@ mod load;
 mod network;
 mod plugin;
 mod policy;
+mod rbac;
 mod replicas;
 mod rollout;
+mod rules;
 mod service;
 mod state;
 mod support;

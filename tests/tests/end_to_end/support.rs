@@ -42,6 +42,28 @@ impl Second {
     }
 }
 
+/// A service account with the operator's rights, by which the audit log tells one operator from another.
+pub fn operators_account(cluster: &Cluster, account: &str) {
+    let binding = |kind: &str, name: &str, role: &str, namespace: &str| {
+        format!(
+            "---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {kind}Binding
+metadata: {{name: {name}{namespace}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: {role}}}
+subjects: [{{kind: ServiceAccount, name: {account}, namespace: codecrucible-system}}]
+"
+        )
+    };
+    let service_account = format!(
+        "{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {account}, namespace: codecrucible-system}}}}\n"
+    );
+    let cluster_wide = binding("ClusterRole", account, "codecrucible-operator", "");
+    let lease =
+        binding("Role", account, "codecrucible-operator-leader-election", ", namespace: codecrucible-system");
+    cluster.apply(&format!("{service_account}{cluster_wide}{lease}")).unwrap();
+}
+
 /// A namespace that enforces Pod Security `restricted`, removed with the value.
 pub struct Namespace<'a> {
     pub cluster: &'a Cluster,
@@ -88,11 +110,20 @@ impl<'a> Namespace<'a> {
 
     /// Applies manifests to the namespace.
     pub fn apply(&self, yaml: &str) -> Result<(), String> {
+        self.apply_with(yaml, &[])
+    }
+
+    /// What the API server would say of manifests.
+    pub fn dry_run(&self, yaml: &str) -> Result<(), String> {
+        self.apply_with(yaml, &["--dry-run=server", "--validate=strict"])
+    }
+
+    fn apply_with(&self, yaml: &str, more: &[&str]) -> Result<(), String> {
         let folder = std::env::temp_dir();
         let file = folder.join(format!("codecrucible-{}-{}.yaml", self.name, std::process::id()));
         std::fs::write(&file, yaml).unwrap();
-        let applied =
-            self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", file.to_str().unwrap()]);
+        let arguments = ["apply", "--server-side", "--force-conflicts", "-f", file.to_str().unwrap()];
+        let applied = self.kubectl(&[&arguments[..], more].concat());
         std::fs::remove_file(&file).unwrap();
         applied.map(|_| ())
     }
@@ -164,9 +195,14 @@ spec:
         ))
     }
 
-    /// A condition as `Status/Reason`, and its message.
+    /// A service's condition as `Status/Reason`, and its message.
     pub fn condition(&self, crucible: &str, type_: &str) -> (String, String) {
-        let object = self.get(&format!("codecrucible/{crucible}")).unwrap_or_default();
+        self.condition_of(&format!("codecrucible/{crucible}"), type_)
+    }
+
+    /// An object's condition as `Status/Reason`, and its message.
+    pub fn condition_of(&self, object: &str, type_: &str) -> (String, String) {
+        let object = self.get(object).unwrap_or_default();
         let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let found = conditions.into_iter().find(|condition| condition["type"] == type_).unwrap_or_default();
         let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();

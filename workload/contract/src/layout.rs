@@ -16,6 +16,10 @@ pub const CLIENT_FOLDER: &str = "client";
 pub const CLIENT_ID_FILE: &str = "client-id";
 /// The client's secret in [`CLIENT_FOLDER`].
 pub const CLIENT_SECRET_FILE: &str = "client-secret";
+/// Folder of the clients that applications have: one file, [`CLIENTS_FILE`]. Not there outside Kubernetes.
+pub const CLIENTS_FOLDER: &str = "clients";
+/// The clients' file in [`CLIENTS_FOLDER`].
+pub const CLIENTS_FILE: &str = "clients.json";
 /// Folder of the credentials for remote backends: one file for each backend, named after it.
 pub const BACKEND_CREDENTIALS_FOLDER: &str = "backend-credentials";
 /// Folder of the certificate with which a replica shows who it is, and of the authority that signs whoever may ask it how it

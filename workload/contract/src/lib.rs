@@ -7,6 +7,7 @@ mod acknowledgement;
 mod bundle;
 mod canonical;
 pub mod certificates;
+mod clients;
 mod hash;
 pub mod layout;
 mod policy;
@@ -17,6 +18,7 @@ pub mod voices;
 pub use acknowledgement::{Acknowledgement, MAX_ACKNOWLEDGEMENT_BYTES, Refused, STATUS_PATH};
 pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
 pub use canonical::canonical;
+pub use clients::{Clients, MAX_CLIENTS, MAX_CLIENTS_BYTES, RegisteredClient};
 pub use hash::sha256_hex;
 pub use policy::{
     Backend, BackendKind, Embedded, Identity, LogLevel, Mode, Model, Observability, Policy, Remote,

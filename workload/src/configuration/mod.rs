@@ -24,6 +24,8 @@ pub struct Folders {
     pub signing_keys: PathBuf,
     /// The client's credentials.
     pub client: PathBuf,
+    /// The clients of applications.
+    pub clients: PathBuf,
     /// The credentials for remote backends.
     pub backend_credentials: PathBuf,
     /// The replica's certificate.
@@ -37,13 +39,14 @@ impl Folders {
             policy: root.join(layout::POLICY_FOLDER),
             signing_keys: root.join(layout::SIGNING_KEYS_FOLDER),
             client: root.join(layout::CLIENT_FOLDER),
+            clients: root.join(layout::CLIENTS_FOLDER),
             backend_credentials: root.join(layout::BACKEND_CREDENTIALS_FOLDER),
             certificate: root.join(layout::CERTIFICATE_FOLDER),
         }
     }
 
-    fn all(&self) -> [&Path; 5] {
-        let Self { policy, signing_keys, client, backend_credentials, certificate } = self;
-        [policy, signing_keys, client, backend_credentials, certificate]
+    fn all(&self) -> [&Path; 6] {
+        let Self { policy, signing_keys, client, clients, backend_credentials, certificate } = self;
+        [policy, signing_keys, client, clients, backend_credentials, certificate]
     }
 }

@@ -1,7 +1,9 @@
 //! One reading of the whole configuration directory.
 
 use super::Folders;
-use codecrucible_contract::{BackendKind, Bundle, BundleError, MAX_BUNDLE_BYTES, layout};
+use codecrucible_contract::{
+    BackendKind, Bundle, BundleError, Clients, MAX_BUNDLE_BYTES, MAX_CLIENTS_BYTES, layout,
+};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,6 +25,8 @@ pub struct Configuration {
     pub client_id: String,
     /// The client's secret.
     pub client_secret: String,
+    /// The clients of applications.
+    pub clients: Clients,
     /// Bearer tokens by backend.
     pub backend_credentials: BTreeMap<String, String>,
 }
@@ -65,13 +69,14 @@ impl Configuration {
             signing_keys: signing_keys(&folders.signing_keys)?,
             client_id: read_text(&folders.client.join(layout::CLIENT_ID_FILE))?,
             client_secret: read_text(&folders.client.join(layout::CLIENT_SECRET_FILE))?,
+            clients: clients(&folders.clients)?,
             backend_credentials,
         })
     }
 
     /// A hash of everything that was read.
     pub fn fingerprint(&self) -> [u8; 32] {
-        let Self { bundle, signing_keys, client_id, client_secret, backend_credentials } = self;
+        let Self { bundle, signing_keys, client_id, client_secret, clients, backend_credentials } = self;
         let mut hash = Sha256::new();
         let mut add = |part: &[u8]| {
             hash.update((part.len() as u64).to_be_bytes());
@@ -82,6 +87,7 @@ impl Configuration {
         signing_keys.iter().for_each(|(name, pem)| [name.as_bytes(), pem].into_iter().for_each(&mut add));
         add(client_id.as_bytes());
         add(client_secret.as_bytes());
+        add(clients.to_json().as_bytes());
         backend_credentials
             .iter()
             .for_each(|(name, value)| [name, value].into_iter().for_each(|text| add(text.as_bytes())));
@@ -124,6 +130,16 @@ fn signing_keys(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {
         }
         _ => Ok(keys),
     }
+}
+
+/// None where there is no folder.
+fn clients(folder: &Path) -> Result<Clients, ReadError> {
+    if !folder.is_dir() {
+        return Ok(Clients::default());
+    }
+    let path = folder.join(layout::CLIENTS_FILE);
+    let bytes = read_file(&path, MAX_CLIENTS_BYTES)?;
+    Clients::parse(&bytes).map_err(|invalid| ReadError::File { path, reason: invalid.problem })
 }
 
 fn backend_credentials(bundle: &Bundle, folder: &Path) -> Result<BTreeMap<String, String>, ReadError> {

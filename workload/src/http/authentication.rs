@@ -17,7 +17,13 @@ pub(super) async fn require_token(
     next: Next,
 ) -> Result<Response, ApiError> {
     let token = bearer_token(request.headers())?;
-    service.glance().tokens.verify(token, SystemTime::now())?;
+    let snapshot = service.glance();
+    let principal = snapshot.tokens.verify(token, SystemTime::now())?;
+    // Who is taken off the list is out at once, not when the last token has expired.
+    if !snapshot.clients.has(&principal.subject) {
+        return Err(TokenError::UnknownClient.into());
+    }
+    drop(snapshot);
     Ok(next.run(request).await)
 }
 

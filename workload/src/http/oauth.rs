@@ -47,7 +47,7 @@ async fn issue(service: &Service, headers: &HeaderMap, body: Body) -> Result<Val
     }
     let (id, secret) = credentials(headers, request)?;
     let snapshot = service.snapshot();
-    if !snapshot.client.matches(&id, &secret) {
+    if !snapshot.clients.matches(&id, &secret) {
         return Err(invalid_client());
     }
     let issued = snapshot.tokens.issue(&id, SystemTime::now()).map_err(|error| {

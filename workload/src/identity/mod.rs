@@ -1,9 +1,9 @@
 //! Who calls: clients, their tokens and the keys that sign them.
 
-mod client;
+mod clients;
 mod keys;
 mod token;
 
-pub use client::Client;
+pub use clients::KnownClients;
 pub use keys::{KeyError, SigningKeys};
 pub use token::{IssueError, IssuedToken, Principal, TokenAuthority, TokenError};

@@ -64,6 +64,9 @@ pub enum TokenError {
     /// It was valid once.
     #[error("the access token has expired")]
     Expired,
+    /// Of a client that is no longer let in.
+    #[error("the access token's client is not registered")]
+    UnknownClient,
     /// Another service's token.
     #[error("the access token was issued by or for another service")]
     WrongService,

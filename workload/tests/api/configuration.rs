@@ -1,8 +1,8 @@
 //! The configuration directory, read by the real program: changes apply without a restart, bad ones do not.
 
 use crate::program::Program;
-use crate::support::{Folder, bundle, policy};
-use codecrucible_contract::{BackendKind, Bundle, Embedded, LogLevel};
+use crate::support::{Folder, bundle, policy, refusal as refusal_of};
+use codecrucible_contract::{BackendKind, Bundle, Clients, Embedded, LogLevel, RegisteredClient, sha256_hex};
 use codecrucible_workload::configuration::Folders;
 use std::io::Read as _;
 use std::process::Command;
@@ -40,6 +40,38 @@ fn a_new_bundle_is_applied_and_a_bad_one_refused_while_the_last_good_one_serves(
     assert!(metrics.contains(&format!("codecrucible_bundle_info{{revision=\"{}\"}} 1", second.revision())));
     assert!(metrics.contains("codecrucible_configurations_refused_total 3"));
     assert!(metrics.contains("codecrucible_configuration_stale 1"));
+}
+
+#[tokio::test]
+async fn a_registered_client_is_let_in_and_is_out_at_once_when_it_is_taken_off() {
+    let folder = Folder::new();
+    folder.write_bundle(&bundle(policy("http://127.0.0.1:9/v1")));
+    let app = RegisteredClient { id: "team.app".into(), secret_sha256: sha256_hex("apps secret") };
+    folder.write_clients(&Clients::new([app]).unwrap().to_json());
+    let program = Program::start(&folder);
+    let base = format!("http://{}", program.says("listening")["public"].as_str().unwrap());
+    let http = reqwest::Client::new();
+    let ask = |secret: &str| {
+        let form = format!("grant_type=client_credentials&client_id=team.app&client_secret={secret}");
+        let request = http.post(format!("{base}/oauth/token")).body(form);
+        request.header("content-type", "application/x-www-form-urlencoded").send()
+    };
+    assert_eq!(ask("wrong").await.unwrap().status(), 401);
+    let answer = ask("apps+secret").await.unwrap().text().await.unwrap();
+    let token: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let token = token["access_token"].as_str().unwrap();
+    let models = || http.get(format!("{base}/v1/models")).bearer_auth(token).send();
+    assert_eq!(models().await.unwrap().status(), 200);
+
+    folder.write_clients("{}");
+    let refusal = program.says("configuration refused");
+    assert!(refusal["reason"].as_str().unwrap().contains("clients.json"), "{refusal}");
+    assert_eq!(models().await.unwrap().status(), 200, "what was good goes on");
+    folder.write_clients(&Clients::default().to_json());
+    program.says("configuration applied");
+    let (status, code, document) = refusal_of(models().await.unwrap()).await;
+    assert_eq!((status, code.as_str()), (401, "invalid_api_key"), "{document}");
+    assert_eq!(ask("apps+secret").await.unwrap().status(), 401);
 }
 
 #[test]

@@ -31,10 +31,20 @@ impl Folder {
     }
 
     pub fn write_bundle(&self, bundle: &str) {
-        // As the kubelet does: a reader never sees half a file.
-        let unfinished = self.0.join("policy/.unfinished");
-        std::fs::write(&unfinished, bundle).unwrap();
-        std::fs::rename(unfinished, self.0.join("policy/bundle.json")).unwrap();
+        self.write("policy", "bundle.json", bundle);
+    }
+
+    pub fn write_clients(&self, clients: &str) {
+        self.write("clients", "clients.json", clients);
+    }
+
+    /// As the kubelet does: a reader never sees half a file.
+    fn write(&self, folder: &str, file: &str, text: &str) {
+        let folder = self.0.join(folder);
+        let unfinished = folder.join(".unfinished");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(&unfinished, text).unwrap();
+        std::fs::rename(unfinished, folder.join(file)).unwrap();
     }
 
     pub fn client_secret(&self) -> String {

@@ -6,7 +6,7 @@ pub(crate) mod metadata;
 mod mounts;
 mod network;
 mod replicas;
-mod secrets;
+pub(crate) mod secrets;
 
 pub(crate) use replicas::{Replicas, live as live_replicas};
 
@@ -15,7 +15,7 @@ use super::facts::Facts;
 use super::history::Template;
 use super::rollout::{Chosen, RolledBack};
 use super::validate::Validated;
-use codecrucible_contract::{Bundle, layout, sha256_hex};
+use codecrucible_contract::{Bundle, Clients, layout, sha256_hex};
 use codecrucible_crds::{CodeCrucible, names};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -49,6 +49,8 @@ pub(crate) struct Publication {
     pub(crate) revision: String,
     /// SHA-256 of its canonical form.
     pub(crate) hash: String,
+    /// The clients of applications.
+    pub(crate) clients: Clients,
     /// Where clients reach the service.
     pub(crate) endpoint: String,
     /// Names everything that the pods mount; pods are touched when it changes.
@@ -74,13 +76,21 @@ pub(crate) fn desired(
     chosen: &Chosen,
     replicas: Replicas,
 ) -> DesiredSet {
-    let Validated { bundle, model_claims: _, credentials, endpoint, progress_deadline, operator_namespace } =
-        validated;
-    let secrets = secrets::Secrets::new(resource, credentials, facts, endpoint);
+    let Validated {
+        bundle,
+        model_claims: _,
+        credentials,
+        clients,
+        endpoint,
+        progress_deadline,
+        operator_namespace,
+    } = validated;
+    let secrets = secrets::Secrets::new(resource, credentials, facts, clients, endpoint);
     let content = |child: Child| match child {
         Child::ServiceAccount => json!({"automountServiceAccountToken": false}),
         Child::SigningKeys => secrets.signing_keys(),
         Child::Client => secrets.client(),
+        Child::Clients => secrets.clients(),
         Child::BackendCredentials => secrets.backend_credentials(),
         Child::Authority => secrets.authority(),
         Child::Certificate => secrets.certificate(),
@@ -102,6 +112,7 @@ pub(crate) fn desired(
         publication: Publication {
             revision,
             hash,
+            clients: clients.clone(),
             endpoint: endpoint.clone(),
             configuration,
             template: chosen.template.key.clone(),

@@ -17,7 +17,7 @@ struct Mount {
 }
 
 /// All of them; a change of their order would replace every pod.
-const MOUNTS: [Mount; 5] = [
+const MOUNTS: [Mount; 6] = [
     Mount { folder: layout::POLICY_FOLDER, child: Child::Policy, keys: &[] },
     Mount {
         folder: layout::SIGNING_KEYS_FOLDER,
@@ -29,6 +29,7 @@ const MOUNTS: [Mount; 5] = [
         child: Child::Client,
         keys: &[layout::CLIENT_ID_FILE, layout::CLIENT_SECRET_FILE],
     },
+    Mount { folder: layout::CLIENTS_FOLDER, child: Child::Clients, keys: &[layout::CLIENTS_FILE] },
     Mount { folder: layout::BACKEND_CREDENTIALS_FOLDER, child: Child::BackendCredentials, keys: &[] },
     Mount {
         folder: layout::CERTIFICATE_FOLDER,

@@ -1,19 +1,19 @@
 //! The Secrets.
 
+use crate::conventions::secret;
 use crate::reconcile::certificates::{AUTHORITY_KEY, Certificates, NOT_AFTER, OPERATOR_FILE, OPERATOR_KEY};
 use crate::reconcile::facts::Facts;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use codecrucible_contract::layout;
+use codecrucible_contract::{Clients, layout};
 use codecrucible_crds::CodeCrucible;
 use kube::ResourceExt as _;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The content of the Secrets.
 pub(super) struct Secrets<'a> {
     signing_key_pem: &'a str,
     client: [(&'static str, String); 4],
+    clients: String,
     backend_credentials: &'a BTreeMap<String, String>,
     certificates: &'a Certificates,
 }
@@ -23,16 +23,13 @@ impl<'a> Secrets<'a> {
         resource: &CodeCrucible,
         backend_credentials: &'a BTreeMap<String, String>,
         facts: &'a Facts,
+        clients: &Clients,
         endpoint: &str,
     ) -> Self {
         let Facts { signing_key_pem, client_secret, certificates } = facts;
-        let client = [
-            (layout::CLIENT_ID_FILE, resource.name_any()),
-            (layout::CLIENT_SECRET_FILE, client_secret.clone()),
-            ("token-url", format!("{endpoint}/oauth/token")),
-            ("base-url", format!("{endpoint}/v1")),
-        ];
-        Self { signing_key_pem, client, backend_credentials, certificates }
+        let client = client(resource.name_any(), client_secret.clone(), endpoint);
+        let clients = clients.to_json();
+        Self { signing_key_pem, client, clients, backend_credentials, certificates }
     }
 
     pub(super) fn signing_keys(&self) -> Value {
@@ -41,6 +38,11 @@ impl<'a> Secrets<'a> {
 
     pub(super) fn client(&self) -> Value {
         secret(self.client.iter().map(|(key, value)| (*key, value.as_str())))
+    }
+
+    /// Hashes alone.
+    pub(super) fn clients(&self) -> Value {
+        secret([(layout::CLIENTS_FILE, self.clients.as_str())])
     }
 
     pub(super) fn backend_credentials(&self) -> Value {
@@ -70,12 +72,12 @@ impl<'a> Secrets<'a> {
     }
 }
 
-fn secret<'a>(data: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
-    let data: Map<String, Value> =
-        data.into_iter().map(|(key, value)| (key.to_owned(), STANDARD.encode(value).into())).collect();
-    if data.is_empty() {
-        // The API server drops an empty map, which would look like drift.
-        return json!({"type": "Opaque"});
-    }
-    json!({"type": "Opaque", "data": data})
+/// What an application mounts: any OpenAI SDK works with it.
+pub(crate) fn client(id: String, secret: String, endpoint: &str) -> [(&'static str, String); 4] {
+    [
+        (layout::CLIENT_ID_FILE, id),
+        (layout::CLIENT_SECRET_FILE, secret),
+        ("token-url", format!("{endpoint}/oauth/token")),
+        ("base-url", format!("{endpoint}/v1")),
+    ]
 }

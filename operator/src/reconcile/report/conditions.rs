@@ -1,21 +1,10 @@
 //! Decides each condition from what was seen: small functions that give a status, a reason and a message.
 
 use super::policy::Spread;
+use crate::conventions::{Verdict, verdict};
 use crate::reconcile::outcome::Outcome;
 use crate::reconcile::rollout::{Progress, RolledBack};
 use codecrucible_crds::conditions as names;
-
-/// One condition's verdict.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) is_true: bool,
-    pub(super) reason: &'static str,
-    pub(super) message: String,
-}
-
-pub(super) fn verdict(is_true: bool, reason: &'static str, message: impl Into<String>) -> Verdict {
-    Verdict { is_true, reason, message: message.into() }
-}
 
 /// What the conditions are decided from.
 pub(super) struct Seen<'a> {
@@ -171,6 +160,7 @@ mod tests {
         let publication = Publication {
             revision: "1-x".into(),
             hash: "x".into(),
+            clients: codecrucible_contract::Clients::default(),
             endpoint: "http://x".into(),
             configuration: "x".into(),
             template: "x".into(),
@@ -223,7 +213,13 @@ mod tests {
     /// What one replica says, of revision `1-x`.
     fn said(revision: &str, refused: Option<&str>) -> Spread {
         let refused = refused.map(|reason| Refused::new(reason, 1));
-        let told = Acknowledgement { revision: revision.into(), hash: "x".into(), applied_at: 1, refused };
+        let told = Acknowledgement {
+            revision: revision.into(),
+            hash: "x".into(),
+            clients: String::new(),
+            applied_at: 1,
+            refused,
+        };
         Spread::of("1-x", "x", &BTreeMap::from([("p".to_owned(), Ok(told))]))
     }
 

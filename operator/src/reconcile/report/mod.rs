@@ -1,6 +1,6 @@
 //! Step five: what was seen, written into `status`, and an Event for each change of state.
 
-mod announce;
+mod clients;
 mod conditions;
 mod policy;
 mod status;
@@ -8,8 +8,8 @@ mod status;
 use super::observe::Observed;
 use super::outcome::Outcome;
 use super::{Context, ReconcileError};
+use crate::conventions::events::{announcements, failure};
 use crate::reconcile::rollout::TRIAL;
-use announce::{announcements, failure};
 use codecrucible_crds::{CodeCrucible, names};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -36,6 +36,7 @@ pub(crate) async fn report(
     let spread = spread(resource, observed, outcome, now);
     let status = status::status(resource, observed, outcome, spread.as_ref(), now);
     let look_again = spread.map_or(Duration::MAX, |spread| spread.look_again(now));
+    let look_again = look_again.min(clients::look_again(status.clients.as_ref(), now));
     let look_again = if status::is_on_trial(&status) { look_again.min(TRIAL) } else { look_again };
     if resource.status.as_ref() == Some(&status) {
         return Ok(look_again);

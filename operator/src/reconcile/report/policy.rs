@@ -1,13 +1,12 @@
 //! Which replicas run the policy that was handed out, from what they said themselves.
 
-use super::conditions::{Verdict, verdict};
+use crate::conventions::{Verdict, verdict, whole_seconds};
 use crate::reconcile::acknowledgements::Answer;
 use crate::reconcile::desired::Publication;
 use crate::reconcile::observe::Observed;
 use crate::reconcile::outcome::Outcome;
 use codecrucible_crds::{CodeCrucible, PolicyStatus, Rejection, ReplicaPolicy, conditions as names};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -53,6 +52,14 @@ pub(super) fn spread(
         before.filter(|before| before.revision == *revision).map(|before| &before.published_at);
     let published_at = published_at.map_or(Some(now), |known| known.as_ref().map(|time| time.0));
     Some(Spread { published_at, is_pinned, ..Spread::of(revision, hash, &observed.answers) })
+}
+
+/// The pause until the next look for what was handed out then, and is on its way.
+pub(super) fn pause(published_at: Option<Timestamp>, now: Timestamp) -> Duration {
+    // A time in the future is that of another clock: nothing was waited yet.
+    let waited = published_at.map_or(0, |since| now.duration_since(since).as_millis().max(0));
+    let waited = u64::try_from(waited).unwrap_or(u64::MAX);
+    Duration::from_millis((waited / PAUSES_SO_FAR).clamp(SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS))
 }
 
 /// How far a policy has spread.
@@ -112,13 +119,7 @@ impl Spread {
         if self.is_rejected() {
             return Duration::from_secs(REJECTED_PAUSE_SECONDS);
         }
-        if !self.is_under_way() {
-            return Duration::MAX;
-        }
-        // A time in the future is that of another clock: nothing was waited yet.
-        let waited = self.published_at.map_or(0, |since| now.duration_since(since).as_millis().max(0));
-        let waited = u64::try_from(waited).unwrap_or(u64::MAX);
-        Duration::from_millis((waited / PAUSES_SO_FAR).clamp(SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS))
+        if self.is_under_way() { pause(self.published_at, now) } else { Duration::MAX }
     }
 
     /// Whether there are replicas, and all of them run it.
@@ -158,11 +159,6 @@ impl Spread {
     }
 }
 
-/// The API keeps whole seconds; what it gives back must equal what was written.
-pub(super) fn whole_seconds(time: Timestamp) -> Time {
-    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,7 +166,13 @@ mod tests {
 
     fn told(revision: &str, refused: Option<&str>) -> Answer {
         let refused = refused.map(|reason| Refused::new(reason, 1));
-        Ok(Acknowledgement { revision: revision.into(), hash: "h".into(), applied_at: 1, refused })
+        Ok(Acknowledgement {
+            revision: revision.into(),
+            hash: "h".into(),
+            clients: String::new(),
+            applied_at: 1,
+            refused,
+        })
     }
 
     fn spread(answers: impl IntoIterator<Item = (&'static str, Answer)>) -> Spread {
@@ -196,9 +198,8 @@ mod tests {
 
     #[test]
     fn a_revision_of_the_same_name_with_another_content_is_another_one() {
-        let other =
-            Acknowledgement { revision: "2-x".into(), hash: "g".into(), applied_at: 1, refused: None };
-        assert_eq!(spread([("a", Ok(other))]).status().applied_replicas, 0);
+        let other = told("2-x", None).map(|told| Acknowledgement { hash: "g".into(), ..told });
+        assert_eq!(spread([("a", other)]).status().applied_replicas, 0);
     }
 
     #[test]

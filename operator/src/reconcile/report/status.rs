@@ -1,8 +1,9 @@
-//! The whole status, computed from what was seen. Times move only when a condition does, so that the same
-//! state gives the same status.
+//! The whole status, computed from what was seen. The same state gives the same status.
 
+use super::clients::clients;
 use super::conditions::Seen;
-use super::policy::{Spread, whole_seconds};
+use super::policy::Spread;
+use crate::conventions::condition;
 use crate::reconcile::child::Child;
 use crate::reconcile::desired::{Publication, metadata};
 use crate::reconcile::observe::Observed;
@@ -10,10 +11,6 @@ use crate::reconcile::outcome::Outcome;
 use crate::reconcile::rollout::{Progress, are_proven, trouble};
 use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus, RolloutPhase, RolloutStatus};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-
-/// Longest message of a condition, characters (the API's limit is 32768 bytes).
-const MAX_MESSAGE_CHARACTERS: usize = 1_000;
 
 /// The status of a resource.
 pub(super) fn status(
@@ -37,20 +34,15 @@ pub(super) fn status(
     let progress = Progress::of(deployment);
     let trouble = trouble(&progress, &observed.pods);
     let seen = Seen { outcome, progress: &progress, spread, trouble: trouble.as_deref() };
-    let conditions = seen.verdicts().into_iter().map(|(type_, verdict)| {
-        let status = if verdict.is_true { "True" } else { "False" };
-        Condition {
-            type_: type_.to_owned(),
-            status: status.to_owned(),
-            reason: verdict.reason.to_owned(),
-            message: verdict.message.chars().take(MAX_MESSAGE_CHARACTERS).collect(),
-            observed_generation: resource.metadata.generation,
-            last_transition_time: transition_time(&before.conditions, type_, status, now),
-        }
-    });
+    let generation = resource.metadata.generation;
+    let conditions = seen
+        .verdicts()
+        .into_iter()
+        .map(|(type_, verdict)| condition(type_, verdict, generation, &before.conditions, now));
+    let clients = clients(before.clients.as_ref(), observed, outcome, now);
     let rollout = rollout(before.rollout, outcome, &progress, spread, are_proven(&observed.pods, now));
     CodeCrucibleStatus {
-        observed_generation: resource.metadata.generation,
+        observed_generation: generation,
         conditions: conditions.collect(),
         replicas: progress.replicas,
         ready_replicas: progress.ready,
@@ -58,6 +50,7 @@ pub(super) fn status(
         endpoint,
         image: progress.image,
         policy: spread.map(Spread::status),
+        clients,
         rollout,
     }
 }
@@ -95,11 +88,6 @@ pub(super) fn is_on_trial(status: &CodeCrucibleStatus) -> bool {
     // Without a replica nothing is tried.
     status.ready_replicas > 0
         && rollout.is_some_and(|rollout| rollout.phase == RolloutPhase::Complete && is_new(rollout))
-}
-
-fn transition_time(before: &[Condition], type_: &str, status: &str, now: Timestamp) -> Time {
-    let earlier = before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
-    earlier.map_or_else(|| whole_seconds(now), |condition| condition.last_transition_time.clone())
 }
 
 #[cfg(test)]

@@ -182,7 +182,13 @@ mod tests {
     fn a_new_pod_that_serves_without_the_policy_has_failed_after_the_deadline() {
         let told = |refused: Option<&str>| -> Answer {
             let refused = refused.map(|reason| Refused::new(reason, 1));
-            Ok(Acknowledgement { revision: "0-x".into(), hash: "x".into(), applied_at: 1, refused })
+            Ok(Acknowledgement {
+                revision: "0-x".into(),
+                hash: "x".into(),
+                clients: String::new(),
+                applied_at: 1,
+                refused,
+            })
         };
         let judge =
             |answer: Option<Answer>, now| failure(&Progress::default(), &[ready_at(100)], answer, now);
@@ -192,7 +198,8 @@ mod tests {
         assert_eq!(judge(Some(Err("silent".into())), 1_000), None, "silence proves nothing");
         let (bundle, applied_at) = (bundle(), 1);
         let (revision, hash) = (bundle.revision().to_string(), bundle.hash().to_owned());
-        let applied = Ok(Acknowledgement { revision, hash, applied_at, refused: None });
+        let applied =
+            Ok(Acknowledgement { revision, hash, clients: String::new(), applied_at, refused: None });
         assert_eq!(judge(Some(applied), 1_000), None);
     }
 }

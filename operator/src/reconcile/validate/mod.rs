@@ -1,13 +1,17 @@
 //! Step two: whether the resource makes sense together with what it refers to.
 
+mod clients;
 mod compile;
+
+pub(crate) use clients::lets_in;
 
 use super::child::Child;
 use super::history::{Series, newest_policy};
 use super::observe::{MAX_CREDENTIAL_BYTES, MissingCredential, Observed};
 use super::pod::PUBLIC_PORT;
 use super::rollout::{changed_backend, moved_model};
-use codecrucible_contract::{Bundle, Policy, Revision, layout};
+use clients::admitted;
+use codecrucible_contract::{Bundle, Clients, Policy, Revision, layout};
 use codecrucible_crds::{CodeCrucible, ModelBackend, conditions, names};
 use kube::ResourceExt as _;
 use std::collections::BTreeMap;
@@ -28,6 +32,8 @@ pub(crate) struct Validated {
     pub(crate) model_claims: Vec<(String, String)>,
     /// The credentials of the backends that need one.
     pub(crate) credentials: BTreeMap<String, String>,
+    /// The clients of applications that are let in.
+    pub(crate) clients: Clients,
     /// Where clients inside the cluster reach the service.
     pub(crate) endpoint: String,
     /// How long a rollout may be without progress.
@@ -93,8 +99,17 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         None => bundle,
     };
     let progress_deadline = progress_deadline(resource)?;
+    let clients = admitted(resource, observed);
     let operator_namespace = observed.operator_namespace.clone();
-    Ok(Validated { bundle, model_claims, credentials, endpoint, progress_deadline, operator_namespace })
+    Ok(Validated {
+        bundle,
+        model_claims,
+        credentials,
+        clients,
+        endpoint,
+        progress_deadline,
+        operator_namespace,
+    })
 }
 
 /// The kept policy at which a person holds the service, whatever the resource says.
@@ -179,7 +194,7 @@ fn published(resource: &CodeCrucible, observed: &Observed) -> Option<Revision> {
 }
 
 /// Where clients inside the cluster reach the service.
-fn endpoint(resource: &CodeCrucible) -> String {
+pub(crate) fn endpoint(resource: &CodeCrucible) -> String {
     let namespace = resource.namespace().unwrap_or_default();
     format!("http://{}.{namespace}.svc:{PUBLIC_PORT}", names::workload(&resource.name_any()))
 }

@@ -1,4 +1,4 @@
-//! Which changes of conditions are worth an Event.
+//! Events: which changes of conditions are worth one.
 
 use codecrucible_crds::conditions as names;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -10,7 +10,7 @@ const ANNOUNCED: [&str; 4] = [names::ACCEPTED, names::AVAILABLE, names::POLICY_S
 const MAX_NOTE_CHARACTERS: usize = 250;
 
 /// An Event for each announced condition whose status or reason changed.
-pub(super) fn announcements(before: &[Condition], after: &[Condition]) -> Vec<Event> {
+pub(crate) fn announcements(before: &[Condition], after: &[Condition]) -> Vec<Event> {
     let announced = after.iter().filter(|condition| is_announced(condition));
     announced.filter_map(|condition| announcement(before, condition)).collect()
 }
@@ -53,7 +53,7 @@ fn is_trouble(condition: &Condition, was_true: bool) -> bool {
 }
 
 /// An Event for a reconcile that failed.
-pub(super) fn failure(reason: &str, message: &str) -> Event {
+pub(crate) fn failure(reason: &str, message: &str) -> Event {
     event(EventType::Warning, reason, message)
 }
 

@@ -1,0 +1,117 @@
+//! The controller of `SynthesisClient`s: looked at when they change, when their Secret does, and when their service's
+//! status does.
+
+use super::failures::Failures;
+use super::wakes::Wakes;
+use super::{Shown, tell_of_trouble};
+use crate::registration::{Context, RegistrationError, register};
+use crate::telemetry::Metrics;
+use codecrucible_crds::{CodeCrucible, SynthesisClient};
+use futures::{Stream, StreamExt as _, future};
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Resource};
+use std::sync::Arc;
+
+/// Clients that are looked at at once: there are many, and each is little work.
+const CONCURRENCY: u16 = 4;
+
+struct Shared {
+    context: Context,
+    metrics: Arc<Metrics>,
+    clients: Store<SynthesisClient>,
+    failures: Failures<SynthesisClient>,
+}
+
+/// Runs for as long as the watch lives.
+pub(super) async fn run(
+    client: Client,
+    metrics: Arc<Metrics>,
+    shown: impl Stream<Item = Shown<SynthesisClient>> + Send + 'static,
+    clients: Store<SynthesisClient>,
+    wakes: Arc<Wakes<SynthesisClient>>,
+) -> anyhow::Result<()> {
+    let context = Context::new(client, Arc::clone(&metrics));
+    let shared = Arc::new(Shared { context, metrics, clients: clients.clone(), failures: Failures::new() });
+    Controller::for_stream(shown, clients)
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(wakes.woken())
+        .run(reconcile_one, retry_later, shared)
+        .for_each(|ended| {
+            if let Err(error) = ended {
+                tell_of_trouble(&error);
+            }
+            future::ready(())
+        })
+        .await;
+    anyhow::bail!("the watch of SynthesisClients ended")
+}
+
+/// The clients that name a service.
+pub(super) fn of_service(
+    service: &impl Resource,
+    clients: &Store<SynthesisClient>,
+) -> Vec<ObjectRef<SynthesisClient>> {
+    let service = service.meta();
+    let named = |client: &Arc<SynthesisClient>| {
+        let (namespace, name) = client.target();
+        namespace == service.namespace && Some(name) == service.name
+    };
+    clients
+        .state()
+        .iter()
+        .filter(|client| named(client))
+        .map(|client| ObjectRef::from_obj(&**client))
+        .collect()
+}
+
+/// The service that a client names.
+pub(super) fn service_of(client: &SynthesisClient) -> ObjectRef<CodeCrucible> {
+    let (namespace, name) = client.target();
+    ObjectRef::new(&name).within(&namespace.unwrap_or_default())
+}
+
+async fn reconcile_one(
+    client: Arc<SynthesisClient>,
+    shared: Arc<Shared>,
+) -> Result<Action, RegistrationError> {
+    let timer = shared.metrics.reconcile_seconds.with_label_values(&["SynthesisClient"]).start_timer();
+    let outcome = register(&shared.context, &client).await;
+    timer.observe_duration();
+    let label = outcome.as_ref().err().map_or("success", RegistrationError::reason);
+    shared.metrics.reconciles.with_label_values(&["SynthesisClient", label]).inc();
+    let look_again = outcome?;
+    shared.failures.forget(&client);
+    Ok(look_again.map_or_else(Action::await_change, Action::requeue))
+}
+
+fn retry_later(client: Arc<SynthesisClient>, error: &RegistrationError, shared: Arc<Shared>) -> Action {
+    shared.failures.note(&client, error, &shared.clients)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::fixtures;
+    use kube::runtime::{reflector, watcher::Event};
+    use serde_json::json;
+
+    #[test]
+    fn a_service_concerns_the_clients_that_name_it_wherever_they_are() {
+        let (store, mut writer) = reflector::store::<SynthesisClient>();
+        for (name, namespace, target) in [
+            ("near", "team", json!({"name": "demo"})),
+            ("far", "apps", json!({"name": "demo", "namespace": "team"})),
+            ("other", "apps", json!({"name": "demo"})),
+        ] {
+            let mut client =
+                SynthesisClient::new(name, serde_json::from_value(json!({"targetRef": target})).unwrap());
+            client.metadata.namespace = Some(namespace.into());
+            writer.apply_watcher_event(&Event::Apply(client));
+        }
+        let found = of_service(&fixtures::resource(json!({})), &store);
+        let mut names: Vec<_> = found.into_iter().map(|client| client.name).collect();
+        names.sort();
+        assert_eq!(names, ["far", "near"]);
+    }
+}

@@ -1,0 +1,113 @@
+//! The controller of `CodeCrucible`s: looked at when they change, when anything of theirs does, and when a backend or a
+//! client does that concerns them.
+
+use super::failures::Failures;
+use super::uses::Uses;
+use super::wakes::Wakes;
+use super::watches::{self, Marks, children};
+use super::{Shown, concerns, tell_of_trouble};
+use crate::reconcile::{Context, Known, ReconcileError, reconcile};
+use crate::telemetry::Metrics;
+use codecrucible_crds::ModelBackend;
+use futures::{Stream, StreamExt as _, future};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::Client;
+use kube::api::PartialObjectMeta;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::{self, Store};
+use std::sync::Arc;
+
+struct Shared {
+    context: Context,
+    metrics: Arc<Metrics>,
+    resources: Store<Known>,
+    uses: Arc<Uses>,
+    failures: Failures<Known>,
+}
+
+/// What the controller is fed with, beside what it watches itself.
+pub(super) struct Feed<Resources, Secrets> {
+    pub(super) shown: Resources,
+    pub(super) resources: Store<Known>,
+    pub(super) secrets: Secrets,
+    pub(super) wakes: Arc<Wakes<Known>>,
+    pub(super) marks: Marks,
+}
+
+/// Runs for as long as the watches live.
+pub(super) async fn run<Resources, Secrets>(
+    client: Client,
+    context: Context,
+    metrics: Arc<Metrics>,
+    concurrency: u16,
+    feed: Feed<Resources, Secrets>,
+) -> anyhow::Result<()>
+where
+    Resources: Stream<Item = Shown<Known>> + Send + 'static,
+    Secrets: Stream<Item = Shown<PartialObjectMeta<Secret>>> + Send + 'static,
+{
+    let Feed { shown, resources, secrets, wakes, marks } = feed;
+    let uses = Arc::new(Uses::default());
+    let shared = Arc::new(Shared {
+        context,
+        metrics,
+        resources: resources.clone(),
+        uses: Arc::clone(&uses),
+        failures: Failures::new(),
+    });
+    let (backends, backends_writer) = reflector::store();
+    let of_backend = {
+        let uses = Arc::clone(&uses);
+        move |backend: ModelBackend| uses.of(&backend.metadata)
+    };
+    let of_secret = move |secret: PartialObjectMeta<Secret>| {
+        concerns::of_secret(&secret.metadata, &backends.state(), &uses)
+    };
+    Controller::for_stream(shown, resources)
+        .with_config(Config::default().concurrency(concurrency))
+        .watches_stream(children::<ServiceAccount>(&client, &marks), of_child)
+        .watches_stream(children::<ConfigMap>(&client, &marks), of_child)
+        .watches_stream(children::<Service>(&client, &marks), of_child)
+        .watches_stream(children::<NetworkPolicy>(&client, &marks), of_child)
+        .watches_stream(children::<PodDisruptionBudget>(&client, &marks), of_child)
+        .watches_stream(children::<Deployment>(&client, &marks), of_child)
+        .watches_stream(children::<HorizontalPodAutoscaler>(&client, &marks), of_child)
+        .watches_stream(children::<Pod>(&client, &marks), of_child)
+        .watches_stream(watches::backends(&client, backends_writer, &marks), of_backend)
+        .watches_stream(secrets, of_secret)
+        .reconcile_on(wakes.woken())
+        .reconcile_all_on(marks.relists())
+        .run(reconcile_one, retry_later, shared)
+        .for_each(|ended| {
+            if let Err(error) = ended {
+                tell_of_trouble(&error);
+            }
+            future::ready(())
+        })
+        .await;
+    anyhow::bail!("the watches ended")
+}
+
+fn of_child<K>(child: PartialObjectMeta<K>) -> Vec<concerns::Reference> {
+    concerns::of_child(&child.metadata)
+}
+
+async fn reconcile_one(known: Arc<Known>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
+    let timer = shared.metrics.reconcile_seconds.with_label_values(&["CodeCrucible"]).start_timer();
+    let note = |resource: &_| shared.uses.note(resource, &shared.resources);
+    let outcome = reconcile(&shared.context, &known, note).await;
+    timer.observe_duration();
+    let label = outcome.as_ref().err().map_or("success", ReconcileError::reason);
+    shared.metrics.reconciles.with_label_values(&["CodeCrucible", label]).inc();
+    let look_again = outcome?;
+    shared.failures.forget(&known);
+    Ok(look_again.map_or_else(Action::await_change, Action::requeue))
+}
+
+fn retry_later(known: Arc<Known>, error: &ReconcileError, shared: Arc<Shared>) -> Action {
+    shared.failures.note(&known, error, &shared.resources)
+}

@@ -1,0 +1,100 @@
+//! Which clients of applications a service lets in, of all that ask.
+
+use crate::reconcile::child::Child;
+use crate::reconcile::observe::Observed;
+use codecrucible_contract::{Clients, MAX_CLIENTS, RegisteredClient, layout};
+use codecrucible_crds::{CodeCrucible, SynthesisClient};
+use kube::ResourceExt as _;
+use std::sync::Arc;
+
+/// Those that are let in. While it is not known who asks, all stay that are.
+pub(super) fn admitted(resource: &CodeCrucible, observed: &Observed) -> Clients {
+    let Some(asking) = &observed.asking else { return registered(observed).unwrap_or_default() };
+    let mut admitted: Vec<_> = asking.iter().filter(|client| is_admitted(resource, client)).collect();
+    // Those who were first stay, should there be too many.
+    admitted.sort_by_key(|client| (client.creation_timestamp(), client.namespace(), client.name_any()));
+    Clients::new(admitted.into_iter().filter_map(registration).take(MAX_CLIENTS)).unwrap_or_default()
+}
+
+/// What is handed out.
+fn registered(observed: &Observed) -> Option<Clients> {
+    Clients::parse(observed.data(Child::Clients, layout::CLIENTS_FILE)?.as_bytes()).ok()
+}
+
+fn is_admitted(resource: &CodeCrucible, client: &Arc<SynthesisClient>) -> bool {
+    client.metadata.deletion_timestamp.is_none()
+        && client.target() == (resource.namespace(), resource.name_any())
+        && lets_in(resource, client.namespace().as_deref())
+}
+
+/// Whether a service lets clients of a namespace in.
+pub(crate) fn lets_in(resource: &CodeCrucible, namespace: Option<&str>) -> bool {
+    let allowed = &resource.spec.clients.allowed_namespaces;
+    namespace.is_some_and(|namespace| {
+        Some(namespace) == resource.metadata.namespace.as_deref()
+            || allowed.iter().any(|allowed| allowed == namespace)
+    })
+}
+
+/// Nothing before the operator has made its secret, and while it is refused.
+fn registration(client: &Arc<SynthesisClient>) -> Option<RegisteredClient> {
+    let status = client.status.as_ref()?;
+    let registered = RegisteredClient { id: client.id(), secret_sha256: status.secret_sha256.clone()? };
+    // One that is no client must not keep the others out.
+    Clients::new([registered.clone()]).is_ok().then_some(registered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::fixtures;
+    use serde_json::{Value, json};
+
+    fn client(namespace: &str, target: Value, secret_sha256: Option<&str>) -> Arc<SynthesisClient> {
+        let mut client =
+            SynthesisClient::new("app", serde_json::from_value(json!({"targetRef": target})).unwrap());
+        client.metadata.namespace = Some(namespace.into());
+        client.status = Some(serde_json::from_value(json!({"secretSha256": secret_sha256})).unwrap());
+        Arc::new(client)
+    }
+
+    fn let_in(asking: &[Arc<SynthesisClient>]) -> Vec<String> {
+        let resource = fixtures::resource(json!({"clients": {"allowedNamespaces": ["apps"]}}));
+        let observed = Observed { asking: Some(asking.to_vec()), ..fixtures::observed() };
+        admitted(&resource, &observed).iter().map(|(id, _)| id.to_owned()).collect()
+    }
+
+    #[test]
+    fn its_own_and_allowed_namespaces_are_let_in_and_no_others() {
+        let hash = "0".repeat(64);
+        let there = json!({"name": "demo", "namespace": "team"});
+        let asking = [
+            client("team", json!({"name": "demo"}), Some(&hash)),
+            client("apps", there.clone(), Some(&hash)),
+            client("other", there, Some(&hash)),
+            client("apps", json!({"name": "demo"}), Some(&hash)),
+        ];
+        assert_eq!(let_in(&asking), ["apps.app", "team.app"]);
+    }
+
+    #[test]
+    fn one_without_a_secret_or_with_a_forged_hash_keeps_nobody_out() {
+        let good = client("team", json!({"name": "demo"}), Some(&"0".repeat(64)));
+        let mut other = SynthesisClient::clone(&client("team", json!({"name": "demo"}), Some("forged")));
+        other.metadata.name = Some("forged".into());
+        assert_eq!(let_in(&[Arc::new(other), good]), ["team.app"]);
+        assert_eq!(let_in(&[client("team", json!({"name": "demo"}), None)]), [""; 0]);
+    }
+
+    #[test]
+    fn while_nobody_knows_who_asks_all_stay() {
+        let hash = "0".repeat(64);
+        let known = Clients::new([RegisteredClient { id: "a.b".into(), secret_sha256: hash }]).unwrap();
+        let mut observed = fixtures::observed();
+        let data = crate::conventions::secret([(layout::CLIENTS_FILE, &*known.to_json())]);
+        let mut object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
+        object["data"] = data["data"].clone();
+        observed.children.insert(Child::Clients, serde_json::from_value(object).unwrap());
+        assert_eq!(admitted(&fixtures::resource(json!({})), &observed), known);
+    }
+}

@@ -1,0 +1,123 @@
+//! The operator's rights: enough for all that it does, and none that it does not use.
+
+use crate::audit::{Request, audit_length, requests_since};
+use crate::support::{Namespace, Second, eventually, operators_account};
+use codecrucible_tests::cluster::Cluster;
+use codecrucible_tests::operator::{AUDITED_ACCOUNT, NAMESPACE, Operator};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Policies that are kept of a service.
+const KEPT_POLICIES: usize = 10;
+/// What no request shows: an admission plugin asks for it when an owner that blocks deletion is set.
+const ASKED_BY_ADMISSION: [&str; 2] = [
+    "codecrucible.dev codecrucibles/finalizers update",
+    "codecrucible.dev synthesisclients/finalizers update",
+];
+
+#[test]
+fn the_operator_has_the_rights_that_it_needs_and_no_others() {
+    let second = Second::with_roles();
+    let cluster = &second.cluster;
+    operators_account(cluster, AUDITED_ACCOUNT);
+    // The first one to lead makes the Lease.
+    let lease = ["-n", NAMESPACE, "delete", "--ignore-not-found", "lease", "--all"];
+    assert!(cluster.kubectl().unwrap().args(lease).status().unwrap().success());
+    let begin = audit_length(cluster);
+    let operator = Operator::start_as(cluster, "rbac", AUDITED_ACCOUNT).unwrap();
+    let (namespace, apps) = (Namespace::on(cluster, "rbac"), Namespace::on(cluster, "rbac-apps"));
+    everything(&namespace, &apps);
+    assert!(operator.terminate().unwrap());
+
+    let requests = requests_since(cluster, begin, AUDITED_ACCOUNT);
+    let refused: Vec<&Request> = requests.iter().filter(|request| request.code == 403).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    let mut used: BTreeSet<String> = requests.iter().flat_map(rights_of).collect();
+    used.extend(ASKED_BY_ADMISSION.map(str::to_owned));
+    let given = given(cluster);
+    assert!(given.len() > 40, "{given:?}");
+    let unused: Vec<_> = given.difference(&used).collect();
+    assert!(unused.is_empty(), "rights that nothing uses: {unused:?}");
+}
+
+/// The rights that a request needs: applying what does not exist is creating it too.
+fn rights_of(request: &Request) -> Vec<String> {
+    let Request { group, resource, verb, code } = request;
+    let right = |verb: &str| format!("{group} {resource} {verb}");
+    match (verb.as_str(), code) {
+        ("patch", 201) => vec![right("patch"), right("create")],
+        (verb, _) => vec![right(verb)],
+    }
+}
+
+/// All that the operator's roles give.
+fn given(cluster: &Cluster) -> BTreeSet<String> {
+    let rules = |kind: &str, name: &str| -> Vec<Value> {
+        let arguments = ["-n", NAMESPACE, "get", kind, name, "-o", "json"];
+        let shown = cluster.kubectl().unwrap().args(arguments).output().unwrap();
+        let role: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        role["rules"].as_array().unwrap().clone()
+    };
+    let rules = [
+        rules("clusterrole", "codecrucible-operator"),
+        rules("role", "codecrucible-operator-leader-election"),
+    ];
+    let texts = |list: &Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let mut given = BTreeSet::new();
+    for rule in rules.iter().flatten() {
+        for group in texts(&rule["apiGroups"]) {
+            for resource in texts(&rule["resources"]) {
+                let verbs = texts(&rule["verbs"]).into_iter();
+                given.extend(verbs.map(|verb| format!("{group} {resource} {verb}")));
+            }
+        }
+    }
+    given
+}
+
+/// All that an operator is ever asked to do.
+fn everything(namespace: &Namespace<'_>, apps: &Namespace<'_>) {
+    let patch = |object: &str, patch: &Value| {
+        namespace.kubectl(&["patch", object, "--type=merge", "-p", &patch.to_string()]).unwrap();
+    };
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    namespace.wait_until_ready("demo");
+    for tokens in 0..=KEPT_POLICIES {
+        patch("codecrucible/demo", &json!({"spec": {"synthesis": {"maxTokensPerVoice": 100 + tokens}}}));
+        let revision = format!("\"{}-", tokens + 2);
+        eventually("the replica runs the policy", || {
+            let status = namespace.get("codecrucible/demo").unwrap()["status"].clone();
+            status["policy"]["revision"].to_string().starts_with(&revision)
+                && status["policy"]["appliedReplicas"] == 1
+        });
+    }
+    patch("codecrucible/demo", &json!({"spec": {"autoscaling": {"minReplicas": 1}}}));
+    eventually("there is an autoscaler", || namespace.get("hpa/demo").is_some());
+    patch("codecrucible/demo", &json!({"spec": {"autoscaling": null}}));
+    eventually("there is none", || namespace.get("hpa/demo").is_none());
+    let revision = namespace.get("codecrucible/demo").unwrap()["status"]["policy"]["revision"].clone();
+    patch(
+        "codecrucible/demo",
+        &json!({"metadata": {"annotations": {"codecrucible.dev/rollback-policy": revision}}}),
+    );
+    eventually("the policy is held", || {
+        namespace.get("codecrucible/demo").unwrap()["status"]["policy"]["pinned"] == true
+    });
+
+    apps.apply(
+        "{apiVersion: codecrucible.dev/v1alpha1, kind: SynthesisClient, metadata: {name: app}, spec: {targetRef: {name: demo, namespace: rbac}}}",
+    )
+    .unwrap();
+    // The same twice is one Event that counts.
+    for allowed in [json!([]), json!([apps.name]), json!([])] {
+        patch("codecrucible/demo", &json!({"spec": {"clients": {"allowedNamespaces": allowed}}}));
+        let state = if allowed == json!([]) { "False/NamespaceNotAllowed" } else { "True/Valid" };
+        eventually("the client is told", || apps.condition_of("synthesisclient/app", "Accepted").0 == state);
+    }
+    eventually("the last Event is recorded", || {
+        let events = apps.kubectl(&["get", "events.events.k8s.io", "-o", "json"]).unwrap();
+        events.contains("\"series\"")
+    });
+}
