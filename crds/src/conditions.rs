@@ -27,6 +27,10 @@ pub const REASON_NOT_OWNED: &str = "NotOwned";
 pub const REASON_NAMESPACE_NOT_ALLOWED: &str = "NamespaceNotAllowed";
 /// Every ready replica knows the client.
 pub const REASON_REGISTERED: &str = "Registered";
+/// A replica was evicted that did not run what it was given. In Events only.
+pub const REASON_REPLICA_EVICTED: &str = "ReplicaEvicted";
+/// A replica was not evicted, because the operator has acted on too many services lately. In Events only.
+pub const REASON_FUSE_BLOWN: &str = "FuseBlown";
 /// A write to the API server failed; it is tried again.
 pub const REASON_APPLY_FAILED: &str = "ApplyFailed";
 /// Enough replicas are ready.

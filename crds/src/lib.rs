@@ -13,8 +13,8 @@ mod synthesis_client;
 
 pub use codecrucible::{
     Auth, Autoscaling, Clients, ClientsStatus, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, Image,
-    LogLevel, Maintenance, Network, Observability, PolicyStatus, PullPolicy, Rejection, ReplicaPolicy,
-    Rollout, RolloutPhase, RolloutStatus, Synthesis, SynthesisMode, Voice,
+    LogLevel, Maintenance, Network, Observability, PolicyStatus, PullPolicy, Rejection, Remediation,
+    ReplicaPolicy, Rollout, RolloutPhase, RolloutStatus, Synthesis, SynthesisMode, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};

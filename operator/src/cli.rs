@@ -24,6 +24,10 @@ pub struct Cli {
     /// Reconciles that run at once.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     concurrency: u16,
+    /// Largest part of all services whose replicas the operator replaces by itself within ten minutes, percent; two of
+    /// them in any case. When more go wrong at once, it holds back, and says so.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(0..=100))]
+    fuse_percent: u8,
     /// What to do instead of operating.
     #[command(subcommand)]
     instead: Option<Instead>,
@@ -55,7 +59,7 @@ impl Cli {
     }
 
     async fn act(self) -> anyhow::Result<()> {
-        let Self { listen, lease_namespace, identity, concurrency, instead } = self;
+        let Self { listen, lease_namespace, identity, concurrency, fuse_percent, instead } = self;
         match instead {
             Some(Instead::Check) => {
                 let holder = check(&lease_namespace).await?;
@@ -64,7 +68,7 @@ impl Cli {
             }
             None => {
                 let identity = Identity { namespace: lease_namespace, holder: identity };
-                run(Settings { listen, identity, concurrency }).await
+                run(Settings { listen, identity, concurrency, fuse_percent }).await
             }
         }
     }

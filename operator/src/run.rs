@@ -19,15 +19,18 @@ pub(crate) struct Settings {
     pub(crate) identity: Identity,
     /// Reconciles that run at once.
     pub(crate) concurrency: u16,
+    /// Largest part of all services that is acted on within a while, percent.
+    pub(crate) fuse_percent: u8,
 }
 
 /// Runs until a signal, the loss of leadership or an error ends it.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
-    let Settings { listen, identity, concurrency } = settings;
+    let Settings { listen, identity, concurrency, fuse_percent } = settings;
     let fence = Fence::new(Instant::now());
     let client = client(&fence).await?;
     let metrics = Arc::new(Metrics::new()?);
-    let namespace = identity.namespace.clone();
+    let controlled =
+        controller::Settings { namespace: identity.namespace.clone(), concurrency, fuse_percent };
     let leading = async {
         let lease = leader::acquire(&client, &identity, fence).await?;
         metrics.leader.set(1);
@@ -36,7 +39,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         tokio::select! {
             biased;
             lost = lease.keep() => Err(anyhow::anyhow!("the lease was lost: {lost}")),
-            ended = controller::run(client.clone(), namespace, metrics.clone(), concurrency) => ended,
+            ended = controller::run(client.clone(), metrics.clone(), controlled) => ended,
         }
     };
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -7,6 +7,7 @@ mod image;
 mod maintenance;
 mod network;
 mod observability;
+mod remediation;
 mod rollout;
 mod status;
 mod synthesis;
@@ -18,6 +19,7 @@ pub use image::{Image, PullPolicy};
 pub use maintenance::Maintenance;
 pub use network::Network;
 pub use observability::{LogLevel, Observability};
+pub use remediation::Remediation;
 pub use rollout::Rollout;
 pub use status::{
     ClientsStatus, CodeCrucibleStatus, PolicyStatus, Rejection, ReplicaPolicy, RolloutPhase, RolloutStatus,
@@ -99,6 +101,9 @@ pub struct CodeCrucibleSpec {
     /// How new pods come in place of old ones.
     #[serde(default)]
     pub rollout: Rollout,
+    /// What becomes of a replica that goes wrong by itself.
+    #[serde(default)]
+    pub remediation: Remediation,
     /// Who in the cluster may reach the pods.
     #[serde(default)]
     pub network: Network,

@@ -3,15 +3,16 @@
 
 use super::failures::Failures;
 use super::wakes::Wakes;
-use super::{Shown, tell_of_trouble};
+use super::{Shown, note_end};
 use crate::registration::{Context, RegistrationError, register};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, State};
 use codecrucible_crds::{CodeCrucible, SynthesisClient};
 use futures::{Stream, StreamExt as _, future};
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Clients that are looked at at once: there are many, and each is little work.
 const CONCURRENCY: u16 = 4;
@@ -32,14 +33,19 @@ pub(super) async fn run(
     wakes: Arc<Wakes<SynthesisClient>>,
 ) -> anyhow::Result<()> {
     let context = Context::new(client, Arc::clone(&metrics));
-    let shared = Arc::new(Shared { context, metrics, clients: clients.clone(), failures: Failures::new() });
+    let shared = Arc::new(Shared {
+        context,
+        metrics: Arc::clone(&metrics),
+        clients: clients.clone(),
+        failures: Failures::new(),
+    });
     Controller::for_stream(shown, clients)
         .with_config(Config::default().concurrency(CONCURRENCY))
         .reconcile_on(wakes.woken())
         .run(reconcile_one, retry_later, shared)
-        .for_each(|ended| {
+        .for_each(move |ended| {
             if let Err(error) = ended {
-                tell_of_trouble(&error);
+                note_end(&error, "SynthesisClient", &metrics);
             }
             future::ready(())
         })
@@ -75,11 +81,12 @@ async fn reconcile_one(
     client: Arc<SynthesisClient>,
     shared: Arc<Shared>,
 ) -> Result<Action, RegistrationError> {
-    let timer = shared.metrics.reconcile_seconds.with_label_values(&["SynthesisClient"]).start_timer();
+    let begin = Instant::now();
+    let state = State::of(client.status.as_ref().map_or(&[], |status| &status.conditions));
     let outcome = register(&shared.context, &client).await;
-    timer.observe_duration();
     let label = outcome.as_ref().err().map_or("success", RegistrationError::reason);
-    shared.metrics.reconciles.with_label_values(&["SynthesisClient", label]).inc();
+    let is_gone = matches!(outcome, Ok(None));
+    shared.metrics.note_reconcile("SynthesisClient", &*client, Some(state), label, is_gone, begin.elapsed());
     let look_again = outcome?;
     shared.failures.forget(&client);
     Ok(look_again.map_or_else(Action::await_change, Action::requeue))

@@ -10,7 +10,7 @@ mod uses;
 mod wakes;
 mod watches;
 
-use crate::reconcile::{Context, Known};
+use crate::reconcile::{Context, Known, Surroundings};
 use crate::telemetry::Metrics;
 use codecrucible_crds::SynthesisClient;
 use futures::TryStreamExt as _;
@@ -25,22 +25,30 @@ use std::sync::Arc;
 use wakes::Wakes;
 use watches::Marks;
 
+/// Since which version of Kubernetes API servers stream lists unless told otherwise.
+const STREAMING_SINCE: (u32, u32) = (1, 34);
+
 /// What a watch brings.
 type Shown<K> = Result<K, watcher::Error>;
 
+/// What the controllers are told.
+pub(crate) struct Settings {
+    /// Where the operator runs.
+    pub(crate) namespace: String,
+    /// Reconciles that run at once.
+    pub(crate) concurrency: u16,
+    /// Largest part of all services that is acted on within a while, percent.
+    pub(crate) fuse_percent: u8,
+}
+
 /// Runs the controllers for as long as their watches live.
-pub(crate) async fn run(
-    client: Client,
-    namespace: String,
-    metrics: Arc<Metrics>,
-    concurrency: u16,
-) -> anyhow::Result<()> {
+pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, settings: Settings) -> anyhow::Result<()> {
     let (resources, resources_writer) = reflector::store();
     let (clients, clients_writer) = reflector::store();
-    let marks = Marks::default();
+    let marks = Marks::new(streams_lists(&client).await);
     let (wake_services, wake_clients) = (Wakes::<Known>::new(), Wakes::<SynthesisClient>::new());
 
-    let services_shown = watches::resources(&client, resources_writer).inspect_ok({
+    let services_shown = watches::resources(&client, resources_writer, &marks).inspect_ok({
         let (clients, wakes) = (clients.clone(), Arc::clone(&wake_clients));
         move |service| {
             clients::of_service(service, &clients).into_iter().for_each(|client| wakes.wake(client))
@@ -56,8 +64,15 @@ pub(crate) async fn run(
             concerns::client_of(&secret.metadata).into_iter().for_each(|client| wakes.wake(client));
         }
     });
-    let context =
-        Context::new(client.clone(), namespace, metrics.clone(), marks.newest(), Some(clients.clone()));
+    let Settings { namespace, concurrency, fuse_percent } = settings;
+    let surroundings = Surroundings {
+        namespace,
+        newest: marks.newest(),
+        services: Some(resources.clone()),
+        clients: Some(clients.clone()),
+        fuse_percent,
+    };
+    let context = Context::new(client.clone(), metrics.clone(), surroundings);
     let feed = Feed { shown: services_shown, resources, secrets: secrets_shown, wakes: wake_services, marks };
     tokio::select! {
         ended = services::run(client.clone(), context, metrics.clone(), concurrency, feed) => ended,
@@ -65,10 +80,47 @@ pub(crate) async fn run(
     }
 }
 
-/// Failed reconciles are told where they are counted; what else goes wrong is a watch that does not work.
-fn tell_of_trouble<E: Error + 'static>(error: &controller::Error<E, watcher::Error>) {
+/// Whether the API server is new enough to stream lists. One that does not tell is taken for an old one.
+async fn streams_lists(client: &Client) -> bool {
+    match client.apiserver_version().await {
+        Ok(version) => is_at_least(&version.major, &version.minor, STREAMING_SINCE),
+        Err(error) => {
+            tracing::warn!(%error, "the API server's version is not known");
+            false
+        }
+    }
+}
+
+/// Some distributions add a sign to the minor version.
+fn is_at_least(major: &str, minor: &str, least: (u32, u32)) -> bool {
+    let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok();
+    number(major).zip(number(minor)).is_some_and(|version| version >= least)
+}
+
+/// Failed reconciles are told where they are counted; a resource that is not found is gone; what else goes wrong is a watch
+/// that does not work.
+fn note_end<E>(error: &controller::Error<E, watcher::Error>, kind: &'static str, metrics: &Metrics)
+where
+    E: Error + 'static,
+{
     match error {
-        controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_) => {}
+        controller::Error::ReconcilerFailed(..) => {}
+        controller::Error::ObjectNotFound(gone) => {
+            metrics.ledger.forget(kind, gone.namespace.as_deref(), &gone.name);
+        }
         other => tracing::warn!(error = %other, "a watch does not work"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(is_at_least("1", "34", STREAMING_SINCE) && is_at_least("1", "36+", STREAMING_SINCE));
+        assert!(is_at_least("2", "0", STREAMING_SINCE));
+        assert!(!is_at_least("1", "33", STREAMING_SINCE) && !is_at_least("1", "4", STREAMING_SINCE));
+        assert!(!is_at_least("", "", STREAMING_SINCE));
     }
 }

@@ -5,10 +5,10 @@ use super::failures::Failures;
 use super::uses::Uses;
 use super::wakes::Wakes;
 use super::watches::{self, Marks, children};
-use super::{Shown, concerns, tell_of_trouble};
+use super::{Shown, concerns, note_end};
 use crate::reconcile::{Context, Known, ReconcileError, reconcile};
-use crate::telemetry::Metrics;
-use codecrucible_crds::ModelBackend;
+use crate::telemetry::{Metrics, State};
+use codecrucible_crds::{CodeCrucible, ModelBackend};
 use futures::{Stream, StreamExt as _, future};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -20,6 +20,7 @@ use kube::api::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, Store};
 use std::sync::Arc;
+use std::time::Instant;
 
 struct Shared {
     context: Context,
@@ -54,7 +55,7 @@ where
     let uses = Arc::new(Uses::default());
     let shared = Arc::new(Shared {
         context,
-        metrics,
+        metrics: Arc::clone(&metrics),
         resources: resources.clone(),
         uses: Arc::clone(&uses),
         failures: Failures::new(),
@@ -82,9 +83,9 @@ where
         .reconcile_on(wakes.woken())
         .reconcile_all_on(marks.relists())
         .run(reconcile_one, retry_later, shared)
-        .for_each(|ended| {
+        .for_each(move |ended| {
             if let Err(error) = ended {
-                tell_of_trouble(&error);
+                note_end(&error, "CodeCrucible", &metrics);
             }
             future::ready(())
         })
@@ -97,12 +98,15 @@ fn of_child<K>(child: PartialObjectMeta<K>) -> Vec<concerns::Reference> {
 }
 
 async fn reconcile_one(known: Arc<Known>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
-    let timer = shared.metrics.reconcile_seconds.with_label_values(&["CodeCrucible"]).start_timer();
-    let note = |resource: &_| shared.uses.note(resource, &shared.resources);
+    let (begin, mut state) = (Instant::now(), None);
+    let note = |resource: &CodeCrucible| {
+        shared.uses.note(resource, &shared.resources);
+        state = Some(State::of(resource.status.as_ref().map_or(&[], |status| &status.conditions)));
+    };
     let outcome = reconcile(&shared.context, &known, note).await;
-    timer.observe_duration();
     let label = outcome.as_ref().err().map_or("success", ReconcileError::reason);
-    shared.metrics.reconciles.with_label_values(&["CodeCrucible", label]).inc();
+    let is_gone = matches!(outcome, Ok(None));
+    shared.metrics.note_reconcile("CodeCrucible", &*known, state, label, is_gone, begin.elapsed());
     let look_again = outcome?;
     shared.failures.forget(&known);
     Ok(look_again.map_or_else(Action::await_change, Action::requeue))

@@ -20,9 +20,12 @@ use tokio::sync::Notify;
 /// Objects of one page of a list: a page is in memory as a whole, and with it what it was parsed from.
 const PAGE_OBJECTS: u32 = 20;
 
-/// What watches leave behind, for all of them.
+/// What all watches share.
 #[derive(Clone, Default)]
 pub(super) struct Marks {
+    /// Whether the API server sends what there is as the beginning of a watch: object by object, so that no page is in
+    /// memory as a whole, and without a round trip for each.
+    streams_lists: bool,
     /// How new what they have shown is.
     newest: Arc<Newest>,
     /// Told of when one had to list everything again.
@@ -30,6 +33,15 @@ pub(super) struct Marks {
 }
 
 impl Marks {
+    pub(super) fn new(streams_lists: bool) -> Self {
+        Self { streams_lists, ..Self::default() }
+    }
+
+    fn listing(&self) -> watcher::Config {
+        let paged = watcher::Config::default().page_size(PAGE_OBJECTS);
+        if self.streams_lists { paged.streaming_lists() } else { paged }
+    }
+
     pub(super) fn newest(&self) -> Arc<Newest> {
         Arc::clone(&self.newest)
     }
@@ -47,8 +59,9 @@ impl Marks {
 pub(super) fn resources(
     client: &Client,
     writer: Writer<Known>,
+    marks: &Marks,
 ) -> impl Stream<Item = Shown<Known>> + Send + use<> {
-    kept(client, writer, |_| {})
+    kept(client, writer, marks, |_| {})
 }
 
 /// Our backends.
@@ -57,7 +70,7 @@ pub(super) fn backends(
     writer: Writer<ModelBackend>,
     marks: &Marks,
 ) -> impl Stream<Item = Shown<ModelBackend>> + Send + use<> {
-    kept(client, writer, noting(marks))
+    kept(client, writer, marks, noting(marks))
 }
 
 /// The clients of all applications. What they ask for counts once all are known, the first ones too.
@@ -67,7 +80,7 @@ pub(super) fn clients(
     marks: &Marks,
 ) -> impl Stream<Item = Shown<SynthesisClient>> + Send + use<> {
     let relisted = Arc::clone(&marks.relisted);
-    kept(client, writer, move |event| {
+    kept(client, writer, marks, move |event| {
         if matches!(event, Event::InitDone) {
             relisted.notify_one();
         }
@@ -120,7 +133,7 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let label = format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY);
-    touched(client, listing().labels(&label), marks)
+    touched(client, marks.listing().labels(&label), marks)
 }
 
 /// Metadata of all Secrets: those that people make carry no label of ours.
@@ -128,11 +141,7 @@ pub(super) fn secrets(
     client: &Client,
     marks: &Marks,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<Secret>>> + Send + use<> {
-    touched(client, listing(), marks)
-}
-
-fn listing() -> watcher::Config {
-    watcher::Config::default().page_size(PAGE_OBJECTS)
+    touched(client, marks.listing(), marks)
 }
 
 /// Metadata that is not kept, except for how new it is.
@@ -155,6 +164,7 @@ where
 fn kept<K, F>(
     client: &Client,
     writer: Writer<K>,
+    marks: &Marks,
     mut note: F,
 ) -> impl Stream<Item = Shown<K>> + Send + use<K, F>
 where
@@ -162,7 +172,7 @@ where
     F: FnMut(&Event<K>) + Send + 'static,
 {
     let store = writer.as_reader();
-    watcher(Api::<K>::all(client.clone()), listing())
+    watcher(Api::<K>::all(client.clone()), marks.listing())
         .default_backoff()
         .modify(|object| {
             object.managed_fields_mut().clear();

@@ -52,8 +52,8 @@ fn is_trouble(condition: &Condition, was_true: bool) -> bool {
         }
 }
 
-/// An Event for a reconcile that failed.
-pub(crate) fn failure(reason: &str, message: &str) -> Event {
+/// An Event for something that went wrong.
+pub(crate) fn warning(reason: &str, message: &str) -> Event {
     event(EventType::Warning, reason, message)
 }
 

@@ -7,10 +7,15 @@ use super::history::{self, Kept};
 use super::observe::Observed;
 use super::outcome::Outcome;
 use super::plan::{Plan, Removal};
-use codecrucible_crds::{CodeCrucible, names};
+use super::remediation::Eviction;
+use super::report::tell;
+use crate::conventions::events::warning;
+use codecrucible_crds::{CodeCrucible, conditions, names};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use kube::{Api, ResourceExt as _};
+use kube::api::{DeleteParams, DynamicObject, EvictParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::runtime::events::Event;
+use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
 /// The kind of what is kept of a service's past.
@@ -53,7 +58,7 @@ async fn try_apply(
     observed: &Observed,
     plan: Plan,
 ) -> Result<Applied, ApplyError> {
-    let Plan { removals, handover, changes, chronicle, outdated_pods, publication } = plan;
+    let Plan { removals, handover, changes, chronicle, outdated_pods, eviction, publication } = plan;
     let mut deployment = observed.children.get(&Child::Deployment).cloned();
     remove(context, resource, removals).await?;
     if let Some((replicas, deployment)) = handover.zip(deployment.as_ref()) {
@@ -70,6 +75,9 @@ async fn try_apply(
     }
     touch_pods(context, resource, outdated_pods, &publication.configuration).await?;
     forget(context, resource, chronicle.forget).await?;
+    if let Some(eviction) = eviction {
+        evict(context, resource, eviction).await?;
+    }
     Ok(Applied { publication, deployment })
 }
 
@@ -201,6 +209,45 @@ fn history_api(context: &Context, resource: &CodeCrucible) -> Api<DynamicObject>
 
 fn failed_to_keep(name: String, error: kube::Error) -> ApplyError {
     ApplyError { kind: HISTORY_KIND, name, error: Box::new(error) }
+}
+
+/// Has the API server remove a replica, if the disruption budget lets it, and only the one that was looked at.
+async fn evict(context: &Context, resource: &CodeCrucible, eviction: Eviction) -> Result<(), ApplyError> {
+    let Eviction { pod, uid, because, is_held_back } = eviction;
+    if is_held_back || !context.guard.take(resource, Timestamp::now()) {
+        tell(context, &resource.object_ref(&()), &held_back(&pod, &because)).await;
+        return Ok(());
+    }
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &resource.namespace().unwrap_or_default());
+    let preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
+    let parameters = EvictParams {
+        delete_options: Some(DeleteParams { preconditions, ..DeleteParams::default() }),
+        ..EvictParams::default()
+    };
+    context.metrics.writes.with_label_values(&["Eviction"]).inc();
+    match api.evict(&pod, &parameters).await {
+        Ok(_) => {
+            context.metrics.evictions.inc();
+            tell(context, &resource.object_ref(&()), &evicted(&pod, &because)).await;
+            Ok(())
+        }
+        // It went in the meantime, another one took its name, or the budget does not let it go now.
+        Err(kube::Error::Api(status)) if [404, 409, 429].contains(&status.code) => {
+            tracing::info!(pod, code = status.code, "a replica was not evicted");
+            Ok(())
+        }
+        Err(error) => Err(ApplyError { kind: "Eviction", name: pod, error: Box::new(error) }),
+    }
+}
+
+fn evicted(pod: &str, because: &str) -> Event {
+    warning(conditions::REASON_REPLICA_EVICTED, &format!("pod {pod} was evicted: it {because}"))
+}
+
+fn held_back(pod: &str, because: &str) -> Event {
+    let note =
+        format!("the operator has acted on too many services lately: pod {pod} stays, although it {because}");
+    warning(conditions::REASON_FUSE_BLOWN, &note)
 }
 
 /// A changed annotation makes the kubelet refresh what a pod mounts at once, instead of within 90 seconds.

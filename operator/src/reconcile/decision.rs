@@ -6,6 +6,7 @@ use super::facts::Facts;
 use super::observe::Observed;
 use super::outcome::Outcome;
 use super::plan::Plan;
+use super::remediation::{Remediation, remediate};
 use super::rollout::{choose_policy, choose_template};
 use super::validate::{Validated, validate};
 use codecrucible_crds::CodeCrucible;
@@ -20,12 +21,13 @@ pub(crate) enum Decision {
 }
 
 impl Decision {
-    /// For a resource that is accepted. Pure.
+    /// For a resource that is accepted. `may_act`: whether replicas may be replaced. Pure.
     pub(crate) fn make(
         resource: &CodeCrucible,
         validated: Validated,
         facts: &Facts,
         observed: &Observed,
+        may_act: bool,
         now: Timestamp,
     ) -> Self {
         let wanted = wanted_template(resource, &validated);
@@ -33,8 +35,10 @@ impl Decision {
         let bundle = choose_policy(&chosen, validated.bundle.clone(), observed);
         let validated = Validated { bundle, ..validated };
         let replicas = Replicas::of(resource, observed.children.get(&Child::Deployment));
-        let desired = desired(resource, &validated, facts, &chosen, replicas);
-        Self::Apply(Box::new(Plan::new(resource, &validated.bundle, desired, &chosen, replicas, observed)))
+        let Remediation { eviction, at } = remediate(resource, &validated, observed, may_act, now);
+        let desired = desired(resource, &validated, facts, &chosen, replicas, &at);
+        let plan = Plan::new(resource, &validated.bundle, desired, &chosen, replicas, observed);
+        Self::Apply(Box::new(Plan { eviction, ..plan }))
     }
 
     /// Whether the service is well as it is.
@@ -69,7 +73,7 @@ mod tests {
     fn decide(resource: &CodeCrucible, observed: &Observed) -> Decision {
         match accept(resource, observed) {
             Err(left) => left,
-            Ok(validated) => Decision::make(resource, validated, &fixtures::facts(), observed, NOW),
+            Ok(validated) => Decision::make(resource, validated, &fixtures::facts(), observed, true, NOW),
         }
     }
 

@@ -11,6 +11,7 @@ mod desired;
 mod facts;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod fuse;
 mod history;
 mod newest;
 mod observe;
@@ -18,6 +19,7 @@ mod outcome;
 mod plan;
 mod pod;
 mod preview;
+mod remediation;
 mod report;
 mod rollout;
 mod trust;
@@ -37,13 +39,16 @@ use codecrucible_contract::secrets::SecretError;
 use codecrucible_crds::{CodeCrucible, SynthesisClient, conditions, names};
 use decision::{Decision, accept};
 use facts::Facts;
+use fuse::Guard;
 use jiff::Timestamp;
 use kube::api::PartialObjectMeta;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::Store;
 use kube::{Client, Resource as _};
 use observe::{GLANCE_SECONDS, Look, Observed, observe};
+use outcome::Outcome;
 use report::report;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -65,20 +70,31 @@ pub(crate) struct Context {
     newest: Arc<Newest>,
     /// The clients of all applications; nothing where they do not matter.
     clients: Option<Store<SynthesisClient>>,
-    /// Gathers failures that repeat into one Event.
-    failures: Recorder,
+    /// How many services may be acted on.
+    guard: Guard,
+    /// Gathers what repeats into one Event.
+    repeated: Recorder,
+}
+
+/// What a context is made from, beside a client and the metrics.
+pub(crate) struct Surroundings {
+    /// Where the operator runs.
+    pub(crate) namespace: String,
+    pub(crate) newest: Arc<Newest>,
+    /// All services; nothing where none is acted on.
+    pub(crate) services: Option<Store<Known>>,
+    /// The clients of all applications; nothing where they do not matter.
+    pub(crate) clients: Option<Store<SynthesisClient>>,
+    /// Largest part of all services that is acted on within a while, percent.
+    pub(crate) fuse_percent: u8,
 }
 
 impl Context {
-    pub(crate) fn new(
-        client: Client,
-        namespace: String,
-        metrics: Arc<Metrics>,
-        newest: Arc<Newest>,
-        clients: Option<Store<SynthesisClient>>,
-    ) -> Self {
-        let failures = Recorder::new(client.clone(), Reporter::from(names::FIELD_MANAGER));
-        Self { client, namespace, metrics, newest, clients, failures }
+    pub(crate) fn new(client: Client, metrics: Arc<Metrics>, surroundings: Surroundings) -> Self {
+        let Surroundings { namespace, newest, services, clients, fuse_percent } = surroundings;
+        let repeated = Recorder::new(client.clone(), Reporter::from(names::FIELD_MANAGER));
+        let guard = Guard::new(fuse_percent, services, metrics.fuse_blown.clone());
+        Self { client, namespace, metrics, newest, clients, guard, repeated }
     }
 }
 
@@ -146,6 +162,12 @@ async fn try_reconcile(
     let Some(resource) = observe::resource(&context.client, known).await? else { return Ok(None) };
     read(&resource);
     let now = Timestamp::now();
+    if resource.status.is_none() {
+        // Of many that come at once, nobody waits to be seen until those before are made.
+        let nothing = Observed::of_names(BTreeMap::new(), BTreeMap::new(), &context.namespace);
+        report(context, &resource, &nothing, &Outcome::Queued, now).await?;
+        return Ok(Some(Duration::ZERO));
+    }
     let (observed, decision) = look_and_decide(context, &resource, now).await?;
     let outcome = match decision {
         Decision::Leave(outcome) => outcome,
@@ -162,6 +184,7 @@ async fn look_and_decide(
     resource: &CodeCrucible,
     now: Timestamp,
 ) -> Result<(Observed, Decision), ReconcileError> {
+    let may_act = context.guard.permits(resource, now);
     let mut observed = observe(context, resource).await?;
     // An API server that does not remember enough waits for a while, and then refuses.
     let glance =
@@ -173,7 +196,7 @@ async fn look_and_decide(
         observed.ask_replicas(resource).await;
         let decision = match accept(resource, &observed) {
             Err(left) => left,
-            Ok(validated) => Decision::make(resource, validated, &facts, &observed, now),
+            Ok(validated) => Decision::make(resource, validated, &facts, &observed, may_act, now),
         };
         if decision.is_settled() {
             return Ok((observed, decision));
@@ -185,7 +208,7 @@ async fn look_and_decide(
         Err(left) => left,
         Ok(validated) => {
             let facts = Facts::gather(resource, &observed, now).await?;
-            Decision::make(resource, validated, &facts, &observed, now)
+            Decision::make(resource, validated, &facts, &observed, may_act, now)
         }
     };
     Ok((observed, decision))

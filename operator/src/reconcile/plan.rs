@@ -4,6 +4,7 @@ use super::child::Child;
 use super::desired::{DesiredSet, Prepared, Publication, Replicas, live_replicas};
 use super::history::{Chronicle, Record};
 use super::observe::Observed;
+use super::remediation::Eviction;
 use super::rollout::Chosen;
 use crate::conventions::drift::contains;
 use codecrucible_contract::Bundle;
@@ -24,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) chronicle: Chronicle,
     /// The pods that mount something older.
     pub(crate) outdated_pods: Vec<String>,
+    /// The replica that is to go, once all else is written.
+    pub(crate) eviction: Option<Eviction>,
     /// What it is for its clients and its pods.
     pub(crate) publication: Publication,
 }
@@ -65,12 +68,15 @@ impl Plan {
             is_rolling && replicas == Replicas::AsTheyAre && observed.replicas_are_ours_alone;
         let deployment = observed.children.get(&Child::Deployment).filter(|_| is_handed_over);
         let (removals, handover) = (removals(resource, observed), live_replicas(deployment));
-        Self { removals, handover, changes: children, chronicle, outdated_pods, publication }
+        Self { removals, handover, changes: children, chronicle, outdated_pods, eviction: None, publication }
     }
 
     /// Whether nothing is to be written.
     pub(crate) fn is_empty(&self) -> bool {
-        self.removals.is_empty() && self.changes.is_empty() && self.outdated_pods.is_empty()
+        self.removals.is_empty()
+            && self.changes.is_empty()
+            && self.outdated_pods.is_empty()
+            && self.eviction.is_none()
     }
 }
 

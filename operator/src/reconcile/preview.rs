@@ -8,7 +8,7 @@ use super::observe::{self, Look, observe};
 use super::outcome::Outcome;
 use super::plan::Plan;
 use super::rollout::Live;
-use super::{Context, Newest};
+use super::{Context, Newest, Surroundings};
 use crate::telemetry::Metrics;
 use codecrucible_contract::Bundle;
 use codecrucible_crds::CodeCrucible;
@@ -64,7 +64,7 @@ pub(crate) async fn preview(
         Err(left) => left,
         Ok(validated) => {
             let facts = Facts::gather(resource, &observed, now).await?;
-            Decision::make(resource, validated, &facts, &observed, now)
+            Decision::make(resource, validated, &facts, &observed, true, now)
         }
     };
     let plan = match decision {
@@ -115,11 +115,12 @@ pub(crate) async fn pods_of(client: &Client, resource: &CodeCrucible) -> anyhow:
 
 /// A context in which nothing is known yet, so that everything is read as it is stored.
 fn context(client: &Client, operator_namespace: &str) -> anyhow::Result<Context> {
-    Ok(Context::new(
-        client.clone(),
-        operator_namespace.to_owned(),
-        Arc::new(Metrics::new()?),
-        Arc::new(Newest::default()),
-        None,
-    ))
+    let surroundings = Surroundings {
+        namespace: operator_namespace.to_owned(),
+        newest: Arc::new(Newest::default()),
+        services: None,
+        clients: None,
+        fuse_percent: 0,
+    };
+    Ok(Context::new(client.clone(), Arc::new(Metrics::new()?), surroundings))
 }

@@ -7,7 +7,7 @@ mod decision;
 mod observe;
 mod report;
 
-use crate::conventions::events::failure;
+use crate::conventions::events::warning;
 use crate::telemetry::Metrics;
 use codecrucible_contract::secrets::SecretError;
 use codecrucible_crds::{SynthesisClient, conditions, names};
@@ -88,7 +88,7 @@ pub(crate) async fn register(
         .await
         .unwrap_or(Err(RegistrationError::TimedOut));
     if let Err(error) = &registered {
-        let event = failure(error.reason(), &error.to_string());
+        let event = warning(error.reason(), &error.to_string());
         report::tell(context, known, &event).await;
     }
     registered

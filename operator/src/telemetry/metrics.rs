@@ -1,9 +1,16 @@
 //! Prometheus metrics, named `codecrucible_operator_<noun>_<unit>[_total]`.
 
+use super::ledger::{Ledger, State};
+use kube::{Resource, ResourceExt as _};
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
+use std::time::Duration;
+
+/// The budgets for a policy are 2 s and 5 s.
+const APPLIED_BUCKETS_SECONDS: [f64; 7] = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0];
 
 /// The metrics of one process.
 pub(crate) struct Metrics {
@@ -12,8 +19,17 @@ pub(crate) struct Metrics {
     pub(crate) reconciles: IntCounterVec,
     /// Time of a reconcile, by the resource's kind.
     pub(crate) reconcile_seconds: HistogramVec,
+    /// What became of each resource when it was looked at last.
+    pub(crate) ledger: Ledger,
+    /// Time from handing out a policy until every ready replica runs it, as the status has it: in whole seconds.
+    pub(crate) policy_applied_seconds: Histogram,
+    resources: IntGaugeVec,
     /// Writes to the API server by kind.
     pub(crate) writes: IntCounterVec,
+    /// Replicas that were evicted because they did not run what they were given.
+    pub(crate) evictions: IntCounter,
+    /// Whether so many services were acted on lately that no other one is.
+    pub(crate) fuse_blown: IntGauge,
     /// Whether this process leads.
     pub(crate) leader: IntGauge,
 }
@@ -44,11 +60,43 @@ impl Metrics {
                     &["resource"],
                 )?,
             )?,
+            ledger: Ledger::default(),
+            policy_applied_seconds: registered(
+                &registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "codecrucible_operator_policy_applied_seconds",
+                        "Time until every ready replica runs a policy that was handed out.",
+                    )
+                    .buckets(APPLIED_BUCKETS_SECONDS.to_vec()),
+                )?,
+            )?,
+            resources: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("codecrucible_operator_resources", "Resources by kind and state."),
+                    &["resource", "state"],
+                )?,
+            )?,
             writes: registered(
                 &registry,
                 IntCounterVec::new(
                     Opts::new("codecrucible_operator_writes_total", "Writes to the API server by kind."),
                     &["kind"],
+                )?,
+            )?,
+            evictions: registered(
+                &registry,
+                IntCounter::new(
+                    "codecrucible_operator_evictions_total",
+                    "Replicas that were evicted because they did not run what they were given.",
+                )?,
+            )?,
+            fuse_blown: registered(
+                &registry,
+                IntGauge::new(
+                    "codecrucible_operator_fuse_blown",
+                    "1 while so many services were acted on that no other one is.",
                 )?,
             )?,
             leader: registered(
@@ -59,8 +107,33 @@ impl Metrics {
         })
     }
 
+    /// Notes a reconcile of a resource of a kind: how long it took, how it ended, and how it found the resource.
+    pub(crate) fn note_reconcile<K>(
+        &self,
+        kind: &'static str,
+        resource: &K,
+        state: Option<State>,
+        outcome: &'static str,
+        is_gone: bool,
+        took: Duration,
+    ) where
+        K: Resource<DynamicType = ()>,
+    {
+        self.reconcile_seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
+        self.reconciles.with_label_values(&[kind, outcome]).inc();
+        if is_gone {
+            self.ledger.forget(kind, resource.namespace().as_deref(), &resource.name_any());
+        } else {
+            self.ledger.note(kind, resource, state, outcome, took);
+        }
+    }
+
     /// The text exposition format, version 0.0.4.
     pub(crate) fn render(&self) -> Vec<u8> {
+        self.resources.reset();
+        for ((kind, state), count) in self.ledger.counts() {
+            self.resources.with_label_values(&[kind, state.as_str()]).set(count);
+        }
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics do not encode");

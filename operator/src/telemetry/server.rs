@@ -1,8 +1,9 @@
-//! Probes and metrics over HTTP.
+//! Probes, metrics and what became of each resource, over HTTP.
 
 use super::Metrics;
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -16,6 +17,7 @@ pub(crate) async fn serve(address: SocketAddr, metrics: Arc<Metrics>) -> anyhow:
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(|| async { "ok\n" }))
         .route("/metrics", get(render))
+        .route("/debug/resources", get(resources))
         .with_state(metrics);
     let socket = tokio::net::TcpListener::bind(address).await?;
     axum::serve(socket, router).await?;
@@ -24,4 +26,9 @@ pub(crate) async fn serve(address: SocketAddr, metrics: Arc<Metrics>) -> anyhow:
 
 async fn render(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render())
+}
+
+async fn resources(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, StatusCode> {
+    let document = metrics.ledger.to_json().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(CONTENT_TYPE, "application/json")], document))
 }

@@ -9,6 +9,7 @@ mod certificates;
 mod components;
 mod configuration;
 pub mod forward;
+mod held_volume;
 mod inside;
 mod metrics;
 mod network;
@@ -22,6 +23,7 @@ use crate::paths;
 use crate::wait;
 use anyhow::{Context as _, bail, ensure};
 use binaries::Binaries;
+pub use held_volume::HeldVolume;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -233,6 +235,11 @@ impl Cluster {
         let applied = kubectl.wait_with_output()?;
         ensure!(applied.status.success(), "kubectl apply: {}", String::from_utf8_lossy(&applied.stderr));
         Ok(())
+    }
+
+    /// Keeps what a pod mounts as it is, for as long as the value lives. `volume`: its plugin and its name.
+    pub fn hold_volume(&self, pod_uid: &str, volume: &str) -> anyhow::Result<HeldVolume> {
+        HeldVolume::hold(self.place.file("kubelet/pods").join(pod_uid).join("volumes").join(volume))
     }
 
     /// Whether it is the cluster of `CLUSTER_KUBECONFIG`, not one of ours.

@@ -21,6 +21,7 @@ mod network;
 mod plugin;
 mod policy;
 mod rbac;
+mod remediation;
 mod replicas;
 mod rollout;
 mod rules;

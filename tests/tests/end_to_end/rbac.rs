@@ -4,6 +4,7 @@ use crate::audit::{Request, audit_length, requests_since};
 use crate::support::{Namespace, Second, eventually, operators_account};
 use codecrucible_tests::cluster::Cluster;
 use codecrucible_tests::operator::{AUDITED_ACCOUNT, NAMESPACE, Operator};
+use codecrucible_tests::proxy::{Asked, Fate, Proxy};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -28,6 +29,7 @@ fn the_operator_has_the_rights_that_it_needs_and_no_others() {
     let (namespace, apps) = (Namespace::on(cluster, "rbac"), Namespace::on(cluster, "rbac-apps"));
     everything(&namespace, &apps);
     assert!(operator.terminate().unwrap());
+    list_by_pages(cluster);
 
     let requests = requests_since(cluster, begin, AUDITED_ACCOUNT);
     let refused: Vec<&Request> = requests.iter().filter(|request| request.code == 403).collect();
@@ -77,6 +79,40 @@ fn given(cluster: &Cluster) -> BTreeSet<String> {
     given
 }
 
+/// An API server that does not say how new it is is asked for lists page by page.
+fn list_by_pages(cluster: &Cluster) {
+    let script = |asked: &Asked| if asked.path == "/version" { Fate::Refused(404) } else { Fate::Pass };
+    let proxy = Proxy::start(cluster, Box::new(script)).unwrap();
+    let operator = Operator::start_behind_as(cluster, "rbac", AUDITED_ACCOUNT, &proxy).unwrap();
+    operator.wait_for_reconciles(1.0).unwrap();
+    assert!(operator.terminate().unwrap());
+}
+
+/// Has a replica stay behind another one until it is evicted.
+fn evict(namespace: &Namespace<'_>) {
+    let patch = |patch: &Value| {
+        namespace.kubectl(&["patch", "codecrucible/demo", "--type=merge", "-p", &patch.to_string()]).unwrap();
+    };
+    let applied = || {
+        let policy = namespace.get("codecrucible/demo").unwrap()["status"]["policy"].clone();
+        (policy["appliedReplicas"].as_i64().unwrap_or_default(), policy["pinned"] == true)
+    };
+    patch(&json!({
+        "metadata": {"annotations": {"codecrucible.dev/rollback-policy": null}},
+        "spec": {"replicas": 2, "remediation": {"after": "10s"}},
+    }));
+    eventually("two replicas run the policy", || applied() == (2, false));
+    let uid = namespace.kubectl(&["get", "pods", "-o", "jsonpath={.items[0].metadata.uid}"]).unwrap();
+    let held = namespace.cluster.hold_volume(&uid, "kubernetes.io~configmap/policy").unwrap();
+    patch(&json!({"spec": {"observability": {"logLevel": "Debug"}}}));
+    eventually("a replica is evicted", || {
+        namespace.get("deployment/demo").unwrap()["metadata"]["annotations"]["codecrucible.dev/evicted-at"]
+            .is_string()
+    });
+    drop(held);
+    eventually("two replicas run the policy again", || applied() == (2, false));
+}
+
 /// All that an operator is ever asked to do.
 fn everything(namespace: &Namespace<'_>, apps: &Namespace<'_>) {
     let patch = |object: &str, patch: &Value| {
@@ -105,6 +141,8 @@ fn everything(namespace: &Namespace<'_>, apps: &Namespace<'_>) {
     eventually("the policy is held", || {
         namespace.get("codecrucible/demo").unwrap()["status"]["policy"]["pinned"] == true
     });
+
+    evict(namespace);
 
     apps.apply(
         "{apiVersion: codecrucible.dev/v1alpha1, kind: SynthesisClient, metadata: {name: app}, spec: {targetRef: {name: demo, namespace: rbac}}}",

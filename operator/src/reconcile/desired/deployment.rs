@@ -7,6 +7,7 @@ use crate::reconcile::child::Child;
 use crate::reconcile::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, PUBLIC_PORT, STATUS_PORT};
 use crate::reconcile::rollout::{Chosen, RolledBack};
 use codecrucible_crds::{CodeCrucible, names};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub(super) fn deployment(
     chosen: &Chosen,
     replicas: Replicas,
     progress_deadline: Duration,
+    evicted_at: &[Timestamp],
 ) -> Value {
     let Chosen { template, rolled_back, since } = chosen;
     let mut annotations = json!({names::ANNOTATION_TEMPLATE: template.key});
@@ -36,6 +38,10 @@ pub(super) fn deployment(
     if let Some(RolledBack { from, because }) = rolled_back {
         annotations[names::ANNOTATION_ROLLED_BACK_FROM] = from.as_str().into();
         annotations[names::ANNOTATION_ROLLED_BACK_BECAUSE] = because.as_str().into();
+    }
+    if !evicted_at.is_empty() {
+        let evicted_at: Vec<_> = evicted_at.iter().map(Timestamp::to_string).collect();
+        annotations[names::ANNOTATION_EVICTED_AT] = evicted_at.join(",").into();
     }
     let mut pod = template.content.clone();
     pod["metadata"]["annotations"] = json!({names::ANNOTATION_TEMPLATE: template.key});

@@ -17,6 +17,7 @@ use super::rollout::{Chosen, RolledBack};
 use super::validate::Validated;
 use codecrucible_contract::{Bundle, Clients, layout, sha256_hex};
 use codecrucible_crds::{CodeCrucible, names};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
@@ -75,6 +76,7 @@ pub(crate) fn desired(
     facts: &Facts,
     chosen: &Chosen,
     replicas: Replicas,
+    evicted_at: &[Timestamp],
 ) -> DesiredSet {
     let Validated {
         bundle,
@@ -82,6 +84,7 @@ pub(crate) fn desired(
         credentials,
         clients,
         endpoint,
+        remediation: _,
         progress_deadline,
         operator_namespace,
     } = validated;
@@ -98,7 +101,9 @@ pub(crate) fn desired(
         Child::Service => network::service(resource),
         Child::NetworkPolicy => network::network_policy(resource, bundle.policy(), operator_namespace),
         Child::DisruptionBudget => deployment::disruption_budget(resource),
-        Child::Deployment => deployment::deployment(resource, chosen, replicas, *progress_deadline),
+        Child::Deployment => {
+            deployment::deployment(resource, chosen, replicas, *progress_deadline, evicted_at)
+        }
         Child::Autoscaler => {
             let autoscaling = resource.spec.autoscaling.clone().unwrap_or_default();
             autoscaler::autoscaler(resource, &autoscaling)
@@ -169,8 +174,14 @@ pub(crate) mod tests {
         let resource = fixtures::resource(json!({}));
         let facts = Facts { certificates: certificates.clone(), ..fixtures::facts() };
         let Ok(validated) = validate(&resource, &fixtures::observed()) else { panic!("it is not valid") };
-        let mut set =
-            desired(&resource, &validated, &facts, &as_wanted(&resource, &validated), Replicas::Exactly(1));
+        let mut set = desired(
+            &resource,
+            &validated,
+            &facts,
+            &as_wanted(&resource, &validated),
+            Replicas::Exactly(1),
+            &[],
+        );
         set.children.retain(|prepared| matches!(prepared.child, Child::Authority | Child::Certificate));
         applied(set, observed);
     }
@@ -187,6 +198,7 @@ pub(crate) mod tests {
             &fixtures::facts(),
             &as_wanted(resource, &validated),
             Replicas::Exactly(1),
+            &[],
         )
     }
 

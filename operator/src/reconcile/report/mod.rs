@@ -8,13 +8,13 @@ mod status;
 use super::observe::Observed;
 use super::outcome::Outcome;
 use super::{Context, ReconcileError};
-use crate::conventions::events::{announcements, failure};
+use crate::conventions::events::{announcements, warning};
 use crate::reconcile::rollout::TRIAL;
-use codecrucible_crds::{CodeCrucible, names};
+use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus, conditions as types, names};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::{Event, Recorder, Reporter};
 use kube::{Api, Resource as _, ResourceExt as _};
 use policy::spread;
 use serde_json::json;
@@ -35,6 +35,9 @@ pub(crate) async fn report(
 ) -> Result<Duration, ReportError> {
     let spread = spread(resource, observed, outcome, now);
     let status = status::status(resource, observed, outcome, spread.as_ref(), now);
+    let was_synced = is_synced(resource.status.as_ref());
+    let took = spread.as_ref().filter(|_| !was_synced && is_synced(Some(&status)));
+    let took = took.and_then(|spread| spread.took(now));
     let look_again = spread.map_or(Duration::MAX, |spread| spread.look_again(now));
     let look_again = look_again.min(clients::look_again(status.clients.as_ref(), now));
     let look_again = if status::is_on_trial(&status) { look_again.min(TRIAL) } else { look_again };
@@ -52,6 +55,9 @@ pub(crate) async fn report(
         Err(error) => return Err(ReportError(Box::new(error))),
         Ok(_) => {}
     }
+    if let Some(took) = took {
+        context.metrics.policy_applied_seconds.observe(took.as_secs_f64());
+    }
     let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let recorder = Recorder::new(context.client.clone(), Reporter::from(names::FIELD_MANAGER));
     for event in announcements(before, &status.conditions) {
@@ -64,15 +70,24 @@ pub(crate) async fn report(
     Ok(look_again)
 }
 
+fn is_synced(status: Option<&CodeCrucibleStatus>) -> bool {
+    let mut conditions = status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.type_ == types::POLICY_SYNCED && condition.status == "True")
+}
+
 /// Tells of a reconcile that failed. A failed write is in `status` and was announced with it; of the others
 /// nothing is in `status`, which speaks of what was seen.
 pub(crate) async fn tell_of_failure(context: &Context, resource: &ObjectReference, error: &ReconcileError) {
     if matches!(error, ReconcileError::Apply(_)) {
         return;
     }
-    let event = failure(error.reason(), &error.to_string());
+    tell(context, resource, &warning(error.reason(), &error.to_string())).await;
+}
+
+/// Tells of something that may repeat, which then becomes one Event that counts.
+pub(crate) async fn tell(context: &Context, resource: &ObjectReference, event: &Event) {
     context.metrics.writes.with_label_values(&["Event"]).inc();
-    if let Err(error) = context.failures.publish(&event, resource).await {
+    if let Err(error) = context.repeated.publish(event, resource).await {
         tracing::debug!(%error, "an event was not recorded");
     }
 }

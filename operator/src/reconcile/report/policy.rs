@@ -44,7 +44,7 @@ pub(super) fn spread(
             let Publication { revision, hash, is_pinned, .. } = &applied.publication;
             (revision, hash, *is_pinned)
         }
-        Outcome::Invalid(_) | Outcome::Paused { .. } | Outcome::Failed(_) => {
+        Outcome::Invalid(_) | Outcome::Paused { .. } | Outcome::Queued | Outcome::Failed(_) => {
             before.map(|before| (&before.revision, &before.hash, before.pinned))?
         }
     };
@@ -120,6 +120,12 @@ impl Spread {
             return Duration::from_secs(REJECTED_PAUSE_SECONDS);
         }
         if self.is_under_way() { pause(self.published_at, now) } else { Duration::MAX }
+    }
+
+    /// How long it has been handed out.
+    pub(super) fn took(&self, now: Timestamp) -> Option<Duration> {
+        let since = self.published_at.filter(|since| *since <= now)?;
+        Some(now.duration_since(since).unsigned_abs())
     }
 
     /// Whether there are replicas, and all of them run it.

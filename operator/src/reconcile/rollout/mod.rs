@@ -7,6 +7,7 @@ mod rollback;
 mod trial;
 mod trouble;
 
+pub(crate) use failure::ready_since;
 pub(crate) use policy::{changed_backend, moved_model};
 pub(crate) use progress::Progress;
 pub(crate) use rollback::{Chosen, Live, RolledBack};

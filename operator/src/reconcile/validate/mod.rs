@@ -9,17 +9,18 @@ use super::child::Child;
 use super::history::{Series, newest_policy};
 use super::observe::{MAX_CREDENTIAL_BYTES, MissingCredential, Observed};
 use super::pod::PUBLIC_PORT;
+use super::remediation::Limits;
 use super::rollout::{changed_backend, moved_model};
 use clients::admitted;
 use codecrucible_contract::{Bundle, Clients, Policy, Revision, layout};
-use codecrucible_crds::{CodeCrucible, ModelBackend, conditions, names};
+use codecrucible_crds::{CodeCrucible, ModelBackend, Remediation, conditions, names};
 use kube::ResourceExt as _;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Most of a wrong value that is shown, characters.
 const MAX_SHOWN_CHARACTERS: usize = 80;
-/// Shortest time without progress after which a rollout may be taken for failed, seconds.
+/// Shortest time after which a rollout or a replica may be taken for failed, seconds.
 const MIN_DEADLINE_SECONDS: u32 = 10;
 /// The longest one.
 const MAX_DEADLINE_SECONDS: u32 = 86_400;
@@ -36,6 +37,8 @@ pub(crate) struct Validated {
     pub(crate) clients: Clients,
     /// Where clients inside the cluster reach the service.
     pub(crate) endpoint: String,
+    /// When replicas that go wrong are replaced.
+    pub(crate) remediation: Limits,
     /// How long a rollout may be without progress.
     pub(crate) progress_deadline: Duration,
     /// Where the operator runs.
@@ -107,6 +110,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         credentials,
         clients,
         endpoint,
+        remediation: remediation(resource)?,
         progress_deadline,
         operator_namespace,
     })
@@ -155,8 +159,17 @@ fn check_requests(resource: &CodeCrucible) -> Result<(), Invalid> {
 }
 
 fn progress_deadline(resource: &CodeCrucible) -> Result<Duration, Invalid> {
-    let path = "spec.rollout.progressDeadline";
-    let deadline = compile::seconds(path, &resource.spec.rollout.progress_deadline)?;
+    deadline("spec.rollout.progressDeadline", &resource.spec.rollout.progress_deadline)
+}
+
+fn remediation(resource: &CodeCrucible) -> Result<Limits, Invalid> {
+    let Remediation { after, max_per_hour } = &resource.spec.remediation;
+    let after = deadline("spec.remediation.after", after)?;
+    Ok(Limits { after, max_per_hour: usize::try_from(*max_per_hour).unwrap_or(0) })
+}
+
+fn deadline(path: &str, written: &codecrucible_crds::Duration) -> Result<Duration, Invalid> {
+    let deadline = compile::seconds(path, written)?;
     if !(MIN_DEADLINE_SECONDS..=MAX_DEADLINE_SECONDS).contains(&deadline) {
         return Err(Invalid::value(format!("{path}: must be 10s to 1d")));
     }
