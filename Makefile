@@ -1,5 +1,5 @@
 # The few commands that a person needs. What they need is installed, built or fetched by themselves.
-.PHONY: demo demo-down test model images generate lint bench bench-peers prepare
+.PHONY: demo demo-down test model images generate goldens lint bench bench-peers prepare
 
 # From nothing to a running service that writes code.
 demo: prepare
@@ -29,6 +29,10 @@ images:
 generate:
 	cargo run --locked -q -p codecrucible-crds --bin crdgen manifests/crds
 	cargo run --locked -q -p codecrucible-crds --bin crdgen charts/codecrucible-operator/crds
+
+# Writes what is made of the inputs in operator/goldens, for a person to look through.
+goldens:
+	REFRESH_GOLDENS=1 cargo test --locked -q -p codecrucible-operator goldens
 
 lint:
 	cargo fmt --check

@@ -47,18 +47,22 @@ fn main() -> anyhow::Result<()> {
     let first = start()?;
     wait_for_statuses(&cluster)?;
     println!(
-        "operator: {RESOURCES} resources have a status {:.1} s after a cold start (budget 60 s)",
+        "operator: {RESOURCES} resources have a status {:.1} s after the first start for all of them (budget 60 s)",
         begin.elapsed().as_secs_f64()
     );
     wait_until_quiet(&first)?;
     first.kill()?;
 
-    // Now nothing is left to write: what is measured is looking, and finding that all is well.
+    let begin = Instant::now();
     let steady = start()?;
-    steady.wait_for_reconciles(1.0)?;
-    let (begin, before) = (Instant::now(), steady.successful_reconciles());
     steady.wait_for_reconciles(RESOURCES as f64)?;
-    let rate = (steady.successful_reconciles() - before) / begin.elapsed().as_secs_f64();
+    println!("operator: all looked at {:.1} s after a restart", begin.elapsed().as_secs_f64());
+    wait_until_quiet(&steady)?;
+    // Nothing is left to write: what is measured is looking, and finding that all is well.
+    let (begin, before) = (Instant::now(), steady.successful_reconciles());
+    touch_backend(&cluster)?;
+    steady.wait_for_reconciles(before + RESOURCES as f64)?;
+    let rate = RESOURCES as f64 / begin.elapsed().as_secs_f64();
     let with = megabytes(&steady);
     println!("operator: {rate:.0} reconciles/s that find all well, concurrency 16 (budget at least 100)");
     println!(
@@ -96,6 +100,14 @@ fn wait_for_statuses(cluster: &Cluster) -> anyhow::Result<()> {
         let listed = String::from_utf8(listed.stdout)?;
         Ok(listed.lines().filter(|generation| !generation.is_empty()).count() == RESOURCES)
     })
+}
+
+/// Has all resources looked at: each of them names the backend.
+fn touch_backend(cluster: &Cluster) -> anyhow::Result<()> {
+    let label = ["label", "modelbackend", "remote", "touched=yes"];
+    let labelled = cluster.kubectl()?.args(label).output()?;
+    ensure!(labelled.status.success(), "kubectl label: {}", String::from_utf8_lossy(&labelled.stderr));
+    Ok(())
 }
 
 /// Changes some resources, one after the other. Gives the seconds from each change to the operator's first write for it,

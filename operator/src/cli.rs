@@ -18,6 +18,9 @@ pub struct Cli {
     /// applied.
     #[arg(long, global = true, env = "POD_NAMESPACE", default_value = "default")]
     lease_namespace: String,
+    /// The only namespace whose resources count: then rights in that one are enough. All, if it is not given.
+    #[arg(long, global = true)]
+    watch_namespace: Option<String>,
     /// Name in the Lease; must be unique among the operator's processes.
     #[arg(long, env = "POD_NAME", default_value_t = default_identity())]
     identity: String,
@@ -59,16 +62,24 @@ impl Cli {
     }
 
     async fn act(self) -> anyhow::Result<()> {
-        let Self { listen, lease_namespace, identity, concurrency, fuse_percent, instead } = self;
+        let Self { listen, lease_namespace, watch_namespace, identity, concurrency, fuse_percent, instead } =
+            self;
         match instead {
             Some(Instead::Check) => {
-                let holder = check(&lease_namespace).await?;
+                let holder = check(&lease_namespace, watch_namespace.as_deref()).await?;
                 tracing::info!(holder, "the resources are served, and an operator leads");
                 Ok(())
             }
             None => {
                 let identity = Identity { namespace: lease_namespace, holder: identity };
-                run(Settings { listen, identity, concurrency, fuse_percent }).await
+                run(Settings {
+                    listen,
+                    identity,
+                    watched_namespace: watch_namespace,
+                    concurrency,
+                    fuse_percent,
+                })
+                .await
             }
         }
     }

@@ -17,6 +17,8 @@ pub(crate) struct Settings {
     /// Where probes and metrics are served.
     pub(crate) listen: SocketAddr,
     pub(crate) identity: Identity,
+    /// The only namespace that is watched; all, if it is none.
+    pub(crate) watched_namespace: Option<String>,
     /// Reconciles that run at once.
     pub(crate) concurrency: u16,
     /// Largest part of all services that is acted on within a while, percent.
@@ -25,12 +27,16 @@ pub(crate) struct Settings {
 
 /// Runs until a signal, the loss of leadership or an error ends it.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
-    let Settings { listen, identity, concurrency, fuse_percent } = settings;
+    let Settings { listen, identity, watched_namespace, concurrency, fuse_percent } = settings;
     let fence = Fence::new(Instant::now());
     let client = client(&fence).await?;
     let metrics = Arc::new(Metrics::new()?);
-    let controlled =
-        controller::Settings { namespace: identity.namespace.clone(), concurrency, fuse_percent };
+    let controlled = controller::Settings {
+        namespace: identity.namespace.clone(),
+        watched_namespace,
+        concurrency,
+        fuse_percent,
+    };
     let leading = async {
         let lease = leader::acquire(&client, &identity, fence).await?;
         metrics.leader.set(1);

@@ -48,17 +48,7 @@ impl<'a> Operator<'a> {
 
     /// Starts it behind a proxy.
     pub fn start_behind(cluster: &'a Cluster, identity: &str, proxy: &Proxy) -> anyhow::Result<Self> {
-        Self::start_behind_as(cluster, identity, SERVICE_ACCOUNT, proxy)
-    }
-
-    /// Starts it behind a proxy, with the rights of a service account.
-    pub fn start_behind_as(
-        cluster: &'a Cluster,
-        identity: &str,
-        account: &str,
-        proxy: &Proxy,
-    ) -> anyhow::Result<Self> {
-        Self::start_with(cluster, identity, account, Some(&proxy.url()))
+        Self::start_with(cluster, identity, SERVICE_ACCOUNT, Some(&proxy.url()))
     }
 
     fn start_with(

@@ -8,9 +8,9 @@ use crate::registration::{Context, RegistrationError, register};
 use crate::telemetry::{Metrics, State};
 use codecrucible_crds::{CodeCrucible, SynthesisClient};
 use futures::{Stream, StreamExt as _, future};
+use kube::Resource;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, Resource};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,13 +26,12 @@ struct Shared {
 
 /// Runs for as long as the watch lives.
 pub(super) async fn run(
-    client: Client,
+    context: Context,
     metrics: Arc<Metrics>,
     shown: impl Stream<Item = Shown<SynthesisClient>> + Send + 'static,
     clients: Store<SynthesisClient>,
     wakes: Arc<Wakes<SynthesisClient>>,
 ) -> anyhow::Result<()> {
-    let context = Context::new(client, Arc::clone(&metrics));
     let shared = Arc::new(Shared {
         context,
         metrics: Arc::clone(&metrics),

@@ -11,6 +11,7 @@ mod wakes;
 mod watches;
 
 use crate::reconcile::{Context, Known, Surroundings};
+use crate::registration;
 use crate::telemetry::Metrics;
 use codecrucible_crds::SynthesisClient;
 use futures::TryStreamExt as _;
@@ -25,9 +26,6 @@ use std::sync::Arc;
 use wakes::Wakes;
 use watches::Marks;
 
-/// Since which version of Kubernetes API servers stream lists unless told otherwise.
-const STREAMING_SINCE: (u32, u32) = (1, 34);
-
 /// What a watch brings.
 type Shown<K> = Result<K, watcher::Error>;
 
@@ -35,6 +33,8 @@ type Shown<K> = Result<K, watcher::Error>;
 pub(crate) struct Settings {
     /// Where the operator runs.
     pub(crate) namespace: String,
+    /// The only namespace that is watched; all, if it is none.
+    pub(crate) watched_namespace: Option<String>,
     /// Reconciles that run at once.
     pub(crate) concurrency: u16,
     /// Largest part of all services that is acted on within a while, percent.
@@ -45,7 +45,8 @@ pub(crate) struct Settings {
 pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, settings: Settings) -> anyhow::Result<()> {
     let (resources, resources_writer) = reflector::store();
     let (clients, clients_writer) = reflector::store();
-    let marks = Marks::new(streams_lists(&client).await);
+    let Settings { namespace, watched_namespace, concurrency, fuse_percent } = settings;
+    let marks = Marks::new(watched_namespace.as_deref());
     let (wake_services, wake_clients) = (Wakes::<Known>::new(), Wakes::<SynthesisClient>::new());
 
     let services_shown = watches::resources(&client, resources_writer, &marks).inspect_ok({
@@ -64,7 +65,6 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, settings: Setting
             concerns::client_of(&secret.metadata).into_iter().for_each(|client| wakes.wake(client));
         }
     });
-    let Settings { namespace, concurrency, fuse_percent } = settings;
     let surroundings = Surroundings {
         namespace,
         newest: marks.newest(),
@@ -74,27 +74,11 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, settings: Setting
     };
     let context = Context::new(client.clone(), metrics.clone(), surroundings);
     let feed = Feed { shown: services_shown, resources, secrets: secrets_shown, wakes: wake_services, marks };
+    let registration = registration::Context::new(client.clone(), metrics.clone(), watched_namespace);
     tokio::select! {
         ended = services::run(client.clone(), context, metrics.clone(), concurrency, feed) => ended,
-        ended = clients::run(client.clone(), metrics.clone(), clients_shown, clients, wake_clients) => ended,
+        ended = clients::run(registration, metrics.clone(), clients_shown, clients, wake_clients) => ended,
     }
-}
-
-/// Whether the API server is new enough to stream lists. One that does not tell is taken for an old one.
-async fn streams_lists(client: &Client) -> bool {
-    match client.apiserver_version().await {
-        Ok(version) => is_at_least(&version.major, &version.minor, STREAMING_SINCE),
-        Err(error) => {
-            tracing::warn!(%error, "the API server's version is not known");
-            false
-        }
-    }
-}
-
-/// Some distributions add a sign to the minor version.
-fn is_at_least(major: &str, minor: &str, least: (u32, u32)) -> bool {
-    let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok();
-    number(major).zip(number(minor)).is_some_and(|version| version >= least)
 }
 
 /// Failed reconciles are told where they are counted; a resource that is not found is gone; what else goes wrong is a watch
@@ -109,18 +93,5 @@ where
             metrics.ledger.forget(kind, gone.namespace.as_deref(), &gone.name);
         }
         other => tracing::warn!(error = %other, "a watch does not work"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        assert!(is_at_least("1", "34", STREAMING_SINCE) && is_at_least("1", "36+", STREAMING_SINCE));
-        assert!(is_at_least("2", "0", STREAMING_SINCE));
-        assert!(!is_at_least("1", "33", STREAMING_SINCE) && !is_at_least("1", "4", STREAMING_SINCE));
-        assert!(!is_at_least("", "", STREAMING_SINCE));
     }
 }

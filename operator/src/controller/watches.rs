@@ -7,6 +7,7 @@ use codecrucible_crds::{ModelBackend, SynthesisClient, names};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
+use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
@@ -23,9 +24,8 @@ const PAGE_OBJECTS: u32 = 20;
 /// What all watches share.
 #[derive(Clone, Default)]
 pub(super) struct Marks {
-    /// Whether the API server sends what there is as the beginning of a watch: object by object, so that no page is in
-    /// memory as a whole, and without a round trip for each.
-    streams_lists: bool,
+    /// The only namespace that is watched; all, if it is none.
+    namespace: Option<Arc<str>>,
     /// How new what they have shown is.
     newest: Arc<Newest>,
     /// Told of when one had to list everything again.
@@ -33,13 +33,18 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    pub(super) fn new(streams_lists: bool) -> Self {
-        Self { streams_lists, ..Self::default() }
+    pub(super) fn new(namespace: Option<&str>) -> Self {
+        Self { namespace: namespace.map(Arc::from), ..Self::default() }
     }
 
-    fn listing(&self) -> watcher::Config {
-        let paged = watcher::Config::default().page_size(PAGE_OBJECTS);
-        if self.streams_lists { paged.streaming_lists() } else { paged }
+    fn api<K>(&self, client: &Client) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match &self.namespace {
+            None => Api::all(client.clone()),
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+        }
     }
 
     pub(super) fn newest(&self) -> Arc<Newest> {
@@ -130,10 +135,16 @@ pub(super) fn children<K>(
     marks: &Marks,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<K>>> + Send + use<K>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
 {
     let label = format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY);
-    touched(client, marks.listing().labels(&label), marks)
+    touched(client, listing().labels(&label), marks)
 }
 
 /// Metadata of all Secrets: those that people make carry no label of ours.
@@ -141,7 +152,11 @@ pub(super) fn secrets(
     client: &Client,
     marks: &Marks,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<Secret>>> + Send + use<> {
-    touched(client, marks.listing(), marks)
+    touched(client, listing(), marks)
+}
+
+fn listing() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE_OBJECTS)
 }
 
 /// Metadata that is not kept, except for how new it is.
@@ -151,10 +166,16 @@ fn touched<K>(
     marks: &Marks,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<K>>> + Send + use<K>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
 {
     let mut note = noting(marks);
-    watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), config)
+    watcher(marks.api::<PartialObjectMeta<K>>(client), config)
         .default_backoff()
         .inspect_ok(move |event| note(event))
         .touched_objects()
@@ -168,11 +189,17 @@ fn kept<K, F>(
     mut note: F,
 ) -> impl Stream<Item = Shown<K>> + Send + use<K, F>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
     F: FnMut(&Event<K>) + Send + 'static,
 {
     let store = writer.as_reader();
-    watcher(Api::<K>::all(client.clone()), marks.listing())
+    watcher(marks.api::<K>(client), listing())
         .default_backoff()
         .modify(|object| {
             object.managed_fields_mut().clear();

@@ -12,6 +12,8 @@ mod facts;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod fuse;
+#[cfg(test)]
+mod goldens;
 mod history;
 mod newest;
 mod observe;
@@ -19,6 +21,8 @@ mod outcome;
 mod plan;
 mod pod;
 mod preview;
+#[cfg(test)]
+mod properties;
 mod remediation;
 mod report;
 mod rollout;
@@ -46,9 +50,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::Store;
 use kube::{Client, Resource as _};
 use observe::{GLANCE_SECONDS, Look, Observed, observe};
-use outcome::Outcome;
 use report::report;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -162,12 +164,6 @@ async fn try_reconcile(
     let Some(resource) = observe::resource(&context.client, known).await? else { return Ok(None) };
     read(&resource);
     let now = Timestamp::now();
-    if resource.status.is_none() {
-        // Of many that come at once, nobody waits to be seen until those before are made.
-        let nothing = Observed::of_names(BTreeMap::new(), BTreeMap::new(), &context.namespace);
-        report(context, &resource, &nothing, &Outcome::Queued, now).await?;
-        return Ok(Some(Duration::ZERO));
-    }
     let (observed, decision) = look_and_decide(context, &resource, now).await?;
     let outcome = match decision {
         Decision::Leave(outcome) => outcome,

@@ -15,8 +15,6 @@ const NOT_OWNED_SECONDS: u64 = 20;
 pub(crate) enum Outcome {
     /// The resource is wrong; nothing was written, what serves goes on serving.
     Invalid(Invalid),
-    /// The resource was seen for the first time, and has its turn when all others were seen too.
-    Queued,
     /// The resource says that nothing is to be written.
     Paused {
         /// Where clients reach the service.
@@ -33,7 +31,6 @@ impl Outcome {
     pub(crate) fn into_result(self) -> Result<Duration, ApplyError> {
         match self {
             Self::Failed(error) => Err(error),
-            Self::Queued => Ok(Duration::ZERO),
             Self::Invalid(invalid) if invalid.reason == conditions::REASON_NOT_OWNED => {
                 Ok(Duration::from_secs(NOT_OWNED_SECONDS))
             }

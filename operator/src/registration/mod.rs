@@ -31,13 +31,15 @@ const NOT_OWNED_SECONDS: u64 = 20;
 pub(crate) struct Context {
     client: Client,
     metrics: Arc<Metrics>,
+    /// The only namespace that the operator may look into; all, if it is none.
+    watched_namespace: Option<String>,
     events: Recorder,
 }
 
 impl Context {
-    pub(crate) fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(client: Client, metrics: Arc<Metrics>, watched_namespace: Option<String>) -> Self {
         let events = Recorder::new(client.clone(), Reporter::from(names::FIELD_MANAGER));
-        Self { client, metrics, events }
+        Self { client, metrics, watched_namespace, events }
     }
 }
 

@@ -44,9 +44,7 @@ pub(super) async fn observe(
     context: &Context,
     client: &SynthesisClient,
 ) -> Result<Observed, RegistrationError> {
-    let (namespace, name) = client.target();
-    let services: Api<CodeCrucible> = Api::namespaced(context.client.clone(), &namespace.unwrap_or_default());
-    let target = services.get_opt(&name).await.map_err(failed("the service"))?;
+    let target = target(context, client).await?;
     let held =
         secret_api(context, client).get_opt(&client.secret_name()).await.map_err(failed("the Secret"))?;
     let secret = match held {
@@ -59,6 +57,20 @@ pub(super) async fn observe(
         None => None,
     };
     Ok(Observed { target, secret, registered })
+}
+
+/// The service, if there is one. One of a namespace that is not watched is none of ours.
+async fn target(
+    context: &Context,
+    client: &SynthesisClient,
+) -> Result<Option<CodeCrucible>, RegistrationError> {
+    let (namespace, name) = client.target();
+    let namespace = namespace.unwrap_or_default();
+    if context.watched_namespace.as_ref().is_some_and(|watched| *watched != namespace) {
+        return Ok(None);
+    }
+    let services: Api<CodeCrucible> = Api::namespaced(context.client.clone(), &namespace);
+    services.get_opt(&name).await.map_err(failed("the service"))
 }
 
 /// Whom a service hands out to its replicas.

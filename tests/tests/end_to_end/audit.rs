@@ -23,6 +23,8 @@ pub fn writes_since(cluster: &Cluster, offset: u64, account: &str, namespace: &s
 #[derive(Debug)]
 pub struct Request {
     pub group: String,
+    /// Empty for what belongs to no namespace.
+    pub namespace: String,
     /// With the subresource, if there is one.
     pub resource: String,
     pub verb: String,
@@ -37,6 +39,7 @@ pub fn requests_since(cluster: &Cluster, offset: u64, account: &str) -> Vec<Requ
         let subresource = object["subresource"].as_str().map(|name| format!("/{name}"));
         Request {
             group: text(&object["apiGroup"]),
+            namespace: text(&object["namespace"]),
             resource: text(&object["resource"]) + &subresource.unwrap_or_default(),
             verb: text(&entry["verb"]),
             code: entry["responseStatus"]["code"].as_u64().unwrap_or_default(),

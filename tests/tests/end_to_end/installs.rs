@@ -1,6 +1,6 @@
 //! Two ways to install, kustomize and Helm: the same objects, which a real API server takes, and an operator that leads.
 
-use crate::support::{CLUSTER, Second};
+use crate::support::{CLUSTER, Namespace, Second};
 use codecrucible_tests::cluster::Cluster;
 use codecrucible_tests::{paths, product};
 use serde_json::Value;
@@ -114,6 +114,30 @@ fn a_real_api_server_takes_all_overlays_and_samples() {
         output(CLUSTER.kubectl().unwrap().args(dry_run).arg(&file));
         std::fs::remove_file(file).unwrap();
     }
+}
+
+#[test]
+fn an_operator_of_one_namespace_needs_no_rights_in_others_and_leaves_them_alone() {
+    let second = Second::up();
+    let cluster = &second.cluster;
+    let (watched, other) = (Namespace::on(cluster, "watched"), Namespace::on(cluster, "unwatched"));
+    let roles = paths::repository().join("manifests/rbac");
+    output(cluster.kubectl().unwrap().args(["delete", "--ignore-not-found", "-k"]).arg(roles));
+    let only = ["--set", "watchNamespace=watched"];
+    let release = ["codecrucible", CHART, "-n", "watched", "--wait", "--timeout=2m"];
+    helm(cluster, &[&["install"][..], &release, &only].concat());
+    let told = helm(cluster, &["test", "codecrucible", "-n", "watched", "--timeout=2m"]);
+    assert!(told.contains("Succeeded"), "{told}");
+    let cluster_roles = output(cluster.kubectl().unwrap().args(["get", "clusterroles", "-o", "name"]));
+    assert!(!cluster_roles.contains("codecrucible-operator"), "{cluster_roles}");
+    for namespace in [&other, &watched] {
+        namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    }
+    watched.wait_until_ready("demo");
+    watched.wait_for("demo", "PolicySynced", "True/Applied");
+    assert!(other.get("codecrucible/demo").unwrap()["status"].is_null());
+    helm(cluster, &["uninstall", "codecrucible", "-n", "watched", "--wait", "--timeout=2m"]);
+    product::apply_manifests(cluster, "rbac").unwrap();
 }
 
 #[test]

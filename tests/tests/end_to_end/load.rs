@@ -1,6 +1,6 @@
 //! A client that never stops asking, to see whether a change is felt.
 
-use crate::support::Namespace;
+use crate::support::{Namespace, eventually};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,6 +8,9 @@ use std::time::Duration;
 
 /// Pause between two requests, milliseconds.
 const PAUSE_MS: u64 = 20;
+
+/// What is asked for.
+const KEYS: &str = "/.well-known/jwks.json";
 
 /// What a client saw.
 #[derive(Debug)]
@@ -33,11 +36,13 @@ pub fn while_asked_by(
     let address =
         namespace.kubectl(&["get", "service", service, "-o", "jsonpath={.spec.clusterIP}"]).unwrap();
     let address = SocketAddr::new(address.parse().unwrap(), 8080);
+    // The node learns of a service a little later than its status does.
+    eventually("the service is reached", || namespace.cluster.get_inside(address, KEYS).is_ok());
     let is_over = AtomicBool::new(false);
     let ask_until_over = || {
         let mut seen = Seen { requests: 0, failures: Vec::new() };
         while !is_over.load(Ordering::Relaxed) {
-            let answer = namespace.cluster.get_inside(address, "/.well-known/jwks.json");
+            let answer = namespace.cluster.get_inside(address, KEYS);
             seen.requests += 1;
             seen.failures.extend(answer.err().map(|error| error.to_string()));
             thread::sleep(pause);

@@ -148,7 +148,7 @@ fn prepare(resource: &CodeCrucible, child: Child, content: Value) -> Prepared {
 }
 
 /// Adds `more` to an object, key by key.
-fn merge(object: &mut Value, more: Value) {
+pub(crate) fn merge(object: &mut Value, more: Value) {
     match (object, more) {
         (Value::Object(object), Value::Object(more)) => {
             for (key, value) in more {

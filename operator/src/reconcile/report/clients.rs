@@ -20,7 +20,7 @@ pub(super) fn clients(
             let clients = &applied.publication.clients;
             (i32::try_from(clients.len()).unwrap_or(i32::MAX), clients.hash())
         }
-        Outcome::Invalid(_) | Outcome::Paused { .. } | Outcome::Queued | Outcome::Failed(_) => {
+        Outcome::Invalid(_) | Outcome::Paused { .. } | Outcome::Failed(_) => {
             before.map(|before| (before.registered, before.hash.clone()))?
         }
     };

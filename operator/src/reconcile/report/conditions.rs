@@ -19,9 +19,6 @@ pub(super) struct Seen<'a> {
 impl Seen<'_> {
     /// All conditions, in the order in which `status` lists them.
     pub(super) fn verdicts(&self) -> Vec<(&'static str, Verdict)> {
-        if matches!(self.outcome, Outcome::Queued) {
-            return queued();
-        }
         let (accepted, available) = (self.accepted(), self.available());
         let (progressing, stalled) = (self.progressing(), self.stalled());
         let ready = self.ready(&accepted, &available);
@@ -45,7 +42,7 @@ impl Seen<'_> {
     fn accepted(&self) -> Verdict {
         match self.outcome {
             Outcome::Invalid(invalid) => verdict(false, invalid.reason, invalid.message.clone()),
-            Outcome::Queued | Outcome::Paused { .. } | Outcome::Applied(_) | Outcome::Failed(_) => {
+            Outcome::Paused { .. } | Outcome::Applied(_) | Outcome::Failed(_) => {
                 verdict(true, names::REASON_VALID, "the resource is valid")
             }
         }
@@ -79,7 +76,7 @@ impl Seen<'_> {
             }
             Outcome::Invalid(invalid) => verdict(false, invalid.reason, "waiting for a valid resource"),
             Outcome::Failed(error) => verdict(true, names::REASON_APPLY_FAILED, error.to_string()),
-            Outcome::Applied(_) | Outcome::Queued => self.rolling(),
+            Outcome::Applied(_) => self.rolling(),
         }
     }
 
@@ -127,7 +124,7 @@ impl Seen<'_> {
         let stalled = match self.outcome {
             Outcome::Invalid(invalid) => Some(verdict(true, invalid.reason, invalid.message.clone())),
             Outcome::Applied(_) => self.stuck(),
-            Outcome::Failed(_) | Outcome::Paused { .. } | Outcome::Queued => self.refused(),
+            Outcome::Failed(_) | Outcome::Paused { .. } => self.refused(),
         };
         stalled.unwrap_or_else(|| verdict(false, names::REASON_STABLE, "nothing stands in the way"))
     }
@@ -137,7 +134,7 @@ impl Seen<'_> {
             Outcome::Invalid(_) => accepted.clone(),
             Outcome::Failed(error) => verdict(false, names::REASON_APPLY_FAILED, error.to_string()),
             // A paused resource is as ready as its replicas are.
-            Outcome::Applied(_) | Outcome::Paused { .. } | Outcome::Queued => available.clone(),
+            Outcome::Applied(_) | Outcome::Paused { .. } => available.clone(),
         }
     }
 
@@ -148,17 +145,6 @@ impl Seen<'_> {
         }
         verdict(false, names::REASON_STABLE, "nothing is left to do")
     }
-}
-
-/// Of a resource that nothing is known of yet, nothing else is said.
-fn queued() -> Vec<(&'static str, Verdict)> {
-    let seen = "the resource was seen, and is about to be looked at";
-    vec![
-        (names::PROGRESSING, verdict(true, names::REASON_PENDING, seen)),
-        (names::READY, verdict(false, names::REASON_PENDING, seen)),
-        (names::RECONCILING, verdict(true, names::REASON_PENDING, seen)),
-        (names::STALLED, verdict(false, names::REASON_STABLE, "nothing stands in the way")),
-    ]
 }
 
 #[cfg(test)]
@@ -217,11 +203,6 @@ mod tests {
             .filter(|(_, verdict)| verdict.is_true)
             .map(|(name, _)| name)
             .collect()
-    }
-
-    #[test]
-    fn a_resource_that_waits_for_its_turn_is_reconciling_and_nothing_else_is_claimed() {
-        assert_eq!(truths(&Outcome::Queued, &Progress::default()), ["Progressing", "Reconciling"]);
     }
 
     #[test]

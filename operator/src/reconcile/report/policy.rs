@@ -44,7 +44,7 @@ pub(super) fn spread(
             let Publication { revision, hash, is_pinned, .. } = &applied.publication;
             (revision, hash, *is_pinned)
         }
-        Outcome::Invalid(_) | Outcome::Paused { .. } | Outcome::Queued | Outcome::Failed(_) => {
+        Outcome::Invalid(_) | Outcome::Paused { .. } | Outcome::Failed(_) => {
             before.map(|before| (&before.revision, &before.hash, before.pinned))?
         }
     };

@@ -27,7 +27,7 @@ pub(super) fn status(
         }
         Outcome::Paused { endpoint } => (observed.children.get(&Child::Deployment), Some(endpoint.clone())),
         // What was published before still stands.
-        Outcome::Invalid(_) | Outcome::Queued | Outcome::Failed(_) => {
+        Outcome::Invalid(_) | Outcome::Failed(_) => {
             (observed.children.get(&Child::Deployment), before.endpoint)
         }
     };

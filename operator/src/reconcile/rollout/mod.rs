@@ -7,6 +7,8 @@ mod rollback;
 mod trial;
 mod trouble;
 
+#[cfg(test)]
+pub(crate) use failure::Failure;
 pub(crate) use failure::ready_since;
 pub(crate) use policy::{changed_backend, moved_model};
 pub(crate) use progress::Progress;
@@ -23,7 +25,7 @@ use codecrucible_crds::CodeCrucible;
 use failure::Judged;
 use jiff::Timestamp;
 use policy::loadable;
-use rollback::choose;
+pub(crate) use rollback::choose;
 
 /// What the pods are to be made from: what the resource wants, unless that has failed.
 pub(crate) fn choose_template(
