@@ -18,7 +18,7 @@ pub async fn product(backend: SocketAddr) -> anyhow::Result<(SocketAddr, String)
     compile(&folders, serde_json::to_vec(&policy(backend))?.as_slice())?;
     let snapshot = Snapshot::build(Configuration::read(&folders)?, None, &Engines::default())?;
     std::fs::remove_dir_all(&folder)?;
-    let token = snapshot.tokens.issue("local", std::time::SystemTime::now())?.token;
+    let token = snapshot.issue_token("local", std::time::SystemTime::now())?.token;
     let service = Service::new(snapshot, Arc::new(Metrics::new()?));
     let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await?;
     let address = listener.local_address()?;

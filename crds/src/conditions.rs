@@ -49,7 +49,7 @@ pub const REASON_ROLLED_BACK: &str = "RolledBack";
 pub const REASON_STABLE: &str = "Stable";
 /// Every ready replica runs the published policy.
 pub const REASON_APPLIED: &str = "Applied";
-/// Replicas are on their way to the published policy.
+/// Replicas are on their way to the published policy, or to know a client.
 pub const REASON_PENDING: &str = "Pending";
 /// A replica refuses its newest configuration, and goes on with the one before.
 pub const REASON_REJECTED: &str = "Rejected";

@@ -1,17 +1,34 @@
 //! The custom resource definitions as files.
 
 use crate::{CodeCrucible, ModelBackend, SynthesisClient};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt as _;
+use serde_json::json;
 
 /// Name and content of each file in `manifests/crds` and in the chart.
 pub fn definition_files() -> Result<Vec<(String, String)>, serde_yaml::Error> {
-    let definitions = [CodeCrucible::crd(), ModelBackend::crd(), SynthesisClient::crd()];
-    let file = |definition: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition| {
+    let definitions = [CodeCrucible::crd(), ModelBackend::crd(), SynthesisClient::crd()].map(not_current_yet);
+    let file = |definition: &CustomResourceDefinition| {
         let name = definition.metadata.name.clone().unwrap_or_default();
         let yaml = serde_yaml::to_string(definition)?;
-        Ok((format!("{name}.yaml"), format!("# Generated from the crate codecrucible-crds by `make generate`.\n{yaml}")))
+        Ok((
+            format!("{name}.yaml"),
+            format!("# Generated from the crate codecrucible-crds by `make generate`.\n{yaml}"),
+        ))
     };
     definitions.iter().map(file).collect()
+}
+
+/// What no operator has seen yet has seen no generation: pipelines take a resource without a status for one that is well.
+fn not_current_yet(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut definition.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let properties = schema.and_then(|schema| schema.properties.as_mut());
+        if let Some(status) = properties.and_then(|properties| properties.get_mut("status")) {
+            status.default = Some(JSON(json!({"observedGeneration": -1})));
+        }
+    }
+    definition
 }
 
 #[cfg(test)]

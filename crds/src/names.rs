@@ -34,7 +34,8 @@ pub const ANNOTATION_TEMPLATE_SINCE: &str = "codecrucible.dev/template-since";
 pub const ANNOTATION_ROLLED_BACK_FROM: &str = "codecrucible.dev/rolled-back-from";
 /// Annotation on a Deployment: why it failed.
 pub const ANNOTATION_ROLLED_BACK_BECAUSE: &str = "codecrucible.dev/rolled-back-because";
-/// Annotation on a Deployment: when replicas were evicted that did not run what they were given, within the last hour.
+/// Annotation on a Deployment: when replicas were evicted that did not run what they were given; those of
+/// the last hour count.
 pub const ANNOTATION_EVICTED_AT: &str = "codecrucible.dev/evicted-at";
 /// Annotation on what is kept of a service's past: its place in its series.
 pub const ANNOTATION_NUMBER: &str = "codecrucible.dev/number";

@@ -28,7 +28,7 @@ pub struct Cli {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
     concurrency: u16,
     /// Largest part of all services whose replicas the operator replaces by itself within ten minutes, percent; two of
-    /// them in any case. When more go wrong at once, it holds back, and says so.
+    /// them in any case, unless it is 0. When more go wrong at once, it holds back, and says so.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(0..=100))]
     fuse_percent: u8,
     /// What to do instead of operating.

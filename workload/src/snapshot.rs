@@ -2,10 +2,11 @@
 
 use crate::backend::{Backend, Engines, Readiness, SetupError};
 use crate::configuration::Configuration;
-use crate::identity::{KeyError, KnownClients, SigningKeys, TokenAuthority};
+use crate::identity::{IssueError, IssuedToken, KeyError, KnownClients, SigningKeys, TokenAuthority};
 use crate::routing::{Route, Routes};
 use codecrucible_contract::{Backend as BackendPolicy, Bundle};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// One configuration, ready to serve.
 pub struct Snapshot {
@@ -68,6 +69,13 @@ impl Snapshot {
             backends,
             fingerprint,
         })
+    }
+
+    /// A token for a client that has proved who it is.
+    pub fn issue_token(&self, client_id: &str, now: SystemTime) -> Result<IssuedToken, IssueError> {
+        // Without a credential, a token is good for nothing.
+        let credential = self.clients.credential(client_id).unwrap_or_default();
+        self.tokens.issue(client_id, credential, now)
     }
 
     /// Whether a new reading differs, or a backend that failed deserves another try.

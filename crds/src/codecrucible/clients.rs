@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Who may have a `SynthesisClient` of this service.
+/// Who may have a `SynthesisClient` of this service. Where `network.allowedNamespaces` is given, it must name these
+/// namespaces too, or their pods do not reach it.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Clients {

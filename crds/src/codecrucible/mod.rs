@@ -92,7 +92,8 @@ pub struct CodeCrucibleSpec {
     /// Who may call, and for how long.
     #[serde(default)]
     pub auth: Auth,
-    /// Which applications may have a client of their own.
+    /// Which applications may have a client of their own. Where `network.allowedNamespaces` is given, it must name their
+    /// namespaces too, or their pods do not reach the service.
     #[serde(default)]
     pub clients: Clients,
     /// What the replicas log.

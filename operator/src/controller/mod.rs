@@ -45,6 +45,7 @@ pub(crate) struct Settings {
 pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, settings: Settings) -> anyhow::Result<()> {
     let (resources, resources_writer) = reflector::store();
     let (clients, clients_writer) = reflector::store();
+    let (backends, backends_writer) = reflector::store();
     let Settings { namespace, watched_namespace, concurrency, fuse_percent } = settings;
     let marks = Marks::new(watched_namespace.as_deref());
     let (wake_services, wake_clients) = (Wakes::<Known>::new(), Wakes::<SynthesisClient>::new());
@@ -69,11 +70,20 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, settings: Setting
         namespace,
         newest: marks.newest(),
         services: Some(resources.clone()),
+        backends: Some(backends.clone()),
         clients: Some(clients.clone()),
         fuse_percent,
     };
     let context = Context::new(client.clone(), metrics.clone(), surroundings);
-    let feed = Feed { shown: services_shown, resources, secrets: secrets_shown, wakes: wake_services, marks };
+    let feed = Feed {
+        shown: services_shown,
+        resources,
+        secrets: secrets_shown,
+        backends_shown: watches::backends(&client, backends_writer, &marks),
+        backends,
+        wakes: wake_services,
+        marks,
+    };
     let registration = registration::Context::new(client.clone(), metrics.clone(), watched_namespace);
     tokio::select! {
         ended = services::run(client.clone(), context, metrics.clone(), concurrency, feed) => ended,

@@ -4,7 +4,7 @@
 use super::failures::Failures;
 use super::uses::Uses;
 use super::wakes::Wakes;
-use super::watches::{self, Marks, children};
+use super::watches::{Marks, children};
 use super::{Shown, concerns, note_end};
 use crate::reconcile::{Context, Known, ReconcileError, reconcile};
 use crate::telemetry::{Metrics, State};
@@ -18,7 +18,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Client;
 use kube::api::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector::Store;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,27 +31,30 @@ struct Shared {
 }
 
 /// What the controller is fed with, beside what it watches itself.
-pub(super) struct Feed<Resources, Secrets> {
+pub(super) struct Feed<Resources, Secrets, Backends> {
     pub(super) shown: Resources,
     pub(super) resources: Store<Known>,
     pub(super) secrets: Secrets,
+    pub(super) backends_shown: Backends,
+    pub(super) backends: Store<ModelBackend>,
     pub(super) wakes: Arc<Wakes<Known>>,
     pub(super) marks: Marks,
 }
 
 /// Runs for as long as the watches live.
-pub(super) async fn run<Resources, Secrets>(
+pub(super) async fn run<Resources, Secrets, Backends>(
     client: Client,
     context: Context,
     metrics: Arc<Metrics>,
     concurrency: u16,
-    feed: Feed<Resources, Secrets>,
+    feed: Feed<Resources, Secrets, Backends>,
 ) -> anyhow::Result<()>
 where
     Resources: Stream<Item = Shown<Known>> + Send + 'static,
     Secrets: Stream<Item = Shown<PartialObjectMeta<Secret>>> + Send + 'static,
+    Backends: Stream<Item = Shown<ModelBackend>> + Send + 'static,
 {
-    let Feed { shown, resources, secrets, wakes, marks } = feed;
+    let Feed { shown, resources, secrets, backends_shown, backends, wakes, marks } = feed;
     let uses = Arc::new(Uses::default());
     let shared = Arc::new(Shared {
         context,
@@ -60,7 +63,6 @@ where
         uses: Arc::clone(&uses),
         failures: Failures::new(),
     });
-    let (backends, backends_writer) = reflector::store();
     let of_backend = {
         let uses = Arc::clone(&uses);
         move |backend: ModelBackend| uses.of(&backend.metadata)
@@ -78,7 +80,7 @@ where
         .watches_stream(children::<Deployment>(&client, &marks), of_child)
         .watches_stream(children::<HorizontalPodAutoscaler>(&client, &marks), of_child)
         .watches_stream(children::<Pod>(&client, &marks), of_child)
-        .watches_stream(watches::backends(&client, backends_writer, &marks), of_backend)
+        .watches_stream(backends_shown, of_backend)
         .watches_stream(secrets, of_secret)
         .reconcile_on(wakes.woken())
         .reconcile_all_on(marks.relists())

@@ -1,4 +1,4 @@
-//! What is watched, and what is kept of it: of our resources the metadata, and the few backends. Everything else
+//! What is watched, and what is kept of it: of services the metadata, and the backends and clients whole. Everything else
 //! is watched by its metadata and not stored.
 
 use super::Shown;

@@ -29,7 +29,8 @@ impl Fuse {
     /// Whether as many services, of so many, were acted on as may be.
     pub(crate) fn is_blown(&mut self, services: usize, now: Timestamp) -> bool {
         self.acted.retain(|_, at| *at > now || now.duration_since(*at) < WINDOW);
-        self.acted.len() >= (services * self.share_percent / 100).max(ALWAYS)
+        let always = if self.share_percent == 0 { 0 } else { ALWAYS };
+        self.acted.len() >= (services * self.share_percent / 100).max(always)
     }
 
     /// Whether a service, of so many, may be acted on.
@@ -105,6 +106,11 @@ mod tests {
         assert!(fuse.permits("d", 20, at(599)), "it is one of them already");
         assert!(fuse.permits("e", 25, at(599)), "there are more services now");
         assert!(fuse.permits("e", 20, at(600)), "it is over");
+    }
+
+    #[test]
+    fn none_is_acted_on_where_that_is_wanted() {
+        assert!(!Fuse::new(0).permits("a", 100, at(0)));
     }
 
     #[test]

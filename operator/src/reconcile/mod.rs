@@ -35,12 +35,12 @@ pub(crate) use preview::{
     KeptPolicy, Preview, PreviewedChange, kept_policies, kept_policy, pods_of, preview,
 };
 
-pub(crate) use validate::{endpoint as endpoint_of, lets_in};
+pub(crate) use validate::{MAX_CLIENTS_OF_NAMESPACE, endpoint as endpoint_of, lets_in};
 
 use crate::telemetry::Metrics;
 use apply::apply;
 use codecrucible_contract::secrets::SecretError;
-use codecrucible_crds::{CodeCrucible, SynthesisClient, conditions, names};
+use codecrucible_crds::{CodeCrucible, ModelBackend, SynthesisClient, conditions, names};
 use decision::{Decision, accept};
 use facts::Facts;
 use fuse::Guard;
@@ -70,6 +70,8 @@ pub(crate) struct Context {
     namespace: String,
     metrics: Arc<Metrics>,
     newest: Arc<Newest>,
+    /// All backends, as far as they are known.
+    backends: Option<Store<ModelBackend>>,
     /// The clients of all applications; nothing where they do not matter.
     clients: Option<Store<SynthesisClient>>,
     /// How many services may be acted on.
@@ -85,6 +87,8 @@ pub(crate) struct Surroundings {
     pub(crate) newest: Arc<Newest>,
     /// All services; nothing where none is acted on.
     pub(crate) services: Option<Store<Known>>,
+    /// All backends, as far as they are known.
+    pub(crate) backends: Option<Store<ModelBackend>>,
     /// The clients of all applications; nothing where they do not matter.
     pub(crate) clients: Option<Store<SynthesisClient>>,
     /// Largest part of all services that is acted on within a while, percent.
@@ -93,10 +97,10 @@ pub(crate) struct Surroundings {
 
 impl Context {
     pub(crate) fn new(client: Client, metrics: Arc<Metrics>, surroundings: Surroundings) -> Self {
-        let Surroundings { namespace, newest, services, clients, fuse_percent } = surroundings;
+        let Surroundings { namespace, newest, services, backends, clients, fuse_percent } = surroundings;
         let repeated = Recorder::new(client.clone(), Reporter::from(names::FIELD_MANAGER));
         let guard = Guard::new(fuse_percent, services, metrics.fuse_blown.clone());
-        Self { client, namespace, metrics, newest, clients, guard, repeated }
+        Self { client, namespace, metrics, newest, backends, clients, guard, repeated }
     }
 }
 

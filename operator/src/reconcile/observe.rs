@@ -17,6 +17,7 @@ use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{DynamicObject, GetParams, ListParams, VersionMatch};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -236,6 +237,12 @@ async fn backends(
     let version = context.newest.of("ModelBackend");
     let mut found = BTreeMap::new();
     for name in &resource.spec.backends {
+        // What the watch has shown last is as new as what would be asked for.
+        let reference = ObjectRef::new(name).within(namespace);
+        if let Some(shown) = context.backends.as_ref().and_then(|shown| shown.get(&reference)) {
+            found.insert(name.clone(), ModelBackend::clone(&shown));
+            continue;
+        }
         let backend = get_since(&api, name, version.as_deref()).await.map_err(failed("ModelBackends"))?;
         if let Some(mut backend) = backend {
             backend.metadata.managed_fields = None;

@@ -119,6 +119,7 @@ fn context(client: &Client, operator_namespace: &str) -> anyhow::Result<Context>
         namespace: operator_namespace.to_owned(),
         newest: Arc::new(Newest::default()),
         services: None,
+        backends: None,
         clients: None,
         fuse_percent: 0,
     };

@@ -59,7 +59,11 @@ pub(crate) fn remediate(
     let recent: Vec<_> =
         before.iter().copied().filter(|at| *at <= now && now.duration_since(*at) < WINDOW).collect();
     let is_calm = Progress::of(deployment).is_complete();
-    let may_go = is_calm && recent.len() < validated.remediation.max_per_hour;
+    // One that the budget keeps is tried again after a while, not at each look.
+    let is_spaced = recent
+        .last()
+        .is_none_or(|last| now.duration_since(*last).unsigned_abs() >= validated.remediation.after);
+    let may_go = is_calm && is_spaced && recent.len() < validated.remediation.max_per_hour;
     let eviction = may_go.then(|| sick(resource, validated, observed, now)).flatten();
     match eviction {
         // What is over long ago is forgotten when something is to be written anyway.
@@ -288,6 +292,14 @@ mod tests {
             "nothing is to be written"
         );
         assert_eq!(service.remediation(BEGIN + 3_600).at, [at(BEGIN + 100), at(BEGIN + 3_600)]);
+    }
+
+    #[test]
+    fn one_that_the_budget_kept_is_tried_again_only_after_a_while() {
+        let mut service = Service::new().with_one_behind("a");
+        service.evicted = vec![BEGIN + 60];
+        assert_eq!(service.evicts(BEGIN + 119), None);
+        assert_eq!(service.evicts(BEGIN + 120).as_deref(), Some("a"));
     }
 
     #[test]

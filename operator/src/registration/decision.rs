@@ -3,8 +3,8 @@
 use super::observe::{Held, Observed};
 use crate::conventions::drift::contains;
 use crate::conventions::{Verdict, secret, verdict};
-use crate::reconcile::{client_texts, endpoint_of, lets_in};
-use codecrucible_contract::secrets::SecretError;
+use crate::reconcile::{MAX_CLIENTS_OF_NAMESPACE, client_texts, endpoint_of, lets_in};
+use codecrucible_contract::secrets::{SecretError, is_random_token};
 use codecrucible_contract::{MAX_CLIENTS, layout, sha256_hex};
 use codecrucible_crds::{CodeCrucible, SynthesisClient, conditions as names, names as labels};
 use kube::{Resource as _, ResourceExt as _};
@@ -40,7 +40,9 @@ pub(super) fn decide(
             return Ok(Decision { write: None, secret_sha256: None, accepted: refused, ready });
         }
     };
-    let secret = match observed.secret.text(layout::CLIENT_SECRET_FILE) {
+    // One that a person chose may be weak, and its hash is for many to see.
+    let kept = observed.secret.text(layout::CLIENT_SECRET_FILE).filter(|secret| is_random_token(secret));
+    let secret = match kept {
         Some(secret) => secret,
         None => random_token()?,
     };
@@ -70,7 +72,7 @@ fn admission<'a>(client: &SynthesisClient, observed: &'a Observed) -> Result<&'a
         _ => {
             let message = format!(
                 "spec.targetRef: there is no CodeCrucible {name:?} in namespace {namespace:?} that lets clients of \
-                 namespace {own:?} in; its spec.clients.allowedNamespaces must name that"
+                 namespace {own:?} in; its spec.clients.allowedNamespaces must name that, and the operator watch both"
             );
             return refused(names::REASON_NAMESPACE_NOT_ALLOWED, message);
         }
@@ -106,6 +108,9 @@ fn uid(held: &Held) -> Option<String> {
     }
 }
 
+/// What is said of a client that all know.
+const SEEN: &str = "every ready replica was seen to know this client";
+
 /// Whether every ready replica said that it knows the client by this secret.
 fn ready(
     client: &SynthesisClient,
@@ -121,9 +126,19 @@ fn ready(
         if registered.len() >= MAX_CLIENTS {
             return pending(&format!("the service has {MAX_CLIENTS} clients already, which is the most"));
         }
+        let own = format!("{}.", client.namespace().unwrap_or_default());
+        if registered.iter().filter(|(id, _)| id.starts_with(&own)).count() >= MAX_CLIENTS_OF_NAMESPACE {
+            let most = format!("of this namespace are {MAX_CLIENTS_OF_NAMESPACE} clients, which is the most");
+            return pending(&format!("the service has not handed out this client; {most}"));
+        }
         return pending("the service has not handed out this client yet");
     }
     let status = target.status.as_ref().and_then(|status| status.clients.as_ref());
+    let is_asleep = status.is_some_and(|status| status.applied_replicas == 0 && status.pending_replicas == 0);
+    if was_ready(client, secret_sha256) && !is_asleep {
+        // Others come and go on the list; it has not left it since, so no replica has heard of one without it.
+        return verdict(true, names::REASON_REGISTERED, SEEN);
+    }
     match status.filter(|status| status.hash == registered.hash()) {
         None => pending("no replica was asked yet"),
         Some(status) if status.applied_replicas == 0 && status.pending_replicas == 0 => {
@@ -131,15 +146,23 @@ fn ready(
         }
         Some(status) => {
             let all = status.applied_replicas + status.pending_replicas;
-            let message = format!("{} of {all} ready replicas know this client", status.applied_replicas);
-            let is_known = status.pending_replicas == 0;
-            verdict(
-                is_known,
-                if is_known { names::REASON_REGISTERED } else { names::REASON_PENDING },
-                message,
-            )
+            if status.pending_replicas == 0 {
+                return verdict(true, names::REASON_REGISTERED, SEEN);
+            }
+            let known = status.applied_replicas;
+            pending(&format!(
+                "{known} of {all} ready replicas know this client; those of an older version never do"
+            ))
         }
     }
+}
+
+/// Whether it was known by this secret when it was looked at last.
+fn was_ready(client: &SynthesisClient, secret_sha256: &str) -> bool {
+    client.status.as_ref().is_some_and(|status| {
+        status.secret_sha256.as_deref() == Some(secret_sha256)
+            && status.conditions.iter().any(|one| one.type_ == names::READY && one.status == "True")
+    })
 }
 
 #[cfg(test)]
@@ -147,6 +170,9 @@ mod tests {
     use super::*;
     use crate::reconcile::fixtures;
     use codecrucible_contract::{Clients, RegisteredClient};
+
+    /// A secret as it is made.
+    const FRESH: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
 
     fn client(namespace: &str) -> SynthesisClient {
         let target = json!({"name": "demo", "namespace": "team"});
@@ -166,7 +192,7 @@ mod tests {
     }
 
     fn decided(client: &SynthesisClient, observed: &Observed) -> Decision {
-        decide(client, observed, || Ok("fresh".into())).unwrap_or_else(|_| panic!("no secret"))
+        decide(client, observed, || Ok(FRESH.into())).unwrap_or_else(|_| panic!("no secret"))
     }
 
     /// What is seen once a decision was carried out.
@@ -180,7 +206,7 @@ mod tests {
     fn a_client_of_an_allowed_namespace_gets_a_secret_once() {
         let (client, mut observed) = (client("apps"), observed(Some(service())));
         let first = decided(&client, &observed);
-        assert_eq!(first.secret_sha256.as_deref(), Some(&*sha256_hex("fresh")));
+        assert_eq!(first.secret_sha256.as_deref(), Some(&*sha256_hex(FRESH)));
         assert_eq!((first.ready.is_true, first.ready.reason), (false, "Pending"));
         observed.secret = carried_out(first);
         let again =
@@ -191,13 +217,18 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_secret_is_filled_anew_over_the_one_that_was_seen() {
+    fn a_secret_that_was_emptied_or_that_a_person_chose_is_made_anew_over_the_one_that_was_seen() {
         let (client, mut observed) = (client("apps"), observed(Some(service())));
         observed.secret = carried_out(decided(&client, &observed));
         let Held::Us(held) = &mut observed.secret else { panic!("it is ours") };
-        held.data["data"]["client-secret"] = "".into();
-        let write = decided(&client, &observed).write.unwrap();
-        assert_eq!(write.over.as_deref(), Some("7-8-9"));
+        // Nothing, and "hunter2".
+        for chosen in ["", "aHVudGVyMg=="] {
+            held.data["data"]["client-secret"] = chosen.into();
+            let observed =
+                Observed { secret: Held::Us(held.clone()), ..super::tests::observed(Some(service())) };
+            let write = decided(&client, &observed).write.unwrap();
+            assert_eq!(write.over.as_deref(), Some("7-8-9"), "{chosen}");
+        }
     }
 
     #[test]
@@ -224,20 +255,35 @@ mod tests {
             let registered = RegisteredClient { id: "apps.app".into(), secret_sha256: sha256_hex(secret) };
             Clients::new([registered]).unwrap()
         };
-        let ready = |clients: Clients, hash: &str, applied: i32, pending: i32| {
+        let ready_of = |client: &SynthesisClient,
+                        clients: Clients,
+                        hash: &str,
+                        applied: i32,
+                        pending: i32| {
             let mut target = service();
             let status = json!({"clients": {"registered": 1, "hash": hash, "appliedReplicas": applied, "pendingReplicas": pending}});
             target.status = Some(serde_json::from_value(status).unwrap());
             let observed = Observed { registered: Some(clients), ..observed(Some(target)) };
-            let ready = decided(&client, &observed).ready;
+            let ready = decided(client, &observed).ready;
             (ready.is_true, ready.reason)
         };
-        let known = registered("fresh");
+        let ready =
+            |clients, hash: &str, applied, pending| ready_of(&client, clients, hash, applied, pending);
+        let known = registered(FRESH);
         let hash = known.hash();
         assert_eq!(ready(known.clone(), &hash, 3, 0), (true, "Registered"));
         assert_eq!(ready(known.clone(), &hash, 2, 1), (false, "Pending"));
         assert_eq!(ready(known.clone(), &hash, 0, 0), (false, "NoReplica"));
         assert_eq!(ready(known, "of others", 3, 0), (false, "Pending"));
+        let mut others = client.clone();
+        let condition = json!({"type": "Ready", "status": "True", "reason": "Registered", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let before = json!({"secretSha256": sha256_hex(FRESH), "conditions": [condition]});
+        others.status = Some(serde_json::from_value(before).unwrap());
+        let stays = |applied, pending| ready_of(&others, registered(FRESH), "of others", applied, pending);
+        assert_eq!(stays(1, 2), (true, "Registered"), "another one came onto the list");
+        let known = registered(FRESH);
+        let asleep = ready_of(&others, known.clone(), &known.hash(), 0, 0);
+        assert_eq!(asleep, (false, "NoReplica"));
         let stale = registered("earlier");
         let hash = stale.hash();
         assert_eq!(ready(stale, &hash, 3, 0), (false, "Pending"));

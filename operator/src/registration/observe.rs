@@ -59,7 +59,7 @@ pub(super) async fn observe(
     Ok(Observed { target, secret, registered })
 }
 
-/// The service, if there is one. One of a namespace that is not watched is none of ours.
+/// The service, if there is one. Of a namespace that is not watched nothing may be read.
 async fn target(
     context: &Context,
     client: &SynthesisClient,

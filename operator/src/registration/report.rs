@@ -81,7 +81,8 @@ fn status(client: &SynthesisClient, decision: &Decision, now: Timestamp) -> Synt
 }
 
 fn reconciling(accepted: &Verdict, ready: &Verdict) -> Verdict {
-    if accepted.is_true && !ready.is_true {
+    // A service that sleeps is not on its way to anything.
+    if accepted.is_true && !ready.is_true && ready.reason != names::REASON_NO_REPLICA {
         return Verdict { is_true: true, ..ready.clone() };
     }
     verdict(false, names::REASON_STABLE, "nothing is left to do")

@@ -2,7 +2,7 @@
 
 use super::Metrics;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -20,7 +20,7 @@ pub(crate) async fn serve(address: SocketAddr, metrics: Arc<Metrics>) -> anyhow:
         .route("/debug/resources", get(resources))
         .with_state(metrics);
     let socket = tokio::net::TcpListener::bind(address).await?;
-    axum::serve(socket, router).await?;
+    axum::serve(socket, router.into_make_service_with_connect_info::<SocketAddr>()).await?;
     anyhow::bail!("the listener for probes and metrics ended")
 }
 
@@ -28,7 +28,15 @@ async fn render(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render())
 }
 
-async fn resources(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, StatusCode> {
+/// Only for whoever may forward a port to the pod, from where it comes over loopback: which services there are is not for
+/// everybody in the cluster to know.
+async fn resources(
+    State(metrics): State<Arc<Metrics>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+) -> Result<impl IntoResponse, StatusCode> {
+    if !peer.ip().is_loopback() {
+        return Err(StatusCode::FORBIDDEN);
+    }
     let document = metrics.ledger.to_json().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(([(CONTENT_TYPE, "application/json")], document))
 }

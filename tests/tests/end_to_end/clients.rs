@@ -39,7 +39,8 @@ fn an_application_of_an_allowed_namespace_is_let_in_and_is_out_when_its_client_g
     let waited = apps.kubectl(&["wait", "--for=condition=Ready", "--timeout=120s", "synthesisclient/app"]);
     assert!(waited.is_ok(), "{waited:?}");
     eventually("two replicas said that they know it", || {
-        state(&apps, "Ready").1 == "2 of 2 ready replicas know this client"
+        let clients = service.get("codecrucible/demo").unwrap()["status"]["clients"].clone();
+        (&clients["appliedReplicas"], &clients["pendingReplicas"]) == (&json!(2), &json!(0))
     });
 
     let forward = PortForward::start(service.cluster, &service.name, "service/demo", 8080).unwrap();
@@ -60,6 +61,10 @@ fn an_application_of_an_allowed_namespace_is_let_in_and_is_out_when_its_client_g
         })
     });
     assert!(Client::authenticate(&forward.url(), &credentials).is_err());
+    assert_eq!(client.get("/v1/models").unwrap(), 401, "a token ends with the secret that it was had with");
+    let credentials = Credentials::in_secret(apps.cluster, &apps.name, "synthesis").unwrap();
+    let client = Client::authenticate(&forward.url(), &credentials).unwrap();
+    assert_eq!(client.get("/v1/models").unwrap(), 200);
 
     apps.kubectl(&["delete", "synthesisclient", "app"]).unwrap();
     eventually("its token is good no longer", || client.get("/v1/models").unwrap() == 401);

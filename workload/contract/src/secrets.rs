@@ -27,6 +27,21 @@ pub fn signing_key_pem() -> Result<String, SecretError> {
     Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")))
 }
 
+/// Different characters that a random token has at least.
+const MIN_DIFFERENT_CHARACTERS: usize = 16;
+/// Characters of a random token: 256 bits, six in each.
+const TOKEN_CHARACTERS: usize = 43;
+
+/// Whether a text looks like one of [`random_token`]'s. One that a person chose may be weak, and then its hash tells it.
+pub fn is_random_token(text: &str) -> bool {
+    let is_of_it = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let mut seen = [false; 128];
+    text.bytes().filter(u8::is_ascii).for_each(|byte| seen[usize::from(byte)] = true);
+    // Of 64 characters, 43 random ones show about 31 and hardly ever fewer than 16.
+    let different = seen.iter().filter(|seen| **seen).count();
+    text.len() == TOKEN_CHARACTERS && text.bytes().all(is_of_it) && different >= MIN_DIFFERENT_CHARACTERS
+}
+
 /// 256 random bits, URL-safe.
 pub fn random_token() -> Result<String, SecretError> {
     let mut bytes = [0_u8; 32];
@@ -41,7 +56,10 @@ mod tests {
     #[test]
     fn no_two_secrets_are_the_same() {
         assert_ne!(random_token().unwrap(), random_token().unwrap());
-        assert_eq!(random_token().unwrap().len(), 43);
+        assert!((0..100).all(|_| is_random_token(&random_token().unwrap())));
+        for chosen in ["", "hunter2", &"a".repeat(43), &"correct-horse-battery-staple".repeat(2)] {
+            assert!(!is_random_token(chosen), "{chosen}");
+        }
     }
 
     #[test]

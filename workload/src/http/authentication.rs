@@ -19,8 +19,8 @@ pub(super) async fn require_token(
     let token = bearer_token(request.headers())?;
     let snapshot = service.glance();
     let principal = snapshot.tokens.verify(token, SystemTime::now())?;
-    // Who is taken off the list is out at once, not when the last token has expired.
-    if !snapshot.clients.has(&principal.subject) {
+    // Who is taken off the list, or lost a secret, is out at once and not when the last token has expired.
+    if snapshot.clients.credential(&principal.subject) != Some(&*principal.credential) {
         return Err(TokenError::UnknownClient.into());
     }
     drop(snapshot);

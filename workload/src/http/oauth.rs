@@ -50,7 +50,7 @@ async fn issue(service: &Service, headers: &HeaderMap, body: Body) -> Result<Val
     if !snapshot.clients.matches(&id, &secret) {
         return Err(invalid_client());
     }
-    let issued = snapshot.tokens.issue(&id, SystemTime::now()).map_err(|error| {
+    let issued = snapshot.issue_token(&id, SystemTime::now()).map_err(|error| {
         tracing::error!(%error, "no token could be issued");
         OauthError {
             status: StatusCode::INTERNAL_SERVER_ERROR,

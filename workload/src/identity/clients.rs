@@ -7,6 +7,9 @@ use subtle::ConstantTimeEq as _;
 /// Length of a SHA-256, hexadecimal digits.
 const HASH_DIGITS: usize = 64;
 
+/// Digits of a hash that tell a secret from others.
+const CREDENTIAL_DIGITS: usize = 16;
+
 /// Clients by their identifiers, with the hashes of their secrets. Secrets have 256 random bits, so a plain hash
 /// resists guessing; passwords of people would need a slow one.
 pub struct KnownClients {
@@ -32,9 +35,9 @@ impl KnownClients {
         sha256_hex(secret).as_bytes().ct_eq(known.as_bytes()).into()
     }
 
-    /// Whether there is a client of this identifier.
-    pub fn has(&self, id: &str) -> bool {
-        self.secrets.contains_key(id)
+    /// What tells a client's secret from others, and nothing else of it: the beginning of its hash.
+    pub fn credential(&self, id: &str) -> Option<&str> {
+        self.secrets.get(id)?.get(..CREDENTIAL_DIGITS)
     }
 
     /// The hash of the registered ones, as it is acknowledged.
@@ -63,6 +66,7 @@ mod tests {
         ] {
             assert!(!clients.matches(id, secret), "{id} {secret}");
         }
-        assert!(clients.has("demo") && clients.has("team.app") && !clients.has("team"));
+        assert_eq!(clients.credential("team.app"), sha256_hex("other").get(..16));
+        assert_eq!(clients.credential("team"), None);
     }
 }

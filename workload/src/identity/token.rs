@@ -27,6 +27,8 @@ const LEEWAY_SECONDS: u64 = 30;
 pub struct Principal {
     /// `sub`.
     pub subject: String,
+    /// Which secret it was had with.
+    pub credential: String,
     not_before: u64,
     expires_at: u64,
 }
@@ -64,8 +66,8 @@ pub enum TokenError {
     /// It was valid once.
     #[error("the access token has expired")]
     Expired,
-    /// Of a client that is no longer let in.
-    #[error("the access token's client is not registered")]
+    /// Of a client that is no longer let in, or has another secret now.
+    #[error("the access token's client is not registered, or has another secret now")]
     UnknownClient,
     /// Another service's token.
     #[error("the access token was issued by or for another service")]
@@ -89,6 +91,9 @@ struct Claims {
     aud: String,
     sub: String,
     client_id: String,
+    /// Of ours: tells one secret of a client from another one.
+    #[serde(default)]
+    credential: String,
     iat: u64,
     nbf: u64,
     exp: u64,
@@ -130,14 +135,20 @@ impl TokenAuthority {
         &self.keys
     }
 
-    /// A token for a client that has proved who it is.
-    pub fn issue(&self, client_id: &str, now: SystemTime) -> Result<IssuedToken, IssueError> {
+    /// A token for a client that has proved who it is, with the secret that `credential` tells from others.
+    pub fn issue(
+        &self,
+        client_id: &str,
+        credential: &str,
+        now: SystemTime,
+    ) -> Result<IssuedToken, IssueError> {
         let now = seconds_since_epoch(now);
         let claims = Claims {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
             sub: client_id.to_owned(),
             client_id: client_id.to_owned(),
+            credential: credential.to_owned(),
             iat: now,
             nbf: now,
             exp: now + u64::from(self.life_seconds),
@@ -177,7 +188,12 @@ impl TokenAuthority {
         let key = header.kid.and_then(|kid| self.keys.verifying(&kid)).ok_or(TokenError::Invalid)?;
         let claims =
             decode::<Claims>(token, key, &self.validation).map_err(|error| refusal(error.kind()))?.claims;
-        Ok(Principal { subject: claims.sub, not_before: claims.nbf, expires_at: claims.exp })
+        Ok(Principal {
+            subject: claims.sub,
+            credential: claims.credential,
+            not_before: claims.nbf,
+            expires_at: claims.exp,
+        })
     }
 }
 
@@ -250,7 +266,7 @@ mod tests {
     #[test]
     fn an_issued_token_is_accepted_until_it_expires_also_when_it_is_remembered() {
         let authority = authority(&secrets::signing_key_pem().unwrap());
-        let token = authority.issue("app", at(NOW)).unwrap().token;
+        let token = authority.issue("app", "c", at(NOW)).unwrap().token;
         let last = NOW + 900 + LEEWAY_SECONDS - 1;
         for moment in [NOW, NOW + 1, last] {
             assert_eq!(authority.verify(&token, at(moment)).unwrap().subject, "app");

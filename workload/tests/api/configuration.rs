@@ -47,7 +47,7 @@ async fn a_registered_client_is_let_in_and_is_out_at_once_when_it_is_taken_off()
     let folder = Folder::new();
     folder.write_bundle(&bundle(policy("http://127.0.0.1:9/v1")));
     let app = RegisteredClient { id: "team.app".into(), secret_sha256: sha256_hex("apps secret") };
-    folder.write_clients(&Clients::new([app]).unwrap().to_json());
+    folder.write_clients(&Clients::new([app.clone()]).unwrap().to_json());
     let program = Program::start(&folder);
     let base = format!("http://{}", program.says("listening")["public"].as_str().unwrap());
     let http = reqwest::Client::new();
@@ -62,6 +62,13 @@ async fn a_registered_client_is_let_in_and_is_out_at_once_when_it_is_taken_off()
     let token = token["access_token"].as_str().unwrap();
     let models = || http.get(format!("{base}/v1/models")).bearer_auth(token).send();
     assert_eq!(models().await.unwrap().status(), 200);
+
+    let renewed = RegisteredClient { id: "team.app".into(), secret_sha256: sha256_hex("another") };
+    folder.write_clients(&Clients::new([renewed]).unwrap().to_json());
+    program.says("configuration applied");
+    assert_eq!(models().await.unwrap().status(), 401, "it was had with a secret that is good no longer");
+    folder.write_clients(&Clients::new([app]).unwrap().to_json());
+    program.says("configuration applied");
 
     folder.write_clients("{}");
     let refusal = program.says("configuration refused");

@@ -114,7 +114,7 @@ impl Api {
     async fn serve(folder: Folder) -> Self {
         let configuration = Configuration::read(&Folders::new(&folder.0)).unwrap();
         let snapshot = Snapshot::build(configuration, None, &Engines::default()).unwrap();
-        let token = snapshot.tokens.issue("local", std::time::SystemTime::now()).unwrap().token;
+        let token = snapshot.issue_token("local", std::time::SystemTime::now()).unwrap().token;
         let service = Service::new(snapshot, Arc::new(Metrics::new().unwrap()));
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let base = format!("http://{}", listener.local_address().unwrap());

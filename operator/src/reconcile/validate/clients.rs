@@ -5,7 +5,11 @@ use crate::reconcile::observe::Observed;
 use codecrucible_contract::{Clients, MAX_CLIENTS, RegisteredClient, layout};
 use codecrucible_crds::{CodeCrucible, SynthesisClient};
 use kube::ResourceExt as _;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Most clients of one namespace: no tenant takes the room of all others.
+pub(crate) const MAX_CLIENTS_OF_NAMESPACE: usize = 100;
 
 /// Those that are let in. While it is not known who asks, all stay that are.
 pub(super) fn admitted(resource: &CodeCrucible, observed: &Observed) -> Clients {
@@ -13,7 +17,16 @@ pub(super) fn admitted(resource: &CodeCrucible, observed: &Observed) -> Clients 
     let mut admitted: Vec<_> = asking.iter().filter(|client| is_admitted(resource, client)).collect();
     // Those who were first stay, should there be too many.
     admitted.sort_by_key(|client| (client.creation_timestamp(), client.namespace(), client.name_any()));
-    Clients::new(admitted.into_iter().filter_map(registration).take(MAX_CLIENTS)).unwrap_or_default()
+    let mut of_namespace: BTreeMap<Option<String>, usize> = BTreeMap::new();
+    let registered_ones = admitted.into_iter().filter_map(|client| {
+        let registered = registration(client)?;
+        let count = of_namespace.entry(client.namespace()).or_default();
+        *count += 1;
+        (*count <= MAX_CLIENTS_OF_NAMESPACE).then_some(registered)
+    });
+    // Each of them is one, and no two have the same name: should that be wrong, nobody is thrown out.
+    Clients::new(registered_ones.take(MAX_CLIENTS))
+        .unwrap_or_else(|_| registered(observed).unwrap_or_default())
 }
 
 /// What is handed out.
@@ -75,6 +88,26 @@ mod tests {
             client("apps", json!({"name": "demo"}), Some(&hash)),
         ];
         assert_eq!(let_in(&asking), ["apps.app", "team.app"]);
+    }
+
+    #[test]
+    fn no_namespace_takes_all_the_room() {
+        let many = |index: usize| {
+            let mut one = SynthesisClient::clone(&client(
+                "apps",
+                json!({"name": "demo", "namespace": "team"}),
+                Some(&"0".repeat(64)),
+            ));
+            one.metadata.name = Some(format!("app-{index}"));
+            Arc::new(one)
+        };
+        let mut asking: Vec<_> = (0..=MAX_CLIENTS_OF_NAMESPACE).map(many).collect();
+        // Those that have no secret yet take no room.
+        asking.insert(0, client("apps", json!({"name": "demo", "namespace": "team"}), None));
+        asking.push(client("team", json!({"name": "demo"}), Some(&"0".repeat(64))));
+        let let_in = let_in(&asking);
+        assert_eq!(let_in.len(), MAX_CLIENTS_OF_NAMESPACE + 1);
+        assert!(let_in.contains(&"team.app".to_owned()));
     }
 
     #[test]
