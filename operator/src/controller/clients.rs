@@ -11,7 +11,8 @@ use futures::{Stream, StreamExt as _, future};
 use kube::Resource;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Clients that are looked at at once: there are many, and each is little work.
@@ -70,6 +71,33 @@ pub(super) fn of_service(
         .collect()
 }
 
+/// The clients that were let in when they were looked at last. Those that never were do not concern their service: whoever
+/// it does not let in must not keep it busy.
+pub(super) struct Admitted {
+    existing: Store<SynthesisClient>,
+    admitted: Mutex<HashSet<ObjectRef<SynthesisClient>>>,
+}
+
+impl Admitted {
+    pub(super) fn new(existing: Store<SynthesisClient>) -> Self {
+        Self { existing, admitted: Mutex::default() }
+    }
+
+    /// Whether a client that has changed or gone is let in, or was.
+    pub(super) fn concerns_its_service(&self, client: &SynthesisClient) -> bool {
+        let reference = ObjectRef::from_obj(client);
+        let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        if client.status.as_ref().is_none_or(|status| status.secret_sha256.is_none()) {
+            return admitted.remove(&reference);
+        }
+        admitted.insert(reference);
+        if admitted.len() > self.existing.len() {
+            admitted.retain(|client| self.existing.get(client).is_some());
+        }
+        true
+    }
+}
+
 /// The service that a client names.
 pub(super) fn service_of(client: &SynthesisClient) -> ObjectRef<CodeCrucible> {
     let (namespace, name) = client.target();
@@ -101,6 +129,32 @@ mod tests {
     use crate::reconcile::fixtures;
     use kube::runtime::{reflector, watcher::Event};
     use serde_json::json;
+
+    #[test]
+    fn only_clients_that_are_or_were_let_in_concern_their_service() {
+        let admitted = Admitted::new(reflector::store().0);
+        let client = |secret_sha256: Option<&str>| {
+            let spec = serde_json::from_value(json!({"targetRef": {"name": "demo"}})).unwrap();
+            let mut client = SynthesisClient::new("app", spec);
+            client.status = Some(serde_json::from_value(json!({"secretSha256": secret_sha256})).unwrap());
+            client
+        };
+        assert!(!admitted.concerns_its_service(&client(None)));
+        assert!(admitted.concerns_its_service(&client(Some("h"))));
+    }
+
+    #[test]
+    fn a_client_that_is_thrown_out_concerns_its_service_once_more() {
+        let (store, mut writer) = reflector::store();
+        let spec = serde_json::from_value(json!({"targetRef": {"name": "demo"}})).unwrap();
+        let mut client = SynthesisClient::new("app", spec);
+        client.status = Some(serde_json::from_value(json!({"secretSha256": "h"})).unwrap());
+        writer.apply_watcher_event(&Event::Apply(client.clone()));
+        let admitted = Admitted::new(store);
+        assert!(admitted.concerns_its_service(&client));
+        client.status = None;
+        assert!(admitted.concerns_its_service(&client) && !admitted.concerns_its_service(&client));
+    }
 
     #[test]
     fn a_service_concerns_the_clients_that_name_it_wherever_they_are() {

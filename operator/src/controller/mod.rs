@@ -13,6 +13,7 @@ mod watches;
 use crate::reconcile::{Context, Known, Surroundings};
 use crate::registration;
 use crate::telemetry::Metrics;
+use clients::Admitted;
 use codecrucible_crds::SynthesisClient;
 use futures::TryStreamExt as _;
 use kube::Client;
@@ -57,8 +58,12 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, settings: Setting
         }
     });
     let clients_shown = watches::clients(&client, clients_writer, &marks).inspect_ok({
-        let wakes = Arc::clone(&wake_services);
-        move |client| wakes.wake(clients::service_of(client).into_kind_unchecked(()))
+        let (admitted, wakes) = (Admitted::new(clients.clone()), Arc::clone(&wake_services));
+        move |client| {
+            if admitted.concerns_its_service(client) {
+                wakes.wake(clients::service_of(client).into_kind_unchecked(()));
+            }
+        }
     });
     let secrets_shown = watches::secrets(&client, &marks).inspect_ok({
         let wakes = Arc::clone(&wake_clients);

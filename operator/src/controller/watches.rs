@@ -205,6 +205,8 @@ where
             object.managed_fields_mut().clear();
             object.annotations_mut().clear();
             object.labels_mut().clear();
+            object.finalizers_mut().clear();
+            object.owner_references_mut().clear();
         })
         .reflect(writer)
         .inspect_ok(move |event| note(event))

@@ -2,13 +2,14 @@
 
 use super::Context;
 use super::child::Child;
-use super::desired::{Prepared, Publication};
+use super::desired::{Prepared, Publication, clients_alone};
 use super::history::{self, Kept};
 use super::observe::Observed;
 use super::outcome::Outcome;
 use super::plan::{Plan, Removal};
 use super::remediation::Eviction;
 use super::report::tell;
+use super::validate::withdrawn;
 use crate::conventions::events::warning;
 use codecrucible_crds::{CodeCrucible, conditions, names};
 use jiff::Timestamp;
@@ -79,6 +80,19 @@ async fn try_apply(
         evict(context, resource, eviction).await?;
     }
     Ok(Applied { publication, deployment })
+}
+
+/// Takes clients off the list that are no longer let in, of a service of which nothing else is written.
+pub(crate) async fn withdraw(
+    context: &Context,
+    resource: &CodeCrucible,
+    observed: &Observed,
+) -> Result<(), ApplyError> {
+    let Some(clients) = withdrawn(resource, observed) else { return Ok(()) };
+    let (prepared, configuration) = clients_alone(resource, &clients);
+    write(context, resource, prepared, observed.children.get(&Child::Clients)).await?;
+    let pods = observed.pods.iter().map(|pod| pod.name_any()).collect();
+    touch_pods(context, resource, pods, &configuration).await
 }
 
 async fn write(
@@ -214,7 +228,7 @@ fn failed_to_keep(name: String, error: kube::Error) -> ApplyError {
 /// Has the API server remove a replica, if the disruption budget lets it, and only the one that was looked at.
 async fn evict(context: &Context, resource: &CodeCrucible, eviction: Eviction) -> Result<(), ApplyError> {
     let Eviction { pod, uid, because, is_held_back } = eviction;
-    if is_held_back || !context.guard.take(resource, Timestamp::now()) {
+    if is_held_back || !context.guard.permits(resource, Timestamp::now()) {
         tell(context, &resource.object_ref(&()), &held_back(&pod, &because)).await;
         return Ok(());
     }
@@ -227,12 +241,14 @@ async fn evict(context: &Context, resource: &CodeCrucible, eviction: Eviction) -
     context.metrics.writes.with_label_values(&["Eviction"]).inc();
     match api.evict(&pod, &parameters).await {
         Ok(_) => {
+            context.guard.note(resource, Timestamp::now());
             context.metrics.evictions.inc();
             tell(context, &resource.object_ref(&()), &evicted(&pod, &because)).await;
             Ok(())
         }
-        // It went in the meantime, another one took its name, or the budget does not let it go now.
-        Err(kube::Error::Api(status)) if [404, 409, 429].contains(&status.code) => {
+        // It went in the meantime, another one took its name, or a budget does not let it go now: 500 is what two budgets
+        // for one pod come to.
+        Err(kube::Error::Api(status)) if [404, 409, 429, 500].contains(&status.code) => {
             tracing::info!(pod, code = status.code, "a replica was not evicted");
             Ok(())
         }

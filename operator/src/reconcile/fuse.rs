@@ -62,16 +62,13 @@ impl Guard {
         self.with(|fuse, services| fuse.permits(uid(resource), services, now), now)
     }
 
-    /// Notes that a service is acted on, if it may be.
-    pub(crate) fn take(&self, resource: &CodeCrucible, now: Timestamp) -> bool {
-        let take = |fuse: &mut Fuse, services| {
-            let may_act = fuse.permits(uid(resource), services, now);
-            if may_act {
-                fuse.note(uid(resource), now);
-            }
-            may_act
+    /// Notes that a service was acted on.
+    pub(crate) fn note(&self, resource: &CodeCrucible, now: Timestamp) {
+        let note = |fuse: &mut Fuse, _| {
+            fuse.note(uid(resource), now);
+            true
         };
-        self.with(take, now)
+        self.with(note, now);
     }
 
     fn with(&self, act: impl FnOnce(&mut Fuse, usize) -> bool, now: Timestamp) -> bool {

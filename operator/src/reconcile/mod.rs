@@ -38,7 +38,7 @@ pub(crate) use preview::{
 pub(crate) use validate::{MAX_CLIENTS_OF_NAMESPACE, endpoint as endpoint_of, lets_in};
 
 use crate::telemetry::Metrics;
-use apply::apply;
+use apply::{apply, withdraw};
 use codecrucible_contract::secrets::SecretError;
 use codecrucible_crds::{CodeCrucible, ModelBackend, SynthesisClient, conditions, names};
 use decision::{Decision, accept};
@@ -50,6 +50,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::Store;
 use kube::{Client, Resource as _};
 use observe::{GLANCE_SECONDS, Look, Observed, observe};
+use outcome::Outcome;
 use report::report;
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,7 +171,12 @@ async fn try_reconcile(
     let now = Timestamp::now();
     let (observed, decision) = look_and_decide(context, &resource, now).await?;
     let outcome = match decision {
-        Decision::Leave(outcome) => outcome,
+        Decision::Leave(outcome) => {
+            if matches!(outcome, Outcome::Invalid(_)) {
+                withdraw(context, &resource, &observed).await?;
+            }
+            outcome
+        }
         Decision::Apply(plan) => apply(context, &resource, &observed, *plan).await,
     };
     let look_again = report(context, &resource, &observed, &outcome, now).await?;

@@ -98,7 +98,7 @@ fn sick(
     observed.pods.iter().find_map(|pod| {
         let told = told(pod)?.as_ref().ok()?;
         let because = given.trouble(told)?;
-        let since = ready_since(pod)?.max(given.since).max(refused_at(told));
+        let since = ready_since(pod)?.max(given.since).max(refused_at(told, now));
         let is_long = now > since && now.duration_since(since).unsigned_abs() >= validated.remediation.after;
         is_long.then(|| Eviction {
             pod: pod.name_any(),
@@ -109,10 +109,11 @@ fn sick(
     })
 }
 
-/// When a replica says that it refused something; the beginning of time if it does not. A time that cannot be is as good.
-fn refused_at(told: &Acknowledgement) -> Timestamp {
+/// When a replica says that it refused something; the beginning of time if it does not, or says what cannot be.
+fn refused_at(told: &Acknowledgement, now: Timestamp) -> Timestamp {
     let at = told.refused.as_ref().and_then(|refused| i64::try_from(refused.at).ok());
-    at.and_then(|at| Timestamp::from_second(at).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+    let at = at.and_then(|at| Timestamp::from_second(at).ok());
+    at.filter(|at| *at <= now).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// What replicas were given, and since when.

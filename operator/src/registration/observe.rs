@@ -2,6 +2,7 @@
 
 use super::{Context, RegistrationError};
 use crate::conventions::{is_owned, text_at};
+use crate::reconcile::lets_in;
 use codecrucible_contract::{Clients, layout};
 use codecrucible_crds::{CodeCrucible, SynthesisClient, names};
 use kube::api::{ApiResource, DynamicObject};
@@ -52,7 +53,7 @@ pub(super) async fn observe(
         Some(secret) if is_owned(client, &secret) => Held::Us(Box::new(secret)),
         Some(_) => Held::SomebodyElse,
     };
-    let registered = match &target {
+    let registered = match target.as_ref().filter(|target| lets_in(target, client.namespace().as_deref())) {
         Some(target) => registered(context, target).await?,
         None => None,
     };

@@ -30,7 +30,9 @@ pub(super) async fn report(
     let (name, namespace) = (client.name_any(), client.namespace().unwrap_or_default());
     let api: Api<SynthesisClient> = Api::namespaced(context.client.clone(), &namespace);
     let (version, kind) = (SynthesisClient::api_version(&()), SynthesisClient::kind(&()));
-    let patch = json!({"apiVersion": version, "kind": kind, "status": status});
+    // Of this client, and no later one of its name.
+    let metadata = json!({"uid": client.metadata.uid});
+    let patch = json!({"apiVersion": version, "kind": kind, "metadata": metadata, "status": status});
     let parameters = PatchParams::apply(labels::FIELD_MANAGER).force();
     context.metrics.writes.with_label_values(&["SynthesisClient/status"]).inc();
     match api.patch_status(&name, &parameters, &Patch::Apply(&patch)).await {

@@ -66,6 +66,9 @@ fn an_application_of_an_allowed_namespace_is_let_in_and_is_out_when_its_client_g
     let client = Client::authenticate(&forward.url(), &credentials).unwrap();
     assert_eq!(client.get("/v1/models").unwrap(), 200);
 
+    // Also while the service is wrong, so that nothing else of it is written.
+    patch(&json!({"spec": {"backends": ["ghost"]}}).to_string()).unwrap();
+    service.wait_for("demo", "Accepted", "False/ReferenceNotFound");
     apps.kubectl(&["delete", "synthesisclient", "app"]).unwrap();
     eventually("its token is good no longer", || client.get("/v1/models").unwrap() == 401);
     eventually("its Secret goes with it", || apps.get("secret/synthesis").is_none());

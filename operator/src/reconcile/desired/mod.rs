@@ -127,6 +127,13 @@ pub(crate) fn desired(
     }
 }
 
+/// The clients alone, and a name for what the pods mount then.
+pub(crate) fn clients_alone(resource: &CodeCrucible, clients: &Clients) -> (Prepared, String) {
+    let content = secrets::clients(clients);
+    let configuration = format!("clients.{}", &clients.hash()[..SECRETS_HASH_DIGITS]);
+    (prepare(resource, Child::Clients, content), configuration)
+}
+
 /// A name for all that the pods mount. Only a hash of the secrets is in it.
 fn configuration(bundle: &Bundle, secrets: impl Iterator<Item = Value>) -> String {
     let secrets = Value::from_iter(secrets).to_string();

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub(super) struct Secrets<'a> {
     signing_key_pem: &'a str,
     client: [(&'static str, String); 4],
-    clients: String,
+    clients: &'a Clients,
     backend_credentials: &'a BTreeMap<String, String>,
     certificates: &'a Certificates,
 }
@@ -23,12 +23,11 @@ impl<'a> Secrets<'a> {
         resource: &CodeCrucible,
         backend_credentials: &'a BTreeMap<String, String>,
         facts: &'a Facts,
-        clients: &Clients,
+        clients: &'a Clients,
         endpoint: &str,
     ) -> Self {
         let Facts { signing_key_pem, client_secret, certificates } = facts;
         let client = client(resource.name_any(), client_secret.clone(), endpoint);
-        let clients = clients.to_json();
         Self { signing_key_pem, client, clients, backend_credentials, certificates }
     }
 
@@ -40,9 +39,8 @@ impl<'a> Secrets<'a> {
         secret(self.client.iter().map(|(key, value)| (*key, value.as_str())))
     }
 
-    /// Hashes alone.
     pub(super) fn clients(&self) -> Value {
-        secret([(layout::CLIENTS_FILE, self.clients.as_str())])
+        clients(self.clients)
     }
 
     pub(super) fn backend_credentials(&self) -> Value {
@@ -70,6 +68,11 @@ impl<'a> Secrets<'a> {
             (NOT_AFTER, &replica.not_after.to_string()),
         ])
     }
+}
+
+/// Identifiers, and hashes of secrets.
+pub(super) fn clients(clients: &Clients) -> Value {
+    secret([(layout::CLIENTS_FILE, clients.to_json().as_str())])
 }
 
 /// What an application mounts: any OpenAI SDK works with it.

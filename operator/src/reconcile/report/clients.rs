@@ -4,6 +4,7 @@ use super::policy::pause;
 use crate::conventions::whole_seconds;
 use crate::reconcile::observe::Observed;
 use crate::reconcile::outcome::Outcome;
+use crate::reconcile::validate::registered;
 use codecrucible_crds::ClientsStatus;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -15,13 +16,15 @@ pub(super) fn clients(
     outcome: &Outcome,
     now: Timestamp,
 ) -> Option<ClientsStatus> {
-    let (registered, hash) = match outcome {
+    let (count, hash) = match outcome {
         Outcome::Applied(applied) => {
             let clients = &applied.publication.clients;
             (i32::try_from(clients.len()).unwrap_or(i32::MAX), clients.hash())
         }
         Outcome::Invalid(_) | Outcome::Paused { .. } | Outcome::Failed(_) => {
-            before.map(|before| (before.registered, before.hash.clone()))?
+            // What is handed out still; some may have been thrown out.
+            let clients = registered(observed)?;
+            (i32::try_from(clients.len()).unwrap_or(i32::MAX), clients.hash())
         }
     };
     let known_since =
@@ -30,7 +33,7 @@ pub(super) fn clients(
     let applied = told.filter(|told| told.clients == hash).count();
     Some(ClientsStatus {
         published_at: Some(known_since.unwrap_or_else(|| whole_seconds(now))),
-        registered,
+        registered: count,
         applied_replicas: i32::try_from(applied).unwrap_or(i32::MAX),
         pending_replicas: i32::try_from(observed.answers.len() - applied).unwrap_or(i32::MAX),
         hash,

@@ -46,7 +46,7 @@ pub(crate) async fn report(
     }
     let (name, namespace) = (resource.name_any(), resource.namespace().unwrap_or_default());
     let api: Api<CodeCrucible> = Api::namespaced(context.client.clone(), &namespace);
-    let patch = json!({"apiVersion": CodeCrucible::api_version(&()), "kind": CodeCrucible::kind(&()), "status": status});
+    let patch = json!({"apiVersion": CodeCrucible::api_version(&()), "kind": CodeCrucible::kind(&()), "metadata": {"uid": resource.metadata.uid}, "status": status});
     let parameters = PatchParams::apply(names::FIELD_MANAGER).force();
     context.metrics.writes.with_label_values(&["CodeCrucible/status"]).inc();
     match api.patch_status(&name, &parameters, &Patch::Apply(&patch)).await {

@@ -15,8 +15,11 @@ pub(crate) const MAX_CLIENTS_OF_NAMESPACE: usize = 100;
 pub(super) fn admitted(resource: &CodeCrucible, observed: &Observed) -> Clients {
     let Some(asking) = &observed.asking else { return registered(observed).unwrap_or_default() };
     let mut admitted: Vec<_> = asking.iter().filter(|client| is_admitted(resource, client)).collect();
-    // Those who were first stay, should there be too many.
-    admitted.sort_by_key(|client| (client.creation_timestamp(), client.namespace(), client.name_any()));
+    // Those of its own namespace and those who were first stay, should there be too many.
+    admitted.sort_by_key(|client| {
+        let is_foreign = client.namespace() != resource.namespace();
+        (is_foreign, client.creation_timestamp(), client.namespace(), client.name_any())
+    });
     let mut of_namespace: BTreeMap<Option<String>, usize> = BTreeMap::new();
     let registered_ones = admitted.into_iter().filter_map(|client| {
         let registered = registration(client)?;
@@ -29,8 +32,18 @@ pub(super) fn admitted(resource: &CodeCrucible, observed: &Observed) -> Clients 
         .unwrap_or_else(|_| registered(observed).unwrap_or_default())
 }
 
+/// Those that stay of the ones that are handed out, if some must go: also while the resource is wrong, nobody is let in who
+/// was thrown out.
+pub(crate) fn withdrawn(resource: &CodeCrucible, observed: &Observed) -> Option<Clients> {
+    let (registered, admitted) = (registered(observed)?, admitted(resource, observed));
+    let stay =
+        registered.iter().filter(|(id, secret_sha256)| admitted.secret_sha256(id) == Some(secret_sha256));
+    let stay = stay.map(|(id, hash)| RegisteredClient { id: id.to_owned(), secret_sha256: hash.to_owned() });
+    Clients::new(stay).ok().filter(|stay| stay.len() < registered.len())
+}
+
 /// What is handed out.
-fn registered(observed: &Observed) -> Option<Clients> {
+pub(crate) fn registered(observed: &Observed) -> Option<Clients> {
     Clients::parse(observed.data(Child::Clients, layout::CLIENTS_FILE)?.as_bytes()).ok()
 }
 
@@ -120,14 +133,41 @@ mod tests {
     }
 
     #[test]
-    fn while_nobody_knows_who_asks_all_stay() {
-        let hash = "0".repeat(64);
-        let known = Clients::new([RegisteredClient { id: "a.b".into(), secret_sha256: hash }]).unwrap();
+    fn who_was_thrown_out_goes_and_who_is_new_waits() {
+        let (old, new) = ("0".repeat(64), "1".repeat(64));
+        let one = |id: &str, hash: &str| RegisteredClient { id: id.into(), secret_sha256: hash.into() };
+        let mut observed = with_registered([one("team.app", &old), one("apps.app", &old)]);
+        let resource = fixtures::resource(json!({"clients": {"allowedNamespaces": ["apps"]}}));
+        let there = json!({"name": "demo", "namespace": "team"});
+        let mut stay = |asking: Vec<Arc<SynthesisClient>>| {
+            observed.asking = Some(asking);
+            let stay = withdrawn(&resource, &observed)?;
+            Some(stay.iter().map(|(id, _)| id.to_owned()).collect::<Vec<_>>())
+        };
+        let (near, far) =
+            (client("team", json!({"name": "demo"}), Some(&old)), client("apps", there.clone(), Some(&old)));
+        assert_eq!(stay(vec![near.clone(), far]), None, "nobody goes");
+        assert_eq!(stay(vec![near.clone()]), Some(vec!["team.app".to_owned()]));
+        let renewed = client("apps", there, Some(&new));
+        assert_eq!(stay(vec![near, renewed]), Some(vec!["team.app".to_owned()]), "with the old secret");
+    }
+
+    fn with_registered(clients: impl IntoIterator<Item = RegisteredClient>) -> Observed {
+        let known = Clients::new(clients).unwrap();
+        let mut object = crate::conventions::secret([(layout::CLIENTS_FILE, &*known.to_json())]);
+        object["apiVersion"] = "v1".into();
+        object["kind"] = "Secret".into();
+        object["metadata"] = json!({"name": "s"});
         let mut observed = fixtures::observed();
-        let data = crate::conventions::secret([(layout::CLIENTS_FILE, &*known.to_json())]);
-        let mut object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
-        object["data"] = data["data"].clone();
         observed.children.insert(Child::Clients, serde_json::from_value(object).unwrap());
+        observed
+    }
+
+    #[test]
+    fn while_nobody_knows_who_asks_all_stay() {
+        let one = RegisteredClient { id: "a.b".into(), secret_sha256: "0".repeat(64) };
+        let (known, observed) = (Clients::new([one.clone()]).unwrap(), with_registered([one]));
+        assert_eq!(withdrawn(&fixtures::resource(json!({})), &observed), None);
         assert_eq!(admitted(&fixtures::resource(json!({})), &observed), known);
     }
 }

@@ -3,7 +3,7 @@
 mod clients;
 mod compile;
 
-pub(crate) use clients::{MAX_CLIENTS_OF_NAMESPACE, lets_in};
+pub(crate) use clients::{MAX_CLIENTS_OF_NAMESPACE, lets_in, registered, withdrawn};
 
 use super::child::Child;
 use super::history::{Series, newest_policy};
