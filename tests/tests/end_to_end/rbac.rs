@@ -135,6 +135,9 @@ fn everything(namespace: &Namespace<'_>, apps: &Namespace<'_>) {
     });
 
     evict(namespace);
+    // A backend that no watch has shown is asked for.
+    namespace.crucible("lost", "ghost", "").unwrap();
+    namespace.wait_for("lost", "Accepted", "False/ReferenceNotFound");
 
     apps.apply(
         "{apiVersion: codecrucible.dev/v1alpha1, kind: SynthesisClient, metadata: {name: app}, spec: {targetRef: {name: demo, namespace: rbac}}}",
