@@ -21,6 +21,29 @@ use tokio::sync::Notify;
 /// Objects of one page of a list: a page is in memory as a whole, and with it what it was parsed from.
 const PAGE_OBJECTS: u32 = 20;
 
+/// A kind of objects that can be watched.
+pub(super) trait Watched:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + DeserializeOwned
+    + Debug
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Watched for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// What all watches share.
 #[derive(Clone, Default)]
 pub(super) struct Marks {
@@ -135,13 +158,7 @@ pub(super) fn children<K>(
     marks: &Marks,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<K>>> + Send + use<K>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + Sync
-        + 'static,
+    K: Watched,
 {
     let label = format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY);
     touched(client, listing().labels(&label), marks)
@@ -166,13 +183,7 @@ fn touched<K>(
     marks: &Marks,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<K>>> + Send + use<K>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + Sync
-        + 'static,
+    K: Watched,
 {
     let mut note = noting(marks);
     watcher(marks.api::<PartialObjectMeta<K>>(client), config)
@@ -189,13 +200,7 @@ fn kept<K, F>(
     mut note: F,
 ) -> impl Stream<Item = Shown<K>> + Send + use<K, F>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + Sync
-        + 'static,
+    K: Watched,
     F: FnMut(&Event<K>) + Send + 'static,
 {
     let store = writer.as_reader();
