@@ -1,16 +1,18 @@
 //! The operator: makes running services out of `CodeCrucible` resources.
 //!
-//! [`reconcile`] is the heart: observe, validate, desired, apply, report. Only `observe` reads what a decision is made
+//! [`service`] is the heart: observe, validate, desired, apply, report. Only `observe` reads what a decision is made
 //! from, only `apply` and `report` write, and everything between but the making of secrets is pure. The lease in
 //! [`leader`] decides which process of several does that.
 
+mod access;
 mod check;
 pub mod cli;
+mod client;
 mod controller;
 mod conventions;
 mod leader;
 pub mod plugin;
-mod reconcile;
-mod registration;
+mod reporter;
 mod run;
+mod service;
 mod telemetry;

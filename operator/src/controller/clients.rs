@@ -4,7 +4,7 @@
 use super::failures::Failures;
 use super::wakes::Wakes;
 use super::{Shown, note_end};
-use crate::registration::{Context, RegistrationError, register};
+use crate::client::{Context, RegistrationError, register};
 use crate::telemetry::{Metrics, State};
 use codecrucible_crds::{CodeCrucible, SynthesisClient};
 use futures::{Stream, StreamExt as _, future};
@@ -126,7 +126,7 @@ fn retry_later(client: Arc<SynthesisClient>, error: &RegistrationError, shared: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::fixtures;
+    use crate::service::fixtures;
     use kube::runtime::{reflector, watcher::Event};
     use serde_json::json;
 

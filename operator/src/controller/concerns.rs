@@ -4,7 +4,7 @@
 //! of its own, that would be a reconcile for each pair.
 
 use super::uses::Uses;
-use crate::reconcile::Known;
+use crate::service::Known;
 use codecrucible_crds::{ModelBackend, SynthesisClient, names};
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
@@ -65,7 +65,7 @@ fn owner_of_kind(object: &ObjectMeta, kind: &str) -> Option<String> {
 mod tests {
     use super::super::uses::tests::existing;
     use super::*;
-    use crate::reconcile::fixtures::{backend, resource};
+    use crate::service::fixtures::{backend, resource};
     use serde_json::{Value, json};
 
     fn keyed_backend() -> Vec<Arc<ModelBackend>> {

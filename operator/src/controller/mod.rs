@@ -10,8 +10,8 @@ mod uses;
 mod wakes;
 mod watches;
 
-use crate::reconcile::{Context, Known, Surroundings};
-use crate::registration;
+use crate::client;
+use crate::service::{Context, Known, Surroundings};
 use crate::telemetry::Metrics;
 use clients::Admitted;
 use codecrucible_crds::SynthesisClient;
@@ -89,10 +89,10 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, settings: Setting
         wakes: wake_services,
         marks,
     };
-    let registration = registration::Context::new(client.clone(), metrics.clone(), watched_namespace);
+    let of_clients = client::Context::new(client.clone(), metrics.clone(), watched_namespace);
     tokio::select! {
         ended = services::run(client.clone(), context, metrics.clone(), concurrency, feed) => ended,
-        ended = clients::run(registration, metrics.clone(), clients_shown, clients, wake_clients) => ended,
+        ended = clients::run(of_clients, metrics.clone(), clients_shown, clients, wake_clients) => ended,
     }
 }
 

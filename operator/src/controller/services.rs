@@ -6,7 +6,7 @@ use super::uses::Uses;
 use super::wakes::Wakes;
 use super::watches::{Marks, children};
 use super::{Shown, concerns, note_end};
-use crate::reconcile::{Context, Known, ReconcileError, reconcile};
+use crate::service::{Context, Known, ReconcileError, reconcile};
 use crate::telemetry::{Metrics, State};
 use codecrucible_crds::{CodeCrucible, ModelBackend};
 use futures::{Stream, StreamExt as _, future};

@@ -2,7 +2,7 @@
 //! then has its reconcile still to come, which reads that backend after it is noted here: no change is missed.
 
 use super::concerns::Reference;
-use crate::reconcile::Known;
+use crate::service::Known;
 use codecrucible_crds::CodeCrucible;
 use kube::api::ObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -42,7 +42,7 @@ impl Uses {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::reconcile::fixtures::resource;
+    use crate::service::fixtures::resource;
     use kube::runtime::{reflector, watcher::Event};
     use serde_json::json;
 

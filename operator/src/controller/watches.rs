@@ -2,7 +2,7 @@
 //! is watched by its metadata and not stored.
 
 use super::Shown;
-use crate::reconcile::{Known, Newest};
+use crate::service::{Known, Newest};
 use codecrucible_crds::{ModelBackend, SynthesisClient, names};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
@@ -237,7 +237,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::fixtures::backend;
+    use crate::service::fixtures::backend;
     use kube::runtime::reflector;
     use serde_json::json;
 

@@ -1,7 +1,9 @@
 //! Events: which changes of conditions are worth one.
 
 use codecrucible_crds::conditions as names;
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
 use kube::runtime::events::{Event, EventType};
 
 /// Conditions whose changes people follow; the others restate them.
@@ -52,6 +54,11 @@ fn is_trouble(condition: &Condition, was_true: bool) -> bool {
         }
 }
 
+/// Whom an Event is about. The object's version stays out: what is told of each version of it would never be one Event.
+pub(crate) fn about(object: &impl Resource<DynamicType = ()>) -> ObjectReference {
+    ObjectReference { resource_version: None, ..object.object_ref(&()) }
+}
+
 /// An Event for something that went wrong.
 pub(crate) fn warning(reason: &str, message: &str) -> Event {
     event(EventType::Warning, reason, message)
@@ -70,8 +77,10 @@ fn event(type_: EventType, reason: &str, note: &str) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::fixtures;
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::json;
 
     fn condition(type_: &str, status: &str, reason: &str) -> Condition {
         Condition {
@@ -82,6 +91,16 @@ mod tests {
             last_transition_time: Time(Timestamp::UNIX_EPOCH),
             observed_generation: None,
         }
+    }
+
+    #[test]
+    fn what_is_told_of_a_changed_object_is_told_of_the_same_one() {
+        let mut object = fixtures::resource(json!({}));
+        object.metadata.resource_version = Some("1".into());
+        let before = about(&object);
+        object.metadata.resource_version = Some("2".into());
+        assert_eq!(about(&object), before);
+        assert_eq!(before.uid, object.metadata.uid);
     }
 
     #[test]

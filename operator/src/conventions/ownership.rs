@@ -11,7 +11,7 @@ pub(crate) fn is_owned(resource: &impl ResourceExt, object: &impl ResourceExt) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::fixtures;
+    use crate::service::fixtures;
     use kube::api::DynamicObject;
     use serde_json::{Value, json};
 

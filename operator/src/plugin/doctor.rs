@@ -131,7 +131,7 @@ pub(super) fn render(findings: &[Finding], paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::fixtures;
+    use crate::service::fixtures;
     use serde_json::{Value, json};
 
     fn found(conditions: &[(&str, &str, &str)]) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! What a change would write, decided by the operator's own code from what there is. Nothing is written.
 
 use super::paint::Paint;
-use crate::reconcile::{Preview, PreviewedChange, preview};
+use crate::service::{Preview, PreviewedChange, preview};
 use anyhow::{Context as _, ensure};
 use codecrucible_crds::CodeCrucible;
 use kube::api::PostParams;

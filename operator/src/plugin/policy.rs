@@ -1,7 +1,7 @@
 //! The policies that a service was given: which are kept, how they differ, and how to go back to one.
 
 use super::paint::{Paint, harmless};
-use crate::reconcile::{KeptPolicy, kept_policies, kept_policy};
+use crate::service::{KeptPolicy, kept_policies, kept_policy};
 use anyhow::Context as _;
 use codecrucible_contract::Bundle;
 use codecrucible_crds::{CodeCrucible, names};

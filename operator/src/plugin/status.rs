@@ -156,7 +156,7 @@ fn backend_line(backend: &BackendView, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::fixtures;
+    use crate::service::fixtures;
     use serde_json::{Value, json};
 
     fn shown(status: Value, pods: &Value) -> String {

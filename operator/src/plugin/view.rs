@@ -1,7 +1,7 @@
 //! What there is to see of a service: its resource, its pods and its backends, put together.
 
 use super::paint::harmless;
-use crate::reconcile::pods_of;
+use crate::service::pods_of;
 use codecrucible_crds::{BackendType, CodeCrucible, ModelBackend, PolicyStatus, RolloutStatus};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt as _};

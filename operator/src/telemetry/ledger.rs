@@ -130,7 +130,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::fixtures::resource;
+    use crate::service::fixtures::resource;
     use serde_json::{Value, json};
 
     fn conditions(is_true: &[&str]) -> Vec<Condition> {

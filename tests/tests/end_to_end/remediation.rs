@@ -11,6 +11,7 @@ const EVICTIONS: &str = "codecrucible_operator_evictions_total ";
 
 /// A pod whose policy stays as it is, as on a node whose disk fails.
 struct Stuck {
+    service: String,
     pod: String,
     _volume: HeldVolume,
 }
@@ -21,7 +22,7 @@ fn stick(namespace: &Namespace<'_>, service: &str) -> Stuck {
     let first = namespace.kubectl(&["get", "pods", "-l", &label, "-o", shown]).unwrap();
     let (pod, uid) = first.split_once(' ').unwrap();
     let volume = namespace.cluster.hold_volume(uid, "kubernetes.io~configmap/policy").unwrap();
-    Stuck { pod: pod.to_owned(), _volume: volume }
+    Stuck { service: service.to_owned(), pod: pod.to_owned(), _volume: volume }
 }
 
 fn is_going(namespace: &Namespace<'_>, pod: &str) -> bool {
@@ -71,10 +72,22 @@ fn a_replica_that_stays_behind_is_replaced_until_too_many_services_have_one() {
     let evicted = events(&namespace, "ReplicaEvicted");
     assert_eq!(evicted.len(), 2, "{evicted:?}");
     assert!(evicted.iter().all(|told| told.contains("was evicted: it ")), "{evicted:?}");
+    namespace.kubectl(&["annotate", "codecrucible", &held.service, "example.com/touched=yes"]).unwrap();
     eventually("new replicas run the policy in their places", || {
         SERVICES.iter().filter(|service| applied(&namespace, service) == "2- 2").count() == 2
     });
+    eventually("what is told again stays one Event, although its service has changed", || {
+        times_told(&namespace, "FuseBlown").is_some_and(|times| times > 2)
+    });
+    assert_eq!(events(&namespace, "FuseBlown").len(), 1);
     assert!(operator.terminate().unwrap());
+}
+
+/// How often an Event was told that was told more than once.
+fn times_told(namespace: &Namespace<'_>, reason: &str) -> Option<u32> {
+    let selector = format!("--field-selector=reason={reason}");
+    let shown = "jsonpath={.items[*].series.count}";
+    namespace.kubectl(&["get", "events.v1.events.k8s.io", &selector, "-o", shown]).unwrap().parse().ok()
 }
 
 /// The counter of the policy, and how many replicas said that they run it.

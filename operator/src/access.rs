@@ -1,0 +1,34 @@
+//! What a service and the clients of applications agree on: who is let in, how many, and what each one gets. Pure.
+
+use crate::service::PUBLIC_PORT;
+use codecrucible_contract::layout;
+use codecrucible_crds::{CodeCrucible, names};
+use kube::ResourceExt as _;
+
+/// Most clients of one namespace: no tenant takes the room of all others.
+pub(crate) const MAX_CLIENTS_OF_NAMESPACE: usize = 100;
+
+/// Whether a service lets clients of a namespace in.
+pub(crate) fn lets_in(service: &CodeCrucible, namespace: Option<&str>) -> bool {
+    let allowed = &service.spec.clients.allowed_namespaces;
+    namespace.is_some_and(|namespace| {
+        Some(namespace) == service.metadata.namespace.as_deref()
+            || allowed.iter().any(|allowed| allowed == namespace)
+    })
+}
+
+/// Where clients inside the cluster reach a service.
+pub(crate) fn endpoint(service: &CodeCrucible) -> String {
+    let namespace = service.namespace().unwrap_or_default();
+    format!("http://{}.{namespace}.svc:{PUBLIC_PORT}", names::workload(&service.name_any()))
+}
+
+/// What an application mounts: any OpenAI SDK works with it.
+pub(crate) fn credentials(id: String, secret: String, endpoint: &str) -> [(&'static str, String); 4] {
+    [
+        (layout::CLIENT_ID_FILE, id),
+        (layout::CLIENT_SECRET_FILE, secret),
+        ("token-url", format!("{endpoint}/oauth/token")),
+        ("base-url", format!("{endpoint}/v1")),
+    ]
+}

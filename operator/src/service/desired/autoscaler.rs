@@ -1,0 +1,50 @@
+//! When replicas are added and taken away.
+
+use crate::service::child::Child;
+use codecrucible_crds::{Autoscaling, CodeCrucible};
+use serde_json::{Value, json};
+
+pub(super) fn autoscaler(resource: &CodeCrucible, autoscaling: &Autoscaling) -> Value {
+    let Autoscaling { min_replicas, max_replicas, target_cpu_percent, target_memory_percent, behavior } =
+        autoscaling;
+    let targets = [("cpu", *target_cpu_percent), ("memory", *target_memory_percent)];
+    let metrics: Vec<Value> = targets.into_iter().filter(|(_, percent)| *percent > 0).map(metric).collect();
+    let behavior = behavior.as_ref().map_or_else(default_behavior, |behavior| json!(behavior));
+    json!({"spec": {
+        "scaleTargetRef": {
+            "apiVersion": Child::Deployment.api_resource().api_version,
+            "kind": Child::Deployment.kind(),
+            "name": Child::Deployment.name(resource),
+        },
+        "minReplicas": min_replicas, "maxReplicas": max_replicas, "metrics": metrics, "behavior": behavior,
+    }})
+}
+
+fn metric((name, percent): (&str, i32)) -> Value {
+    let target = json!({"type": "Utilization", "averageUtilization": percent});
+    json!({"type": "Resource", "resource": {"name": name, "target": target}})
+}
+
+/// Up at once and at most to twice as many in 15 s; down to what was enough for 300 s, at most by half in 60 s.
+fn default_behavior() -> Value {
+    let at_most =
+        |percent: i32, seconds: i32| json!([{"type": "Percent", "value": percent, "periodSeconds": seconds}]);
+    json!({
+        "scaleUp": {"stabilizationWindowSeconds": 0, "policies": at_most(100, 15)},
+        "scaleDown": {"stabilizationWindowSeconds": 300, "policies": at_most(50, 60)},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::fixtures;
+
+    #[test]
+    fn what_is_not_to_count_is_left_out() {
+        let autoscaling = Autoscaling { target_memory_percent: 0, ..Autoscaling::default() };
+        let object = autoscaler(&fixtures::resource(json!({})), &autoscaling);
+        assert_eq!(object["spec"]["metrics"].as_array().unwrap().len(), 1);
+        assert_eq!(object["spec"]["metrics"][0]["resource"]["name"], "cpu");
+    }
+}

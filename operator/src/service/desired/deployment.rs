@@ -1,0 +1,142 @@
+//! The pods, hardened to Pod Security `restricted`, and how many of them may be away at once.
+
+use super::metadata::{labels, selector};
+use super::mounts;
+use super::replicas::Replicas;
+use crate::service::child::Child;
+use crate::service::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, PUBLIC_PORT, STATUS_PORT};
+use crate::service::rollout::{Chosen, RolledBack};
+use codecrucible_crds::{CodeCrucible, names};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// User and group of the workload.
+const USER: i64 = 65532;
+/// Time in which load balancers learn that a pod ends, seconds.
+const DRAIN_SECONDS: u32 = 5;
+/// Drain, then requests in flight (20 s in the workload), then reserve, seconds.
+const TERMINATION_GRACE_SECONDS: u32 = 40;
+
+pub(super) fn disruption_budget(resource: &CodeCrucible) -> Value {
+    json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(resource)}}})
+}
+
+/// A deployment whose pods, and it itself, tell what they are made from, and in place of what.
+pub(super) fn deployment(
+    resource: &CodeCrucible,
+    chosen: &Chosen,
+    replicas: Replicas,
+    progress_deadline: Duration,
+    evicted_at: &[Timestamp],
+) -> Value {
+    let Chosen { template, rolled_back, since } = chosen;
+    let mut annotations = json!({names::ANNOTATION_TEMPLATE: template.key});
+    if let Some(since) = since {
+        annotations[names::ANNOTATION_TEMPLATE_SINCE] = since.to_string().into();
+    }
+    if let Some(RolledBack { from, because }) = rolled_back {
+        annotations[names::ANNOTATION_ROLLED_BACK_FROM] = from.as_str().into();
+        annotations[names::ANNOTATION_ROLLED_BACK_BECAUSE] = because.as_str().into();
+    }
+    if !evicted_at.is_empty() {
+        let evicted_at: Vec<_> = evicted_at.iter().map(Timestamp::to_string).collect();
+        annotations[names::ANNOTATION_EVICTED_AT] = evicted_at.join(",").into();
+    }
+    let mut pod = template.content.clone();
+    pod["metadata"]["annotations"] = json!({names::ANNOTATION_TEMPLATE: template.key});
+    let mut object = json!({"metadata": {"annotations": annotations}, "spec": {
+        "selector": {"matchLabels": selector(resource)},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "progressDeadlineSeconds": progress_deadline.as_secs(),
+        "template": pod,
+    }});
+    if let Replicas::Exactly(count) = replicas {
+        object["spec"]["replicas"] = count.into();
+    }
+    object
+}
+
+/// What pods are made from.
+pub(super) fn template(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
+    json!({"metadata": {"labels": labels(resource)}, "spec": pod(resource, model_claims)})
+}
+
+fn pod(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
+    let mut pod = json!({
+        "serviceAccountName": Child::ServiceAccount.name(resource),
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [{
+            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": selector(resource)},
+        }],
+        "containers": [container(resource, model_claims)],
+        "volumes": mounts::volumes(resource, model_claims),
+    });
+    let pull_secrets = &resource.spec.image.pull_secrets;
+    if !pull_secrets.is_empty() {
+        pod["imagePullSecrets"] = pull_secrets.iter().map(|name| json!({"name": name})).collect();
+    }
+    pod
+}
+
+fn container(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
+    let image = &resource.spec.image;
+    json!({
+        "name": "workload",
+        "image": image.reference(),
+        "imagePullPolicy": image.pull_policy.as_str(),
+        "args": [
+            "serve", "--config", CONFIGURATION_FOLDER,
+            "--listen", format!("0.0.0.0:{PUBLIC_PORT}"), "--admin-listen", format!("0.0.0.0:{ADMIN_PORT}"),
+            "--status-listen", format!("0.0.0.0:{STATUS_PORT}"), "--drain-seconds", DRAIN_SECONDS.to_string(),
+        ],
+        "ports": [
+            {"name": "http", "containerPort": PUBLIC_PORT, "protocol": "TCP"},
+            {"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"},
+            {"name": "status", "containerPort": STATUS_PORT, "protocol": "TCP"},
+        ],
+        "livenessProbe": probe("/livez", 10, 3),
+        "readinessProbe": probe("/readyz", 2, 2),
+        "resources": without_empty(json!(resource.spec.resources)),
+        "securityContext": {
+            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts::mounts(model_claims),
+    })
+}
+
+/// The API server drops empty maps and lists, which would look like drift for ever.
+fn without_empty(value: Value) -> Value {
+    let Value::Object(map) = value else { return value };
+    let is_empty = |value: &Value| {
+        value.as_object().is_some_and(serde_json::Map::is_empty)
+            || value.as_array().is_some_and(Vec::is_empty)
+    };
+    map.into_iter().filter(|(_, value)| !is_empty(value)).collect()
+}
+
+fn probe(path: &str, period_seconds: u32, failure_threshold: u32) -> Value {
+    json!({
+        "httpGet": {"path": path, "port": "admin", "scheme": "HTTP"},
+        "periodSeconds": period_seconds, "timeoutSeconds": 2, "failureThreshold": failure_threshold,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_resources_are_left_out() {
+        let resources = json!({"limits": {"cpu": "1"}, "requests": {}, "claims": []});
+        assert_eq!(without_empty(resources), json!({"limits": {"cpu": "1"}}));
+    }
+}

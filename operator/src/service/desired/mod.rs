@@ -1,0 +1,281 @@
+//! Step three: what should exist. Pure: everything random comes in as [`Facts`].
+
+mod autoscaler;
+mod deployment;
+pub(crate) mod metadata;
+mod mounts;
+mod network;
+mod replicas;
+pub(crate) mod secrets;
+
+pub(crate) use replicas::{Replicas, live as live_replicas};
+
+use super::child::Child;
+use super::facts::Facts;
+use super::history::Template;
+use super::rollout::{Chosen, RolledBack};
+use super::validate::Validated;
+use codecrucible_contract::{Bundle, Clients, layout, sha256_hex};
+use codecrucible_crds::{CodeCrucible, names};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+
+/// Digits of an object's hash in its annotation.
+const HASH_DIGITS: usize = 32;
+/// Digits of the hash that tells one set of secrets from another.
+const SECRETS_HASH_DIGITS: usize = 12;
+
+/// An object that is ready to be applied.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) child: Child,
+    pub(crate) name: String,
+    /// The whole object, with the hash of itself as an annotation.
+    pub(crate) object: Value,
+}
+
+/// Everything that should exist.
+#[derive(Debug)]
+pub(crate) struct DesiredSet {
+    /// In the order of their making.
+    pub(crate) children: Vec<Prepared>,
+    pub(crate) publication: Publication,
+}
+
+/// What a service is for its clients and its pods.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    /// Revision of the policy that is handed out.
+    pub(crate) revision: String,
+    /// SHA-256 of its canonical form.
+    pub(crate) hash: String,
+    /// The clients of applications.
+    pub(crate) clients: Clients,
+    /// Where clients reach the service.
+    pub(crate) endpoint: String,
+    /// Names everything that the pods mount; pods are touched when it changes.
+    pub(crate) configuration: String,
+    /// The key of what the pods are made from.
+    pub(crate) template: String,
+    /// What that is in place of.
+    pub(crate) rolled_back: Option<RolledBack>,
+    /// Whether a person holds the policy at an older one.
+    pub(crate) is_pinned: bool,
+}
+
+/// What a resource wants its pods to be made from.
+pub(crate) fn wanted_template(resource: &CodeCrucible, validated: &Validated) -> Template {
+    Template::new(deployment::template(resource, &validated.model_claims))
+}
+
+/// What should exist for a resource with so many replicas, made from `chosen`.
+pub(crate) fn desired(
+    resource: &CodeCrucible,
+    validated: &Validated,
+    facts: &Facts,
+    chosen: &Chosen,
+    replicas: Replicas,
+    evicted_at: &[Timestamp],
+) -> DesiredSet {
+    let Validated {
+        bundle,
+        model_claims: _,
+        credentials,
+        clients,
+        endpoint,
+        remediation: _,
+        progress_deadline,
+        operator_namespace,
+    } = validated;
+    let secrets = secrets::Secrets::new(resource, credentials, facts, clients, endpoint);
+    let content = |child: Child| match child {
+        Child::ServiceAccount => json!({"automountServiceAccountToken": false}),
+        Child::SigningKeys => secrets.signing_keys(),
+        Child::OwnClient => secrets.client(),
+        Child::RegisteredClients => secrets.clients(),
+        Child::BackendCredentials => secrets.backend_credentials(),
+        Child::Authority => secrets.authority(),
+        Child::Certificate => secrets.certificate(),
+        Child::Policy => json!({"data": {layout::BUNDLE_FILE: bundle.to_json()}}),
+        Child::Service => network::service(resource),
+        Child::NetworkPolicy => network::network_policy(resource, bundle.policy(), operator_namespace),
+        Child::DisruptionBudget => deployment::disruption_budget(resource),
+        Child::Deployment => {
+            deployment::deployment(resource, chosen, replicas, *progress_deadline, evicted_at)
+        }
+        Child::Autoscaler => {
+            let autoscaling = resource.spec.autoscaling.clone().unwrap_or_default();
+            autoscaler::autoscaler(resource, &autoscaling)
+        }
+    };
+    let configuration = configuration(bundle, mounts::secrets().map(content));
+    let wanted = Child::ALL.into_iter().filter(|child| child.is_wanted(resource));
+    let (revision, hash) = (bundle.revision().to_string(), bundle.hash().to_owned());
+    DesiredSet {
+        children: wanted.map(|child| prepare(resource, child, content(child))).collect(),
+        publication: Publication {
+            revision,
+            hash,
+            clients: clients.clone(),
+            endpoint: endpoint.clone(),
+            configuration,
+            template: chosen.template.key.clone(),
+            rolled_back: chosen.rolled_back.clone(),
+            is_pinned: resource.annotations().contains_key(names::ANNOTATION_ROLLBACK_POLICY),
+        },
+    }
+}
+
+/// The clients alone, and a name for what the pods mount then.
+pub(crate) fn clients_alone(resource: &CodeCrucible, clients: &Clients) -> (Prepared, String) {
+    let content = secrets::clients(clients);
+    let configuration = format!("clients.{}", &clients.hash()[..SECRETS_HASH_DIGITS]);
+    (prepare(resource, Child::RegisteredClients, content), configuration)
+}
+
+/// A name for all that the pods mount. Only a hash of the secrets is in it.
+fn configuration(bundle: &Bundle, secrets: impl Iterator<Item = Value>) -> String {
+    let secrets = Value::from_iter(secrets).to_string();
+    format!("{}.{}", bundle.revision(), &sha256_hex(secrets)[..SECRETS_HASH_DIGITS])
+}
+
+/// Completes an object with its identity, its owner and the hash of itself.
+fn prepare(resource: &CodeCrucible, child: Child, content: Value) -> Prepared {
+    let name = child.name(resource);
+    let api = child.api_resource();
+    let mut object = json!({
+        "apiVersion": api.api_version, "kind": api.kind,
+        "metadata": metadata::metadata(resource, &name),
+    });
+    merge(&mut object, content);
+    let hash = &sha256_hex(object.to_string())[..HASH_DIGITS];
+    merge(&mut object, json!({"metadata": {"annotations": {names::ANNOTATION_APPLIED_HASH: hash}}}));
+    Prepared { child, name, object }
+}
+
+/// Adds `more` to an object, key by key.
+pub(crate) fn merge(object: &mut Value, more: Value) {
+    match (object, more) {
+        (Value::Object(object), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(object.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (object, more) => *object = more,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::super::fixtures;
+    use super::super::observe::Observed;
+    use super::super::validate::validate;
+    use super::*;
+    use crate::service::certificates::Certificates;
+    use codecrucible_crds::PolicyStatus;
+    use kube::api::DynamicObject;
+
+    /// Stores certificates where the operator finds them.
+    pub(crate) fn with_secrets_of(certificates: &Certificates, observed: &mut Observed) {
+        let resource = fixtures::resource(json!({}));
+        let facts = Facts { certificates: certificates.clone(), ..fixtures::facts() };
+        let Ok(validated) = validate(&resource, &fixtures::observed()) else { panic!("it is not valid") };
+        let mut set = desired(
+            &resource,
+            &validated,
+            &facts,
+            &as_wanted(&resource, &validated),
+            Replicas::Exactly(1),
+            &[],
+        );
+        set.children.retain(|prepared| matches!(prepared.child, Child::Authority | Child::Certificate));
+        applied(set, observed);
+    }
+
+    fn as_wanted(resource: &CodeCrucible, validated: &Validated) -> Chosen {
+        Chosen { template: wanted_template(resource, validated), rolled_back: None, since: None }
+    }
+
+    fn set(resource: &CodeCrucible, observed: &Observed) -> DesiredSet {
+        let Ok(validated) = validate(resource, observed) else { panic!("it is not valid") };
+        desired(
+            resource,
+            &validated,
+            &fixtures::facts(),
+            &as_wanted(resource, &validated),
+            Replicas::Exactly(1),
+            &[],
+        )
+    }
+
+    fn object(set: &DesiredSet, child: Child) -> &Value {
+        &set.children.iter().find(|prepared| prepared.child == child).unwrap().object
+    }
+
+    fn applied(set: DesiredSet, observed: &mut Observed) {
+        for prepared in set.children {
+            let live: DynamicObject = serde_json::from_value(prepared.object).unwrap();
+            observed.children.insert(prepared.child, live);
+        }
+    }
+
+    #[test]
+    fn the_same_input_gives_the_same_objects() {
+        let (resource, observed) = (fixtures::resource(json!({})), fixtures::observed());
+        let objects =
+            |set: DesiredSet| set.children.into_iter().map(|prepared| prepared.object).collect::<Vec<_>>();
+        assert_eq!(objects(set(&resource, &observed)), objects(set(&resource, &observed)));
+    }
+
+    #[test]
+    fn a_new_voice_changes_the_policy_and_nothing_else() {
+        let (resource, mut observed) = (fixtures::resource(json!({})), fixtures::observed());
+        let first = set(&resource, &observed);
+        let deployment = object(&first, Child::Deployment).clone();
+        applied(first, &mut observed);
+        let voice = json!({"name": "poet", "temperaturePercent": 90, "prompt": "Rhyme."});
+        let changed = fixtures::resource(json!({"synthesis": {"voices": [voice]}}));
+        let second = set(&changed, &observed);
+        assert_eq!(object(&second, Child::Deployment), &deployment);
+        assert!(second.publication.revision.starts_with("2-"), "{}", second.publication.revision);
+    }
+
+    #[test]
+    fn the_counter_survives_the_loss_of_the_config_map() {
+        let mut resource = fixtures::resource(json!({}));
+        let policy = PolicyStatus {
+            revision: "7-0123456789ab".into(),
+            hash: "x".into(),
+            published_at: None,
+            pinned: false,
+            applied_replicas: 0,
+            replicas: Vec::new(),
+            rejected: Vec::new(),
+        };
+        resource.status =
+            Some(codecrucible_crds::CodeCrucibleStatus { policy: Some(policy), ..Default::default() });
+        assert!(set(&resource, &fixtures::observed()).publication.revision.starts_with("8-"));
+    }
+
+    #[test]
+    fn every_child_is_owned_labelled_and_hashed() {
+        let set = set(&fixtures::resource(json!({})), &fixtures::observed());
+        assert_eq!(set.children.len(), Child::ALL.len() - 1, "nobody asked for an autoscaler");
+        for prepared in &set.children {
+            let metadata = &prepared.object["metadata"];
+            assert_eq!(metadata["ownerReferences"][0]["uid"], "1-2-3");
+            assert_eq!(metadata["labels"][names::LABEL_INSTANCE], "demo");
+            assert_eq!(metadata["annotations"][names::ANNOTATION_APPLIED_HASH].as_str().unwrap().len(), 32);
+        }
+    }
+
+    #[test]
+    fn no_secret_is_in_the_policy_or_the_deployment() {
+        let set = set(&fixtures::resource(json!({})), &fixtures::observed());
+        for child in [Child::Policy, Child::Deployment] {
+            let text = object(&set, child).to_string();
+            assert!(!text.contains("fixed-secret") && !text.contains("PRIVATE KEY"), "{child:?}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What the pods mount: each object in the folder of its name, and of an object only what we made. What else somebody puts
+//! into a Secret is neither a key nor for the pod to see.
+
+use crate::service::child::Child;
+use crate::service::pod::{CONFIGURATION_FOLDER, MODELS_FOLDER};
+use codecrucible_contract::layout;
+use codecrucible_crds::CodeCrucible;
+use serde_json::{Value, json};
+
+/// An object in a folder.
+struct Mount {
+    /// Below the configuration's folder; the volume's name too.
+    folder: &'static str,
+    child: Child,
+    /// The keys that become files; all, if none is named.
+    keys: &'static [&'static str],
+}
+
+/// All of them; a change of their order would replace every pod.
+const MOUNTS: [Mount; 6] = [
+    Mount { folder: layout::POLICY_FOLDER, child: Child::Policy, keys: &[] },
+    Mount {
+        folder: layout::SIGNING_KEYS_FOLDER,
+        child: Child::SigningKeys,
+        keys: &[layout::FIRST_SIGNING_KEY_FILE],
+    },
+    Mount {
+        folder: layout::CLIENT_FOLDER,
+        child: Child::OwnClient,
+        keys: &[layout::CLIENT_ID_FILE, layout::CLIENT_SECRET_FILE],
+    },
+    Mount { folder: layout::CLIENTS_FOLDER, child: Child::RegisteredClients, keys: &[layout::CLIENTS_FILE] },
+    Mount { folder: layout::BACKEND_CREDENTIALS_FOLDER, child: Child::BackendCredentials, keys: &[] },
+    Mount {
+        folder: layout::CERTIFICATE_FOLDER,
+        child: Child::Certificate,
+        keys: &[layout::CERTIFICATE_FILE, layout::CERTIFICATE_KEY_FILE, layout::AUTHORITY_FILE],
+    },
+];
+
+/// The Secrets among them.
+pub(super) fn secrets() -> impl Iterator<Item = Child> {
+    MOUNTS.iter().map(|mount| mount.child).filter(|child| child.kind() == "Secret")
+}
+
+/// Volumes by name; `model_claims` are claims by the backend whose model is on them.
+pub(super) fn volumes(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
+    let configuration = MOUNTS.iter().map(|mount| mount.volume(resource));
+    let models = model_claims.iter().enumerate().map(|(index, (_, claim))| {
+        json!({"name": model_volume(index), "persistentVolumeClaim": {"claimName": claim, "readOnly": true}})
+    });
+    configuration.chain(models).collect()
+}
+
+/// Where each of the volumes is.
+pub(super) fn mounts(model_claims: &[(String, String)]) -> Value {
+    let configuration = MOUNTS.iter().map(|Mount { folder, .. }| {
+        json!({"name": folder, "mountPath": format!("{CONFIGURATION_FOLDER}/{folder}"), "readOnly": true})
+    });
+    let models = model_claims.iter().enumerate().map(|(index, (backend, _))| {
+        json!({"name": model_volume(index), "mountPath": format!("{MODELS_FOLDER}/{backend}"), "readOnly": true})
+    });
+    configuration.chain(models).collect()
+}
+
+impl Mount {
+    fn volume(&self, resource: &CodeCrucible) -> Value {
+        let name = self.child.name(resource);
+        let (source, mut object) = if self.child.kind() == "Secret" {
+            ("secret", json!({"secretName": name, "defaultMode": 0o440}))
+        } else {
+            ("configMap", json!({"name": name, "defaultMode": 0o444}))
+        };
+        if !self.keys.is_empty() {
+            object["items"] = self.keys.iter().map(|key| json!({"key": key, "path": key})).collect();
+        }
+        json!({"name": self.folder, source: object})
+    }
+}
+
+/// Backends' names may be longer than a volume's name may be.
+fn model_volume(index: usize) -> String {
+    format!("model-{index}")
+}

@@ -1,0 +1,213 @@
+//! One reconcile, in five steps: [`observe`], [`validate`], [`desired`], [`apply`], [`report`]. Each step's result is
+//! the next one's input, and types prove the order. Between them, [`facts`] makes what can be neither seen nor
+//! computed, and [`plan`] leaves out what is as desired already.
+
+mod acknowledgements;
+mod apply;
+mod certificates;
+mod child;
+mod decision;
+mod desired;
+mod facts;
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod fuse;
+#[cfg(test)]
+mod goldens;
+mod history;
+mod newest;
+mod observe;
+mod outcome;
+mod plan;
+mod pod;
+mod preview;
+#[cfg(test)]
+mod properties;
+mod remediation;
+mod report;
+mod rollout;
+mod trust;
+mod validate;
+
+pub(crate) use newest::Newest;
+pub(crate) use pod::PUBLIC_PORT;
+pub(crate) use preview::{
+    KeptPolicy, Preview, PreviewedChange, kept_policies, kept_policy, pods_of, preview,
+};
+
+use crate::reporter::Reporter;
+use crate::telemetry::Metrics;
+use apply::{apply, withdraw};
+use codecrucible_contract::secrets::SecretError;
+use codecrucible_crds::{CodeCrucible, ModelBackend, SynthesisClient, conditions};
+use decision::{Decision, accept};
+use facts::Facts;
+use fuse::Guard;
+use jiff::Timestamp;
+use kube::Client;
+use kube::api::PartialObjectMeta;
+use kube::runtime::reflector::Store;
+use observe::{GLANCE_SECONDS, Look, Observed, observe};
+use outcome::Outcome;
+use report::report;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Longest reconcile, seconds.
+const LONGEST_SECONDS: u64 = 120;
+
+/// What is kept of a resource in memory.
+pub(crate) type Known = PartialObjectMeta<CodeCrucible>;
+
+/// What reconciles need from outside.
+pub(crate) struct Context {
+    client: Client,
+    /// Where the operator runs.
+    namespace: String,
+    metrics: Arc<Metrics>,
+    newest: Arc<Newest>,
+    /// All backends, as far as they are known.
+    backends: Option<Store<ModelBackend>>,
+    /// The clients of all applications; nothing where they do not matter.
+    clients: Option<Store<SynthesisClient>>,
+    /// How many services may be acted on.
+    guard: Guard,
+    reporter: Reporter,
+}
+
+/// What a context is made from, beside a client and the metrics.
+pub(crate) struct Surroundings {
+    /// Where the operator runs.
+    pub(crate) namespace: String,
+    pub(crate) newest: Arc<Newest>,
+    /// All services; nothing where none is acted on.
+    pub(crate) services: Option<Store<Known>>,
+    /// All backends, as far as they are known.
+    pub(crate) backends: Option<Store<ModelBackend>>,
+    /// The clients of all applications; nothing where they do not matter.
+    pub(crate) clients: Option<Store<SynthesisClient>>,
+    /// Largest part of all services that is acted on within a while, percent.
+    pub(crate) fuse_percent: u8,
+}
+
+impl Context {
+    pub(crate) fn new(client: Client, metrics: Arc<Metrics>, surroundings: Surroundings) -> Self {
+        let Surroundings { namespace, newest, services, backends, clients, fuse_percent } = surroundings;
+        let reporter = Reporter::new(client.clone(), metrics.clone());
+        let guard = Guard::new(fuse_percent, services, metrics.fuse_blown.clone());
+        Self { client, namespace, metrics, newest, backends, clients, guard, reporter }
+    }
+}
+
+/// Why a reconcile is to be tried again. What only a change of the resource can mend is no error: it is
+/// reported in `status`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReconcileError {
+    /// The API server did not answer in time.
+    #[error("not done within {LONGEST_SECONDS} s")]
+    TimedOut,
+    /// Reading failed.
+    #[error("cannot observe: {0}")]
+    Observe(#[from] observe::ObserveError),
+    /// A secret could not be made.
+    #[error("cannot make a secret: {0}")]
+    Facts(#[from] SecretError),
+    /// A write failed; the status says so.
+    #[error("cannot apply: {0}")]
+    Apply(#[from] apply::ApplyError),
+    /// The status could not be written.
+    #[error("cannot report: {0}")]
+    Report(#[from] report::ReportError),
+}
+
+impl ReconcileError {
+    /// The label in metrics, and the reason of the Event.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::TimedOut => conditions::REASON_TIMED_OUT,
+            Self::Observe(_) => conditions::REASON_OBSERVE_FAILED,
+            Self::Facts(_) => conditions::REASON_SECRET_NOT_MADE,
+            Self::Apply(_) => conditions::REASON_APPLY_FAILED,
+            Self::Report(_) => conditions::REASON_REPORT_FAILED,
+        }
+    }
+}
+
+/// Brings the cluster one step nearer to what a resource says, and the resource's status to what is seen.
+/// Gives the time after which to look again, unless the resource is gone; `read` is told of the resource as it
+/// was read, before anything that it names is.
+pub(crate) async fn reconcile(
+    context: &Context,
+    known: &Known,
+    read: impl FnOnce(&CodeCrucible),
+) -> Result<Option<Duration>, ReconcileError> {
+    // A request whose answer never comes would keep the resource, and one of few places, for ever. To stop
+    // between two writes is as safe as a crash there.
+    let reconciled = timeout(Duration::from_secs(LONGEST_SECONDS), try_reconcile(context, known, read))
+        .await
+        .unwrap_or(Err(ReconcileError::TimedOut));
+    if let Err(error) = &reconciled {
+        report::tell_of_failure(context, known, error).await;
+    }
+    reconciled
+}
+
+async fn try_reconcile(
+    context: &Context,
+    known: &Known,
+    read: impl FnOnce(&CodeCrucible),
+) -> Result<Option<Duration>, ReconcileError> {
+    let Some(resource) = observe::resource(&context.client, known).await? else { return Ok(None) };
+    read(&resource);
+    let now = Timestamp::now();
+    let (observed, decision) = look_and_decide(context, &resource, now).await?;
+    let outcome = match decision {
+        Decision::Leave(outcome) => {
+            if matches!(outcome, Outcome::Invalid(_)) {
+                withdraw(context, &resource, &observed).await?;
+            }
+            outcome
+        }
+        Decision::Apply(plan) => apply(context, &resource, &observed, *plan).await,
+    };
+    let look_again = report(context, &resource, &observed, &outcome, now).await?;
+    Ok(Some(outcome.into_result()?.min(look_again)))
+}
+
+/// A glance at what belongs to the resource is enough where all is well, which is nearly always; before anything is
+/// written or refused, it is looked at exactly.
+async fn look_and_decide(
+    context: &Context,
+    resource: &CodeCrucible,
+    now: Timestamp,
+) -> Result<(Observed, Decision), ReconcileError> {
+    let may_act = context.guard.permits(resource, now);
+    let mut observed = observe(context, resource).await?;
+    // An API server that does not remember enough waits for a while, and then refuses.
+    let glance =
+        timeout(Duration::from_secs(GLANCE_SECONDS), observed.look(context, resource, Look::Glance)).await;
+    if !matches!(glance, Ok(Ok(()))) {
+        tracing::debug!(?glance, "a glance was not possible");
+    } else if let Some(facts) = Facts::stored(&observed, now) {
+        // No key is made after a glance, only to be thrown away.
+        observed.ask_replicas(resource).await;
+        let decision = match accept(resource, &observed) {
+            Err(left) => left,
+            Ok(validated) => Decision::make(resource, validated, &facts, &observed, may_act, now),
+        };
+        if decision.is_settled() {
+            return Ok((observed, decision));
+        }
+    }
+    observed.look(context, resource, Look::Exact).await?;
+    observed.ask_replicas(resource).await;
+    let decision = match accept(resource, &observed) {
+        Err(left) => left,
+        Ok(validated) => {
+            let facts = Facts::gather(resource, &observed, now).await?;
+            Decision::make(resource, validated, &facts, &observed, may_act, now)
+        }
+    };
+    Ok((observed, decision))
+}

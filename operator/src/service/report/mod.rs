@@ -1,0 +1,66 @@
+//! Step five: what was seen, written into `status`, and an Event for each change of state.
+
+mod clients;
+mod conditions;
+mod policy;
+mod status;
+
+use super::observe::Observed;
+use super::outcome::Outcome;
+use super::{Context, Known, ReconcileError};
+use crate::conventions::events::warning;
+use crate::service::rollout::TRIAL;
+use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus, conditions as types};
+use jiff::Timestamp;
+use policy::spread;
+use std::time::Duration;
+
+/// The status could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ReportError(#[source] Box<kube::Error>);
+
+/// Writes the status if it differs, and then tells of what changed. Gives the longest time until the next look.
+pub(crate) async fn report(
+    context: &Context,
+    resource: &CodeCrucible,
+    observed: &Observed,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Result<Duration, ReportError> {
+    let spread = spread(resource, observed, outcome, now);
+    let status = status::status(resource, observed, outcome, spread.as_ref(), now);
+    let was_synced = is_synced(resource.status.as_ref());
+    let took = spread.as_ref().filter(|_| !was_synced && is_synced(Some(&status)));
+    let took = took.and_then(|spread| spread.took(now));
+    let look_again = spread.map_or(Duration::MAX, |spread| spread.look_again(now));
+    let look_again = look_again.min(clients::look_again(status.clients.as_ref(), now));
+    let look_again = if status::is_on_trial(&status) { look_again.min(TRIAL) } else { look_again };
+    if resource.status.as_ref() == Some(&status) {
+        return Ok(look_again);
+    }
+    let written = context.reporter.write_status(resource, &status).await;
+    if !written.map_err(|error| ReportError(Box::new(error)))? {
+        return Ok(look_again);
+    }
+    if let Some(took) = took {
+        context.metrics.policy_applied_seconds.observe(took.as_secs_f64());
+    }
+    let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    context.reporter.announce(resource, before, &status.conditions).await;
+    Ok(look_again)
+}
+
+fn is_synced(status: Option<&CodeCrucibleStatus>) -> bool {
+    let mut conditions = status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.type_ == types::POLICY_SYNCED && condition.status == "True")
+}
+
+/// Tells of a reconcile that failed. A failed write is in `status` and was announced with it; of the others
+/// nothing is in `status`, which speaks of what was seen.
+pub(crate) async fn tell_of_failure(context: &Context, known: &Known, error: &ReconcileError) {
+    if matches!(error, ReconcileError::Apply(_)) {
+        return;
+    }
+    context.reporter.tell(known, &warning(error.reason(), &error.to_string())).await;
+}

@@ -1,0 +1,152 @@
+//! The whole status, computed from what was seen. The same state gives the same status.
+
+use super::clients::clients;
+use super::conditions::Seen;
+use super::policy::Spread;
+use crate::conventions::condition;
+use crate::service::child::Child;
+use crate::service::desired::{Publication, metadata};
+use crate::service::observe::Observed;
+use crate::service::outcome::Outcome;
+use crate::service::rollout::{Progress, are_proven, trouble};
+use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus, RolloutPhase, RolloutStatus};
+use jiff::Timestamp;
+
+/// The status of a resource.
+pub(super) fn status(
+    resource: &CodeCrucible,
+    observed: &Observed,
+    outcome: &Outcome,
+    spread: Option<&Spread>,
+    now: Timestamp,
+) -> CodeCrucibleStatus {
+    let before = resource.status.clone().unwrap_or_default();
+    let (deployment, endpoint) = match outcome {
+        Outcome::Applied(applied) => {
+            (applied.deployment.as_ref(), Some(applied.publication.endpoint.clone()))
+        }
+        Outcome::Paused { endpoint } => (observed.children.get(&Child::Deployment), Some(endpoint.clone())),
+        // What was published before still stands.
+        Outcome::Invalid(_) | Outcome::Failed(_) => {
+            (observed.children.get(&Child::Deployment), before.endpoint)
+        }
+    };
+    let progress = Progress::of(deployment);
+    let trouble = trouble(&progress, &observed.pods);
+    let seen = Seen { outcome, progress: &progress, spread, trouble: trouble.as_deref() };
+    let generation = resource.metadata.generation;
+    let conditions = seen
+        .verdicts()
+        .into_iter()
+        .map(|(type_, verdict)| condition(type_, verdict, generation, &before.conditions, now));
+    let clients = clients(before.clients.as_ref(), observed, outcome, now);
+    let rollout = rollout(before.rollout, outcome, &progress, spread, are_proven(&observed.pods, now));
+    CodeCrucibleStatus {
+        observed_generation: generation,
+        conditions: conditions.collect(),
+        replicas: progress.replicas,
+        ready_replicas: progress.ready,
+        selector: Some(metadata::selector_text(resource)),
+        endpoint,
+        image: progress.image,
+        policy: spread.map(Spread::status),
+        clients,
+        rollout,
+    }
+}
+
+/// What the pods are made from, and what ran well last: that of which every replica said that it runs the policy, and has
+/// served for a while.
+fn rollout(
+    before: Option<RolloutStatus>,
+    outcome: &Outcome,
+    progress: &Progress,
+    spread: Option<&Spread>,
+    is_proven: bool,
+) -> Option<RolloutStatus> {
+    let Outcome::Applied(applied) = outcome else { return before };
+    let Publication { template, rolled_back, revision, .. } = &applied.publication;
+    let has_arrived = progress.is_complete() && spread.is_some_and(Spread::has_arrived);
+    let (last_good, last_good_policy) = if has_arrived && is_proven {
+        (Some(template.clone()), Some(revision.clone()))
+    } else {
+        before.map_or((None, None), |before| (before.last_good, before.last_good_policy))
+    };
+    let phase = match rolled_back {
+        Some(_) => RolloutPhase::RolledBack,
+        None if progress.deadline_exceeded => RolloutPhase::Failed,
+        None if has_arrived || (progress.is_complete() && progress.desired == 0) => RolloutPhase::Complete,
+        None => RolloutPhase::Progressing,
+    };
+    Some(RolloutStatus { phase, revision: template.clone(), last_good, last_good_policy })
+}
+
+/// Whether something new is complete, and has not served long enough yet to be gone back to.
+pub(super) fn is_on_trial(status: &CodeCrucibleStatus) -> bool {
+    let rollout = status.rollout.as_ref();
+    let is_new = |rollout: &RolloutStatus| rollout.last_good.as_ref() != Some(&rollout.revision);
+    // Without a replica nothing is tried.
+    status.ready_replicas > 0
+        && rollout.is_some_and(|rollout| rollout.phase == RolloutPhase::Complete && is_new(rollout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::policy::spread;
+    use super::*;
+    use crate::service::fixtures;
+    use crate::service::validate::Invalid;
+    use serde_json::json;
+
+    /// The status of an invalid resource at some second.
+    fn status_at(resource: &CodeCrucible, second: i64) -> CodeCrucibleStatus {
+        let (observed, now) = (fixtures::observed(), Timestamp::from_second(second).unwrap());
+        let spread = spread(resource, &observed, &invalid(), now);
+        status(resource, &observed, &invalid(), spread.as_ref(), now)
+    }
+
+    fn invalid() -> Outcome {
+        Outcome::Invalid(Invalid { reason: "Invalid", message: "spec.x: wrong".into() })
+    }
+
+    #[test]
+    fn only_what_serves_is_on_trial_and_only_until_it_is_proven() {
+        let status = |ready_replicas, last_good: Option<&str>| CodeCrucibleStatus {
+            ready_replicas,
+            rollout: Some(RolloutStatus {
+                phase: RolloutPhase::Complete,
+                revision: "new".into(),
+                last_good: last_good.map(str::to_owned),
+                last_good_policy: None,
+            }),
+            ..CodeCrucibleStatus::default()
+        };
+        assert!(is_on_trial(&status(1, Some("old"))) && is_on_trial(&status(1, None)));
+        assert!(!is_on_trial(&status(1, Some("new"))));
+        assert!(!is_on_trial(&status(0, None)), "it would be looked at for ever");
+    }
+
+    #[test]
+    fn the_same_state_gives_the_same_status_later() {
+        let mut resource = fixtures::resource(json!({}));
+        let first = status_at(&resource, 100);
+        resource.status = Some(first.clone());
+        assert_eq!(status_at(&resource, 200), first);
+    }
+
+    #[test]
+    fn an_invalid_change_keeps_what_was_published() {
+        let mut resource = fixtures::resource(json!({}));
+        let policy = codecrucible_crds::PolicyStatus {
+            revision: "3-0123456789ab".into(),
+            hash: "h".into(),
+            published_at: None,
+            pinned: false,
+            applied_replicas: 0,
+            replicas: Vec::new(),
+            rejected: Vec::new(),
+        };
+        resource.status = Some(CodeCrucibleStatus { policy: Some(policy.clone()), ..Default::default() });
+        assert_eq!(status_at(&resource, 100).policy, Some(policy));
+    }
+}

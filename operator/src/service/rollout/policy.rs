@@ -1,0 +1,109 @@
+//! Which policy pods can load that are back: the newest, unless it needs a model that they do not mount.
+
+use crate::service::history::Template;
+use crate::service::pod::MODELS_FOLDER;
+use codecrucible_contract::{Backend, BackendKind, Bundle};
+
+/// The newest policy, or the one that ran with the template before, if only that can be loaded.
+pub(super) fn loadable<'a>(
+    template: &Template,
+    newest: &'a Bundle,
+    last_good: Option<&'a Bundle>,
+) -> &'a Bundle {
+    if carries(template, newest) {
+        return newest;
+    }
+    let can_serve = |bundle: &&Bundle| carries(template, bundle) && changed_backend(bundle, newest).is_none();
+    last_good.filter(can_serve).unwrap_or(newest)
+}
+
+/// The first remote backend of a kept policy that is not what it was: its credential, if it has one, is by now that of
+/// another place, or none.
+pub(crate) fn changed_backend<'a>(kept: &'a Bundle, newest: &Bundle) -> Option<&'a str> {
+    let is_kept = |backend: &&Backend| {
+        let now = newest.policy().backends.iter().find(|now| now.name == backend.name);
+        matches!(backend.kind, BackendKind::Embedded(_)) || now.is_some_and(|now| now.kind == backend.kind)
+    };
+    kept.policy().backends.iter().find(|backend| !is_kept(backend)).map(|backend| &*backend.name)
+}
+
+/// The first embedded backend of a kept policy whose model is not where it was.
+pub(crate) fn moved_model<'a>(kept: &'a Bundle, newest: &Bundle) -> Option<&'a str> {
+    let path = |backend: &Backend| match &backend.kind {
+        BackendKind::Embedded(embedded) => Some(embedded.path.clone()),
+        BackendKind::Remote(_) => None,
+    };
+    let is_there = |backend: &&Backend| {
+        let now = newest.policy().backends.iter().find(|now| now.name == backend.name);
+        path(backend).is_none() || now.and_then(path) == path(backend)
+    };
+    kept.policy().backends.iter().find(|backend| !is_there(backend)).map(|backend| &*backend.name)
+}
+
+/// Whether a template mounts all models of a policy.
+fn carries(template: &Template, bundle: &Bundle) -> bool {
+    let mounts = template.content["spec"]["containers"][0]["volumeMounts"].as_array();
+    let is_mounted = |backend: &Backend| {
+        let folder = format!("{MODELS_FOLDER}/{}", backend.name);
+        mounts.is_some_and(|mounts| mounts.iter().any(|mount| mount["mountPath"] == folder.as_str()))
+    };
+    let mut embedded =
+        bundle.policy().backends.iter().filter(|backend| matches!(backend.kind, BackendKind::Embedded(_)));
+    embedded.all(is_mounted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::fixtures;
+    use crate::service::validate::validate;
+    use serde_json::{Value, json};
+
+    fn bundle(backend: Value) -> Bundle {
+        let mut observed = fixtures::observed();
+        observed.backends.insert("local".into(), fixtures::backend("local", backend));
+        let Ok(validated) = validate(&fixtures::resource(json!({"backends": ["local"]})), &observed) else {
+            panic!("it is not valid")
+        };
+        validated.bundle
+    }
+
+    fn remote(url: &str) -> Bundle {
+        bundle(json!({"type": "OpenAI", "url": url, "models": [{"name": "m"}]}))
+    }
+
+    fn embedded(path: &str) -> Bundle {
+        let embedded = json!({"persistentVolumeClaim": "models", "path": path, "sha256": "0".repeat(64)});
+        bundle(json!({"type": "Embedded", "embedded": embedded, "models": [{"name": "m"}]}))
+    }
+
+    fn template(mounts: &[&str]) -> Template {
+        let mounts: Vec<_> = mounts.iter().map(|mount| json!({"mountPath": mount})).collect();
+        Template::new(json!({"spec": {"containers": [{"volumeMounts": mounts}]}}))
+    }
+
+    #[test]
+    fn pods_that_are_back_get_the_newest_policy_that_they_can_load() {
+        let (old, new) = (remote("http://a/v1"), embedded("m.gguf"));
+        let (with, without) = (template(&["/models/local"]), template(&[]));
+        assert_eq!(loadable(&with, &new, Some(&old)), &new);
+        assert_eq!(loadable(&without, &embedded("n.gguf"), None), &embedded("n.gguf"), "there is no other");
+        let changed = remote("http://b/v1");
+        assert_eq!(loadable(&without, &changed, Some(&old)), &changed, "it needs no model");
+    }
+
+    #[test]
+    fn an_old_policy_never_meets_the_credential_of_another_place() {
+        let (a, b) = (remote("http://a/v1"), remote("http://b/v1"));
+        assert_eq!(changed_backend(&a, &b), Some("local"));
+        assert_eq!(changed_backend(&a, &a), None);
+        assert_eq!(loadable(&template(&[]), &embedded("m.gguf"), Some(&a)), &embedded("m.gguf"));
+    }
+
+    #[test]
+    fn a_model_that_lies_elsewhere_is_not_where_the_old_policy_looks() {
+        assert_eq!(moved_model(&embedded("a.gguf"), &embedded("b.gguf")), Some("local"));
+        assert_eq!(moved_model(&embedded("a.gguf"), &embedded("a.gguf")), None);
+        assert_eq!(moved_model(&embedded("a.gguf"), &remote("http://a/v1")), Some("local"));
+    }
+}

@@ -1,0 +1,147 @@
+//! From the resource's fields to the policy's.
+
+use super::Invalid;
+use crate::service::pod::MODELS_FOLDER;
+use codecrucible_contract::{self as contract, BackendKind, BundleError, voices};
+use codecrucible_crds::{
+    BackendType, CodeCrucible, Duration, LogLevel, ModelBackend, SynthesisMode, Timeouts, Voice,
+};
+use kube::ResourceExt as _;
+
+pub(super) fn identity(resource: &CodeCrucible, endpoint: &str) -> Result<contract::Identity, Invalid> {
+    let lifetime = &resource.spec.auth.access_token_lifetime;
+    Ok(contract::Identity {
+        issuer: endpoint.to_owned(),
+        audience: format!("{}.{}", resource.name_any(), resource.namespace().unwrap_or_default()),
+        access_token_seconds: seconds("spec.auth.accessTokenLifetime", lifetime)?,
+    })
+}
+
+pub(super) fn observability(resource: &CodeCrucible) -> contract::Observability {
+    let log_level = match resource.spec.observability.log_level {
+        LogLevel::Error => contract::LogLevel::Error,
+        LogLevel::Warn => contract::LogLevel::Warn,
+        LogLevel::Info => contract::LogLevel::Info,
+        LogLevel::Debug => contract::LogLevel::Debug,
+        LogLevel::Trace => contract::LogLevel::Trace,
+    };
+    contract::Observability { log_level }
+}
+
+pub(super) fn backend(path: &str, name: &str, backend: &ModelBackend) -> Result<contract::Backend, Invalid> {
+    let at = format!("{path}: ModelBackend {name:?} spec");
+    let spec = &backend.spec;
+    let kind = match (spec.type_, &spec.url, &spec.embedded) {
+        (BackendType::OpenAI, Some(url), _) => BackendKind::Remote(contract::Remote {
+            url: url.clone(),
+            has_credential: spec.credentials_secret_ref.is_some(),
+        }),
+        (BackendType::Embedded, _, Some(embedded)) => BackendKind::Embedded(contract::Embedded {
+            path: format!("{MODELS_FOLDER}/{name}/{}", embedded.path),
+            sha256: embedded.sha256.clone(),
+        }),
+        (BackendType::OpenAI, None, _) => {
+            return Err(Invalid::value(format!("{at}.url: is required for type OpenAI")));
+        }
+        (BackendType::Embedded, _, None) => {
+            return Err(Invalid::value(format!("{at}.embedded: is required for type Embedded")));
+        }
+    };
+    let models = spec
+        .models
+        .iter()
+        .map(|model| contract::Model { name: model.name.clone(), alias: model.alias.clone() });
+    Ok(contract::Backend {
+        name: name.to_owned(),
+        kind,
+        models: models.collect(),
+        timeouts: timeouts(&at, &spec.timeouts)?,
+    })
+}
+
+fn timeouts(at: &str, timeouts: &Timeouts) -> Result<contract::Timeouts, Invalid> {
+    let Timeouts { connect, first_byte, idle, total } = timeouts;
+    Ok(contract::Timeouts {
+        connect_ms: milliseconds(&format!("{at}.timeouts.connect"), connect)?,
+        first_byte_ms: milliseconds(&format!("{at}.timeouts.firstByte"), first_byte)?,
+        idle_ms: milliseconds(&format!("{at}.timeouts.idle"), idle)?,
+        total_ms: milliseconds(&format!("{at}.timeouts.total"), total)?,
+    })
+}
+
+fn milliseconds(path: &str, duration: &Duration) -> Result<u64, Invalid> {
+    let length = duration.get().map_err(|_| {
+        Invalid::value(format!("{path}: {:?} is not a number and a unit, such as 15m", duration.as_str()))
+    })?;
+    u64::try_from(length.as_millis())
+        .map_err(|_| Invalid::value(format!("{path}: {:?} is too long", duration.as_str())))
+}
+
+pub(super) fn seconds(path: &str, duration: &Duration) -> Result<u32, Invalid> {
+    u32::try_from(milliseconds(path, duration)? / 1_000)
+        .map_err(|_| Invalid::value(format!("{path}: {:?} is too long", duration.as_str())))
+}
+
+pub(super) fn synthesis(resource: &CodeCrucible) -> Result<contract::Synthesis, Invalid> {
+    let synthesis = &resource.spec.synthesis;
+    let mut compiled = voices::built_in();
+    for (index, declared) in synthesis.voices.iter().enumerate() {
+        let path = format!("spec.synthesis.voices[{index}]");
+        if synthesis.voices[..index].iter().any(|earlier| earlier.name == declared.name) {
+            return Err(Invalid::value(format!("{path}.name: {:?} occurs twice", declared.name)));
+        }
+        let voice = voice(&path, declared)?;
+        match compiled.iter_mut().find(|built_in| built_in.name == voice.name) {
+            Some(built_in) => *built_in = voice,
+            None => compiled.push(voice),
+        }
+    }
+    let max_tokens_per_voice = u32::try_from(synthesis.max_tokens_per_voice)
+        .map_err(|_| Invalid::value("spec.synthesis.maxTokensPerVoice: is negative".into()))?;
+    Ok(contract::Synthesis {
+        voices: compiled,
+        default_voices: synthesis.default_voices.clone(),
+        default_mode: match synthesis.default_mode {
+            SynthesisMode::Competitive => contract::Mode::Competitive,
+        },
+        max_tokens_per_voice,
+    })
+}
+
+/// A voice is checked here already: in the policy, where it stands among the built-in ones, it has another
+/// place than in the resource.
+fn voice(path: &str, declared: &Voice) -> Result<contract::Voice, Invalid> {
+    let temperature_percent = u16::try_from(declared.temperature_percent).map_err(|_| {
+        Invalid::value(format!("{path}.temperaturePercent: {} is negative", declared.temperature_percent))
+    })?;
+    let (name, prompt) = (declared.name.clone(), declared.prompt.clone());
+    let voice = contract::Voice { name, temperature_percent, prompt };
+    match voice.validate() {
+        Ok(()) => Ok(voice),
+        Err(contract::Invalid { path: field, problem }) => {
+            Err(Invalid::value(format!("{path}.{field}: {problem}")))
+        }
+    }
+}
+
+/// Says where in the resource, or its backends, the compiled policy's problem comes from.
+pub(super) fn explain(error: &BundleError, resource: &CodeCrucible) -> String {
+    let BundleError::Invalid(contract::Invalid { path, problem }) = error else {
+        return format!("spec: {error}");
+    };
+    let in_backend = path.strip_prefix("backends[").and_then(|rest| rest.split_once(']'));
+    if let Some((index, field)) = in_backend {
+        let name = index.parse::<usize>().ok().and_then(|index| resource.spec.backends.get(index));
+        let field =
+            field.replace(".kind.remote", "").replace(".kind.embedded", ".embedded").replace("Ms", "");
+        return format!(
+            "spec.backends[{index}]: ModelBackend {:?} spec{field}: {problem}",
+            name.map_or("", String::as_str)
+        );
+    }
+    let field = match path.as_str() {
+        "identity.accessTokenSeconds" => "auth.accessTokenLifetime",
+        other => other,
+    };
+    format!("spec.{field}: {problem}")
+}
