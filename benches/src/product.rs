@@ -55,5 +55,6 @@ pub fn policy(backend: SocketAddr) -> contract::Policy {
             default_mode: contract::Mode::Competitive,
             max_tokens_per_voice: 64,
         },
+        access: None,
     }
 }

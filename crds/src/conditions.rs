@@ -4,6 +4,8 @@
 pub const ACCEPTED: &str = "Accepted";
 /// Enough replicas serve requests.
 pub const AVAILABLE: &str = "Available";
+/// Every ready replica said that it shows clients a certificate that is good.
+pub const CERTIFICATE_VALID: &str = "CertificateValid";
 /// A change is on its way to the replicas.
 pub const PROGRESSING: &str = "Progressing";
 /// Every ready replica said that it runs the published policy.
@@ -25,6 +27,14 @@ pub const REASON_REFERENCE_NOT_FOUND: &str = "ReferenceNotFound";
 pub const REASON_NOT_OWNED: &str = "NotOwned";
 /// The service lets no client of that namespace in.
 pub const REASON_NAMESPACE_NOT_ALLOWED: &str = "NamespaceNotAllowed";
+/// No service asks for it.
+pub const REASON_NOT_SELECTED: &str = "NotSelected";
+/// Every ready replica shows the certificate.
+pub const REASON_SHOWN: &str = "Shown";
+/// The certificate has ended, or ends very soon.
+pub const REASON_EXPIRED: &str = "Expired";
+/// `spec.tls.mode` is `Disabled`: nothing is encrypted.
+pub const REASON_DISABLED: &str = "Disabled";
 /// Every ready replica knows the client.
 pub const REASON_REGISTERED: &str = "Registered";
 /// A replica was evicted that did not run what it was given. In Events only.

@@ -1,13 +1,14 @@
 //! The custom resource definitions as files.
 
-use crate::{CodeCrucible, ModelBackend, SynthesisClient};
+use crate::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt as _;
 use serde_json::json;
 
 /// Name and content of each file in `manifests/crds` and in the chart.
 pub fn definition_files() -> Result<Vec<(String, String)>, serde_yaml::Error> {
-    let definitions = [CodeCrucible::crd(), ModelBackend::crd(), SynthesisClient::crd()].map(not_current_yet);
+    let definitions = [AccessPolicy::crd(), CodeCrucible::crd(), ModelBackend::crd(), SynthesisClient::crd()]
+        .map(not_current_yet);
     let file = |definition: &CustomResourceDefinition| {
         let name = definition.metadata.name.clone().unwrap_or_default();
         let yaml = serde_yaml::to_string(definition)?;

@@ -3,6 +3,7 @@
 //! The schema and its CEL rules state everything that one object can state about itself; what needs other
 //! objects is checked by the operator. Nothing here talks to a server.
 
+mod access_policy;
 mod codecrucible;
 pub mod conditions;
 mod definitions;
@@ -11,10 +12,15 @@ mod model_backend;
 pub mod names;
 mod synthesis_client;
 
+pub use access_policy::{
+    AccessAction, AccessBinding, AccessConditions, AccessEnforcement, AccessHours, AccessPermission,
+    AccessPolicy, AccessPolicySpec, AccessPolicyStatus, AccessRole, AccessSubject, AccessSubjectKind,
+};
 pub use codecrucible::{
-    Auth, Autoscaling, Clients, ClientsStatus, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, Image,
-    LogLevel, Maintenance, Network, Observability, PolicyStatus, PullPolicy, Rejection, Remediation,
-    ReplicaPolicy, Rollout, RolloutPhase, RolloutStatus, Synthesis, SynthesisMode, Voice,
+    AccessInForce, Auth, Autoscaling, CertificateStatus, Clients, ClientsStatus, CodeCrucible,
+    CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance, Network, Observability, PolicyStatus,
+    Profile, PullPolicy, Rejection, Remediation, ReplicaPolicy, Rollout, RolloutPhase, RolloutStatus,
+    Synthesis, SynthesisMode, Tls, TlsMode, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};

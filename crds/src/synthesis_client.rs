@@ -62,7 +62,7 @@ pub struct TargetReference {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Credentials {
-    /// Name of the Secret with the keys `client-id`, `client-secret`, `token-url` and `base-url`; that of this resource, if
+    /// Name of the Secret with the keys `client-id`, `client-secret`, `token-url`, `base-url` and, if clients need it, `ca.crt`; that of this resource, if
     /// it is not given. One that exists already and is not this resource's is left alone. Whoever deletes the Secret gets
     /// another one, with another secret; the old one is good no longer.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@
 
 use crate::leader;
 use anyhow::Context as _;
-use codecrucible_crds::{CodeCrucible, ModelBackend, SynthesisClient};
+use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient};
 use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
@@ -39,6 +39,7 @@ async fn look(
     served::<CodeCrucible>(client, watched_namespace).await.context("CodeCrucibles")?;
     served::<ModelBackend>(client, watched_namespace).await.context("ModelBackends")?;
     served::<SynthesisClient>(client, watched_namespace).await.context("SynthesisClients")?;
+    served::<AccessPolicy>(client, watched_namespace).await.context("AccessPolicies")?;
     leader::holder(client, lease_namespace).await?.context("no operator leads")
 }
 

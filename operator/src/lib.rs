@@ -4,7 +4,8 @@
 //! from, only `apply` and `report` write, and everything between but the making of secrets is pure. The lease in
 //! [`leader`] decides which process of several does that.
 
-mod access;
+mod access_policy;
+mod agreement;
 mod check;
 pub mod cli;
 mod client;

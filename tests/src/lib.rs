@@ -8,6 +8,7 @@
 pub mod client;
 pub mod cluster;
 pub mod demo;
+pub mod https;
 pub mod image;
 pub mod model;
 pub mod operator;

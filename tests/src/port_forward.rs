@@ -3,6 +3,7 @@
 use crate::cluster::Cluster;
 use anyhow::{Context as _, bail};
 use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Stdio};
 
 /// A forward from a port on loopback.
@@ -35,6 +36,11 @@ impl PortForward {
                 bail!("kubectl port-forward to {target} in {namespace} said {line:?}")
             }
         }
+    }
+
+    /// Where it is reached.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// The base of URLs.

@@ -82,7 +82,7 @@ fn all_parts_of_a_reconcile_but_a_few_are_pure() {
     let client = operator.join("client");
     let talks = IMPURE_PARTS_OF_CLIENT.map(|part| client.join(part));
     let decides = sources(&client).into_iter().filter(|path| !talks.contains(path));
-    for file in pure.chain(decides).chain([operator.join("access.rs")]) {
+    for file in pure.chain(decides).chain([operator.join("agreement.rs")]) {
         let text = std::fs::read_to_string(&file).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         for impure in [

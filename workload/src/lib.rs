@@ -4,6 +4,7 @@
 //! that a request needs hangs on one [`snapshot::Snapshot`], which is replaced as a whole when the configuration
 //! directory changes.
 
+pub mod authorization;
 pub mod backend;
 pub mod chat;
 pub mod cli;

@@ -24,6 +24,10 @@ pub struct ServeArguments {
     /// Address of the public API.
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// Encrypts the public API with the certificate in `public-certificate` of the configuration directory, or with that in
+    /// `certificate` if there is none.
+    #[arg(long)]
+    pub tls: bool,
     /// Address of probes and metrics.
     #[arg(long, default_value = "127.0.0.1:9090")]
     pub admin_listen: SocketAddr,
@@ -60,11 +64,17 @@ pub async fn run(arguments: ServeArguments, logging: LogControl) -> anyhow::Resu
     let signals = EndSignals::catch()?;
     // Fails only if another provider was installed, which is then used.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let follower = Follower::start(Folders::new(&arguments.config), logging, Metrics::new()?)?;
+    let follower = Follower::start(Folders::new(&arguments.config), arguments.tls, logging, Metrics::new()?)?;
     let service = follower.service();
-    let public = bind(arguments.listen).await?;
+    let mut public = bind(arguments.listen).await?;
+    if arguments.tls {
+        // A replica that can show nothing can serve nobody.
+        anyhow::ensure!(service.public_certificate().is_some(), "there is no certificate to show to clients");
+        let service = service.clone();
+        public = public.encrypted(Arc::new(move || service.public_certificate()));
+    }
     let admin = bind(arguments.admin_listen).await?;
-    tracing::info!(public = %public.local_address()?, admin = %admin.local_address()?, "listening");
+    tracing::info!(public = %public.local_address()?, tls = arguments.tls, admin = %admin.local_address()?, "listening");
     // Probes, metrics and status answer until the very end.
     let admin = admin.serve(admin_router(service.clone()), None, Shutdown::never());
     let status = serve_status(arguments.status_listen, service.clone());

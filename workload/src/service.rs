@@ -2,6 +2,7 @@
 
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
+use crate::tls::PublicCertificate;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use codecrucible_contract::{Acknowledgement, Refused};
 use rustls::ServerConfig;
@@ -21,6 +22,7 @@ pub struct Service {
     snapshot: Arc<ArcSwap<Snapshot>>,
     acknowledgement: Arc<ArcSwap<Acknowledgement>>,
     certificate: Arc<ArcSwapOption<ServerConfig>>,
+    public_certificate: Arc<ArcSwapOption<PublicCertificate>>,
     metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
     syntheses: Arc<Semaphore>,
@@ -34,6 +36,7 @@ impl Service {
             acknowledgement: Arc::new(ArcSwap::from_pointee(acknowledge(&snapshot))),
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             certificate: Arc::default(),
+            public_certificate: Arc::default(),
             metrics,
             draining: Arc::default(),
             syntheses: Arc::new(Semaphore::new(MAX_CONCURRENT_SYNTHESES)),
@@ -60,14 +63,15 @@ impl Service {
     }
 
     /// What was applied, and what was refused since.
-    pub fn acknowledgement(&self) -> Arc<Acknowledgement> {
-        self.acknowledgement.load_full()
+    pub fn acknowledgement(&self) -> Acknowledgement {
+        let certificate = self.public_certificate.load().as_ref().map(|shown| shown.fingerprint.clone());
+        Acknowledgement { certificate, ..Acknowledgement::clone(&self.acknowledgement.load()) }
     }
 
     /// Notes why the newest configuration does not serve; nothing once it does, or is the one that serves.
     pub fn note_refusal(&self, reason: Option<&str>) {
         let refused = reason.map(|reason| Refused::new(reason, now()));
-        let current = Acknowledgement::clone(&self.acknowledgement());
+        let current = Acknowledgement::clone(&self.acknowledgement.load());
         self.acknowledgement.store(Arc::new(Acknowledgement { refused, ..current }));
     }
 
@@ -79,6 +83,16 @@ impl Service {
     /// From the next connection on the replica shows this.
     pub fn replace_certificate(&self, certificate: Option<Arc<ServerConfig>>) {
         self.certificate.store(certificate);
+    }
+
+    /// What clients are shown. Nothing while there is none.
+    pub fn public_certificate(&self) -> Option<Arc<ServerConfig>> {
+        self.public_certificate.load().as_ref().map(|shown| Arc::clone(&shown.config))
+    }
+
+    /// From the next connection on clients are shown this.
+    pub fn replace_public_certificate(&self, certificate: PublicCertificate) {
+        self.public_certificate.store(Some(Arc::new(certificate)));
     }
 
     /// The metrics.
@@ -111,7 +125,7 @@ impl Service {
 fn acknowledge(snapshot: &Snapshot) -> Acknowledgement {
     let (revision, hash) = (snapshot.bundle.revision().to_string(), snapshot.bundle.hash().to_owned());
     let clients = snapshot.clients.registered_hash().to_owned();
-    Acknowledgement { revision, hash, clients, applied_at: now(), refused: None }
+    Acknowledgement { revision, hash, clients, certificate: None, applied_at: now(), refused: None }
 }
 
 /// Seconds since 1970.

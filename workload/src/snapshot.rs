@@ -1,5 +1,6 @@
 //! Everything that a request needs, built once for each change of the configuration and swapped as a whole.
 
+use crate::authorization::Authorizer;
 use crate::backend::{Backend, Engines, Readiness, SetupError};
 use crate::configuration::Configuration;
 use crate::identity::{IssueError, IssuedToken, KeyError, KnownClients, SigningKeys, TokenAuthority};
@@ -16,6 +17,8 @@ pub struct Snapshot {
     pub tokens: TokenAuthority,
     /// The clients that may ask for tokens, and use them.
     pub clients: KnownClients,
+    /// Who may do what.
+    pub authorizer: Authorizer,
     /// Where models' names lead.
     pub routes: Routes,
     backends: Vec<BuiltBackend>,
@@ -64,6 +67,7 @@ impl Snapshot {
         Ok(Self {
             tokens: TokenAuthority::new(keys, &bundle.policy().identity),
             clients: KnownClients::new(&client_id, &client_secret, &clients),
+            authorizer: Authorizer::new(bundle.policy().access.as_ref()),
             bundle,
             routes: routes(&backends),
             backends,

@@ -11,6 +11,7 @@ mod remediation;
 mod rollout;
 mod status;
 mod synthesis;
+mod tls;
 
 pub use auth::Auth;
 pub use autoscaling::Autoscaling;
@@ -22,12 +23,15 @@ pub use observability::{LogLevel, Observability};
 pub use remediation::Remediation;
 pub use rollout::Rollout;
 pub use status::{
-    ClientsStatus, CodeCrucibleStatus, PolicyStatus, Rejection, ReplicaPolicy, RolloutPhase, RolloutStatus,
+    AccessInForce, CertificateStatus, ClientsStatus, CodeCrucibleStatus, PolicyStatus, Rejection,
+    ReplicaPolicy, RolloutPhase, RolloutStatus,
 };
 pub use synthesis::{Synthesis, SynthesisMode, Voice};
+pub use tls::{Profile, Tls, TlsMode};
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +65,11 @@ use serde::{Deserialize, Serialize};
 )]
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.profile == 'Development' || self.tls.mode != 'Disabled'").message("tls.mode Disabled is only for profile Development; set that profile, or another mode"))]
 pub struct CodeCrucibleSpec {
+    /// What it is for.
+    #[serde(default)]
+    pub profile: Profile,
     /// The workload's image.
     pub image: Image,
     /// How many replicas serve. Does not count while `autoscaling` is set or the service hibernates.
@@ -92,6 +100,11 @@ pub struct CodeCrucibleSpec {
     /// Who may call, and for how long.
     #[serde(default)]
     pub auth: Auth,
+    /// The `AccessPolicy`s of this namespace that say who may do what, by their labels; an empty selector is all of them.
+    /// Without a selector, whoever has a token may do everything. One that matches nothing is refused, since it would let
+    /// nobody do anything, and what was in force stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_selector: Option<LabelSelector>,
     /// Which applications may have a client of their own. Where `network.allowedNamespaces` is given, it must name their
     /// namespaces too, or their pods do not reach the service.
     #[serde(default)]
@@ -105,6 +118,10 @@ pub struct CodeCrucibleSpec {
     /// What becomes of a replica that goes wrong by itself.
     #[serde(default)]
     pub remediation: Remediation,
+    /// How connections of clients are encrypted.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("(self.mode == 'Secret') == has(self.secretName)").message("secretName is required for mode Secret and not allowed for other modes"))]
+    pub tls: Tls,
     /// Who in the cluster may reach the pods.
     #[serde(default)]
     pub network: Network,
@@ -156,6 +173,20 @@ mod tests {
         let mut neither = spec();
         neither["image"].as_object_mut().unwrap().remove("tag");
         assert!(problems("demo", neither).contains("exactly one of tag and digest"));
+    }
+
+    #[test]
+    fn only_development_goes_without_encryption() {
+        let with = |profile: &str, tls: Value| {
+            let mut spec = spec();
+            (spec["profile"], spec["tls"]) = (profile.into(), tls);
+            problems("demo", spec)
+        };
+        assert_eq!(with("Development", json!({"mode": "Disabled"})), "");
+        assert!(with("Production", json!({"mode": "Disabled"})).contains("only for profile Development"));
+        assert_eq!(with("Production", json!({"mode": "Secret", "secretName": "mine"})), "");
+        assert!(with("Production", json!({"mode": "Secret"})).contains("secretName is required"));
+        assert!(with("Production", json!({"secretName": "mine"})).contains("not allowed for other modes"));
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub struct CodeCrucibleStatus {
     /// The clients of applications that were handed out, and how many replicas know them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<ClientsStatus>,
+    /// The certificate that clients are shown; nothing where nothing is encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
     /// How far the newest pods have come in place of old ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
@@ -87,12 +90,47 @@ pub struct PolicyStatus {
     /// Ready replicas that said that they run this revision.
     #[serde(default)]
     pub applied_replicas: i32,
+    /// The `AccessPolicy`s that are a part of it; nothing where whoever has a token may do everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub access: Vec<AccessInForce>,
     /// What each ready replica said that it runs, by its pod; at most a hundred.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaPolicy>,
     /// Replicas that refuse their newest configuration and go on with the one before; at most ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Rejection>,
+}
+
+/// An `AccessPolicy` as a part of a policy.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessInForce {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of what it comes to.
+    pub hash: String,
+}
+
+/// The certificate that replicas were given to show to clients.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateStatus {
+    /// When it was handed out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<Time>,
+    /// When it ends.
+    pub not_after: Time,
+    /// Its SHA-256.
+    pub fingerprint: String,
+    /// The certificate of the authority that vouches for it, PEM; nothing where clients need none, or that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// Ready replicas that said that they show it.
+    #[serde(default)]
+    pub applied_replicas: i32,
+    /// Ready replicas that did not say so yet.
+    #[serde(default)]
+    pub pending_replicas: i32,
 }
 
 /// The clients of applications that were handed out.

@@ -1,7 +1,7 @@
 //! What is to be done about a client, from what was seen. Pure: random secrets come in as an argument.
 
 use super::observe::{Held, Observed};
-use crate::access::{MAX_CLIENTS_OF_NAMESPACE, credentials, endpoint, lets_in};
+use crate::agreement::{MAX_CLIENTS_OF_NAMESPACE, credentials, endpoint, lets_in};
 use crate::conventions::drift::contains;
 use crate::conventions::{Verdict, secret, verdict};
 use codecrucible_contract::secrets::{SecretError, is_random_token};
@@ -89,7 +89,9 @@ fn admission<'a>(client: &SynthesisClient, observed: &'a Observed) -> Result<&'a
 }
 
 fn object(client: &SynthesisClient, target: &CodeCrucible, secret_text: String) -> Value {
-    let texts = credentials(client.id(), secret_text, &endpoint(target));
+    let shown = target.status.as_ref().and_then(|status| status.certificate.as_ref());
+    let authority = shown.and_then(|shown| shown.authority.as_deref());
+    let texts = credentials(client.id(), secret_text, &endpoint(target), authority);
     let mut object = secret(texts.iter().map(|(key, text)| (*key, text.as_str())));
     object["apiVersion"] = "v1".into();
     object["kind"] = "Secret".into();
@@ -213,7 +215,7 @@ mod tests {
             decide(&client, &observed, || panic!("it has one")).unwrap_or_else(|_| panic!("no secret"));
         assert!(again.write.is_none());
         assert_eq!(observed.secret.text("client-id").as_deref(), Some("apps.app"));
-        assert_eq!(observed.secret.text("base-url").as_deref(), Some("http://demo.team.svc:8080/v1"));
+        assert_eq!(observed.secret.text("base-url").as_deref(), Some("https://demo.team.svc:8080/v1"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Everything that is read for a client: itself, its service, its Secret, and whom the service's replicas let in.
 
 use super::{Context, RegistrationError};
-use crate::access::lets_in;
+use crate::agreement::lets_in;
 use crate::conventions::{is_owned, text_at};
 use codecrucible_contract::{Clients, layout};
 use codecrucible_crds::{CodeCrucible, SynthesisClient, names};

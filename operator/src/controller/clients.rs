@@ -3,12 +3,15 @@
 
 use super::failures::Failures;
 use super::wakes::Wakes;
-use super::{Shown, note_end};
+use super::{Shown, concerns, note_end};
 use crate::client::{Context, RegistrationError, register};
+use crate::service::Known;
 use crate::telemetry::{Metrics, State};
 use codecrucible_crds::{CodeCrucible, SynthesisClient};
 use futures::{Stream, StreamExt as _, future};
+use k8s_openapi::api::core::v1::Secret;
 use kube::Resource;
+use kube::api::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::HashSet;
@@ -53,11 +56,34 @@ pub(super) async fn run(
     anyhow::bail!("the watch of SynthesisClients ended")
 }
 
+/// Has the clients looked at that name a service, when that is shown.
+pub(super) fn waking_clients(
+    clients: Store<SynthesisClient>,
+    wakes: Arc<Wakes<SynthesisClient>>,
+) -> impl FnMut(&Known) {
+    move |service| of_service(service, &clients).into_iter().for_each(|client| wakes.wake(client))
+}
+
+/// Has the service looked at that a client names, when that is shown and concerns it.
+pub(super) fn waking_services(
+    clients: Store<SynthesisClient>,
+    wakes: Arc<Wakes<Known>>,
+) -> impl FnMut(&SynthesisClient) {
+    let admitted = Admitted::new(clients);
+    move |client| {
+        if admitted.concerns_its_service(client) {
+            wakes.wake(service_of(client).into_kind_unchecked(()));
+        }
+    }
+}
+
+/// Has the client looked at that a Secret was made for.
+pub(super) fn waking_owners(wakes: Arc<Wakes<SynthesisClient>>) -> impl FnMut(&PartialObjectMeta<Secret>) {
+    move |secret| concerns::client_of(&secret.metadata).into_iter().for_each(|client| wakes.wake(client))
+}
+
 /// The clients that name a service.
-pub(super) fn of_service(
-    service: &impl Resource,
-    clients: &Store<SynthesisClient>,
-) -> Vec<ObjectRef<SynthesisClient>> {
+fn of_service(service: &impl Resource, clients: &Store<SynthesisClient>) -> Vec<ObjectRef<SynthesisClient>> {
     let service = service.meta();
     let named = |client: &Arc<SynthesisClient>| {
         let (namespace, name) = client.target();
@@ -73,18 +99,18 @@ pub(super) fn of_service(
 
 /// The clients that were let in when they were looked at last. Those that never were do not concern their service: whoever
 /// it does not let in must not keep it busy.
-pub(super) struct Admitted {
+struct Admitted {
     existing: Store<SynthesisClient>,
     admitted: Mutex<HashSet<ObjectRef<SynthesisClient>>>,
 }
 
 impl Admitted {
-    pub(super) fn new(existing: Store<SynthesisClient>) -> Self {
+    fn new(existing: Store<SynthesisClient>) -> Self {
         Self { existing, admitted: Mutex::default() }
     }
 
     /// Whether a client that has changed or gone is let in, or was.
-    pub(super) fn concerns_its_service(&self, client: &SynthesisClient) -> bool {
+    fn concerns_its_service(&self, client: &SynthesisClient) -> bool {
         let reference = ObjectRef::from_obj(client);
         let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         if client.status.as_ref().is_none_or(|status| status.secret_sha256.is_none()) {
@@ -99,7 +125,7 @@ impl Admitted {
 }
 
 /// The service that a client names.
-pub(super) fn service_of(client: &SynthesisClient) -> ObjectRef<CodeCrucible> {
+fn service_of(client: &SynthesisClient) -> ObjectRef<CodeCrucible> {
     let (namespace, name) = client.target();
     ObjectRef::new(&name).within(&namespace.unwrap_or_default())
 }

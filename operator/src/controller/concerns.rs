@@ -31,7 +31,8 @@ fn labelled(child: &ObjectMeta) -> Option<Reference> {
     Some(ObjectRef::new(name).within(child.namespace.as_ref()?))
 }
 
-/// The resource that a Secret belongs to, and those of whose backends one takes its credential from it.
+/// The resource that a Secret belongs to, those of whose backends one takes its credential from it, and those that show
+/// clients its certificate.
 pub(super) fn of_secret(secret: &ObjectMeta, backends: &[Arc<ModelBackend>], uses: &Uses) -> Vec<Reference> {
     let takes_from_it = |backend: &&Arc<ModelBackend>| {
         let reference = backend.spec.credentials_secret_ref.as_ref();
@@ -39,7 +40,7 @@ pub(super) fn of_secret(secret: &ObjectMeta, backends: &[Arc<ModelBackend>], use
             && reference.is_some_and(|reference| Some(&reference.name) == secret.name.as_ref())
     };
     let takers = backends.iter().filter(takes_from_it).flat_map(|backend| uses.of(&backend.metadata));
-    of_child(secret).into_iter().chain(takers).collect()
+    of_child(secret).into_iter().chain(takers).chain(uses.showing(secret)).collect()
 }
 
 /// The client that a Secret was made for.
@@ -105,6 +106,20 @@ mod tests {
         assert_eq!(concerned("key", "team"), ["with"]);
         assert_eq!(concerned("other", "team"), [""; 0]);
         assert_eq!(concerned("key", "elsewhere"), [""; 0]);
+    }
+
+    #[test]
+    fn a_certificate_concerns_the_resources_that_show_it() {
+        let uses = Uses::default();
+        let mut resource = resource(json!({"tls": {"mode": "Secret", "secretName": "mine"}}));
+        resource.metadata.name = Some("with".into());
+        uses.note(&resource, &existing(&["with"]));
+        let concerned = |name, namespace| {
+            names_of(of_secret(&secret(name, namespace, json!([])), &keyed_backend(), &uses))
+        };
+        assert_eq!(concerned("mine", "team"), ["with"]);
+        assert_eq!(concerned("other", "team"), [""; 0]);
+        assert_eq!(concerned("mine", "elsewhere"), [""; 0]);
     }
 
     #[test]

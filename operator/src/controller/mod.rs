@@ -1,6 +1,7 @@
 //! What wakes a reconcile, and what happens when one fails. Each kind has a controller of its own; what one of them sees
 //! that concerns another one's resources it passes on through [`wakes`].
 
+mod access_policies;
 mod backoff;
 mod clients;
 mod concerns;
@@ -10,20 +11,20 @@ mod uses;
 mod wakes;
 mod watches;
 
+use crate::access_policy::{self, Targets};
 use crate::client;
 use crate::service::{Context, Known, Surroundings};
 use crate::telemetry::Metrics;
-use clients::Admitted;
-use codecrucible_crds::SynthesisClient;
+use codecrucible_crds::{AccessPolicy, SynthesisClient};
 use futures::TryStreamExt as _;
 use kube::Client;
-use kube::api::PartialObjectMeta;
 use kube::runtime::controller;
 use kube::runtime::reflector;
 use kube::runtime::watcher;
 use services::Feed;
 use std::error::Error;
 use std::sync::Arc;
+use uses::Uses;
 use wakes::Wakes;
 use watches::Marks;
 
@@ -47,51 +48,54 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, settings: Setting
     let (resources, resources_writer) = reflector::store();
     let (clients, clients_writer) = reflector::store();
     let (backends, backends_writer) = reflector::store();
+    let (policies, policies_writer) = reflector::store();
     let Settings { namespace, watched_namespace, concurrency, fuse_percent } = settings;
     let marks = Marks::new(watched_namespace.as_deref());
     let (wake_services, wake_clients) = (Wakes::<Known>::new(), Wakes::<SynthesisClient>::new());
+    let wake_policies = Wakes::<AccessPolicy>::new();
+    let uses = Arc::new(Uses::default());
+    let targets = Arc::new(Targets::new({
+        let wakes = Arc::clone(&wake_policies);
+        move |policy| wakes.wake(policy)
+    }));
 
-    let services_shown = watches::resources(&client, resources_writer, &marks).inspect_ok({
-        let (clients, wakes) = (clients.clone(), Arc::clone(&wake_clients));
-        move |service| {
-            clients::of_service(service, &clients).into_iter().for_each(|client| wakes.wake(client))
-        }
-    });
-    let clients_shown = watches::clients(&client, clients_writer, &marks).inspect_ok({
-        let (admitted, wakes) = (Admitted::new(clients.clone()), Arc::clone(&wake_services));
-        move |client| {
-            if admitted.concerns_its_service(client) {
-                wakes.wake(clients::service_of(client).into_kind_unchecked(()));
-            }
-        }
-    });
-    let secrets_shown = watches::secrets(&client, &marks).inspect_ok({
-        let wakes = Arc::clone(&wake_clients);
-        move |secret: &PartialObjectMeta<_>| {
-            concerns::client_of(&secret.metadata).into_iter().for_each(|client| wakes.wake(client));
-        }
-    });
+    let services_shown = watches::resources(&client, resources_writer, &marks)
+        .inspect_ok(clients::waking_clients(clients.clone(), Arc::clone(&wake_clients)));
+    let clients_shown = watches::clients(&client, clients_writer, &marks)
+        .inspect_ok(clients::waking_services(clients.clone(), Arc::clone(&wake_services)));
+    let policies_shown = watches::access_policies(&client, policies_writer, &marks).inspect_ok(
+        access_policies::waking_services(policies.clone(), Arc::clone(&uses), Arc::clone(&wake_services)),
+    );
+    let secrets_shown =
+        watches::secrets(&client, &marks).inspect_ok(clients::waking_owners(Arc::clone(&wake_clients)));
     let surroundings = Surroundings {
         namespace,
         newest: marks.newest(),
         services: Some(resources.clone()),
         backends: Some(backends.clone()),
         clients: Some(clients.clone()),
+        access_policies: Some(policies.clone()),
+        targets: Arc::clone(&targets),
         fuse_percent,
     };
     let context = Context::new(client.clone(), metrics.clone(), surroundings);
+    let of_policies =
+        access_policy::Context::new(client.clone(), metrics.clone(), Arc::clone(&targets), resources.clone());
     let feed = Feed {
         shown: services_shown,
         resources,
         secrets: secrets_shown,
         backends_shown: watches::backends(&client, backends_writer, &marks),
         backends,
+        uses,
+        targets: Arc::clone(&targets),
         wakes: wake_services,
         marks,
     };
     let of_clients = client::Context::new(client.clone(), metrics.clone(), watched_namespace);
     tokio::select! {
         ended = services::run(client.clone(), context, metrics.clone(), concurrency, feed) => ended,
+        ended = access_policies::run(of_policies, metrics.clone(), policies_shown, policies, wake_policies) => ended,
         ended = clients::run(of_clients, metrics.clone(), clients_shown, clients, wake_clients) => ended,
     }
 }

@@ -6,6 +6,7 @@ use super::uses::Uses;
 use super::wakes::Wakes;
 use super::watches::{Marks, children};
 use super::{Shown, concerns, note_end};
+use crate::access_policy::Targets;
 use crate::service::{Context, Known, ReconcileError, reconcile};
 use crate::telemetry::{Metrics, State};
 use codecrucible_crds::{CodeCrucible, ModelBackend};
@@ -17,8 +18,8 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Client;
 use kube::api::PartialObjectMeta;
-use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::Store;
+use kube::runtime::controller::{Action, Config, Controller, Error};
+use kube::runtime::reflector::{ObjectRef, Store};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,6 +38,8 @@ pub(super) struct Feed<Resources, Secrets, Backends> {
     pub(super) secrets: Secrets,
     pub(super) backends_shown: Backends,
     pub(super) backends: Store<ModelBackend>,
+    pub(super) uses: Arc<Uses>,
+    pub(super) targets: Arc<Targets>,
     pub(super) wakes: Arc<Wakes<Known>>,
     pub(super) marks: Marks,
 }
@@ -54,8 +57,7 @@ where
     Secrets: Stream<Item = Shown<PartialObjectMeta<Secret>>> + Send + 'static,
     Backends: Stream<Item = Shown<ModelBackend>> + Send + 'static,
 {
-    let Feed { shown, resources, secrets, backends_shown, backends, wakes, marks } = feed;
-    let uses = Arc::new(Uses::default());
+    let Feed { shown, resources, secrets, backends_shown, backends, uses, targets, wakes, marks } = feed;
     let shared = Arc::new(Shared {
         context,
         metrics: Arc::clone(&metrics),
@@ -87,6 +89,9 @@ where
         .run(reconcile_one, retry_later, shared)
         .for_each(move |ended| {
             if let Err(error) = ended {
+                if let Error::ObjectNotFound(gone) = &error {
+                    targets.forget(&ObjectRef::clone(gone).into_kind_unchecked(()));
+                }
                 note_end(&error, "CodeCrucible", &metrics);
             }
             future::ready(())

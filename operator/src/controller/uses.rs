@@ -1,4 +1,4 @@
-//! Which resources name a backend, as each of them was when a reconcile last read it. One that names another since
+//! Which resources name a backend, or select access policies, as each of them was when a reconcile last read it. One that names another since
 //! then has its reconcile still to come, which reads that backend after it is noted here: no change is missed.
 
 use super::concerns::Reference;
@@ -9,16 +9,28 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The names of each resource's backends.
+/// What each resource names.
 #[derive(Default)]
-pub(super) struct Uses(Mutex<HashMap<Reference, Box<[String]>>>);
+pub(super) struct Uses(Mutex<HashMap<Reference, Named>>);
+
+struct Named {
+    backends: Box<[String]>,
+    selects_policies: bool,
+    /// The Secret with the certificate that clients are shown, if it is not the operator's.
+    certificate: Option<Box<str>>,
+}
 
 impl Uses {
     /// Notes a resource as it was read, and forgets those that exist no longer.
     pub(super) fn note(&self, resource: &CodeCrucible, existing: &Store<Known>) {
         let reference = ObjectRef::from_obj(resource).into_kind_unchecked(());
         let mut noted = self.noted();
-        noted.insert(reference, resource.spec.backends.clone().into());
+        let named = Named {
+            backends: resource.spec.backends.clone().into(),
+            selects_policies: resource.spec.policy_selector.is_some(),
+            certificate: resource.spec.tls.secret_name.as_deref().map(Box::from),
+        };
+        noted.insert(reference, named);
         if noted.len() > existing.len() {
             noted.retain(|used, _| existing.get(used).is_some());
         }
@@ -28,13 +40,34 @@ impl Uses {
     pub(super) fn of(&self, backend: &ObjectMeta) -> Vec<Reference> {
         let Some(name) = &backend.name else { return Vec::new() };
         let noted = self.noted();
-        let users = noted.iter().filter(|(resource, backends)| {
-            resource.namespace == backend.namespace && backends.contains(name)
+        let users = noted.iter().filter(|(resource, named)| {
+            resource.namespace == backend.namespace && named.backends.contains(name)
         });
         users.map(|(resource, _)| resource.clone()).collect()
     }
 
-    fn noted(&self) -> MutexGuard<'_, HashMap<Reference, Box<[String]>>> {
+    /// The resources of a namespace that select access policies. Which ones is not asked: by which labels one was selected
+    /// that has others now, nobody knows any more.
+    pub(super) fn selecting_in(&self, namespace: Option<&str>) -> Vec<Reference> {
+        let noted = self.noted();
+        let selecting = noted
+            .iter()
+            .filter(|(resource, named)| resource.namespace.as_deref() == namespace && named.selects_policies);
+        selecting.map(|(resource, _)| resource.clone()).collect()
+    }
+
+    /// The resources that show clients the certificate in a Secret.
+    pub(super) fn showing(&self, secret: &ObjectMeta) -> Vec<Reference> {
+        let noted = self.noted();
+        let showing = noted.iter().filter(|(resource, named)| {
+            resource.namespace == secret.namespace
+                && named.certificate.is_some()
+                && named.certificate.as_deref() == secret.name.as_deref()
+        });
+        showing.map(|(resource, _)| resource.clone()).collect()
+    }
+
+    fn noted(&self) -> MutexGuard<'_, HashMap<Reference, Named>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,6 +114,19 @@ pub(super) mod tests {
         assert_eq!(of(&uses, "remote", "team"), ["one", "two"]);
         assert_eq!(of(&uses, "local", "team"), ["two"]);
         assert_eq!(of(&uses, "remote", "elsewhere"), [""; 0]);
+    }
+
+    #[test]
+    fn an_access_policy_concerns_the_resources_of_its_namespace_that_select_any() {
+        let uses = Uses::default();
+        noted(&uses, "one", &["remote"]);
+        let mut selecting = resource(json!({"policySelector": {}}));
+        selecting.metadata.name = Some("two".into());
+        uses.note(&selecting, &existing(&["one", "two"]));
+        let names =
+            |namespace| uses.selecting_in(namespace).into_iter().map(|user| user.name).collect::<Vec<_>>();
+        assert_eq!(names(Some("team")), ["two"]);
+        assert_eq!(names(Some("elsewhere")), [""; 0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::Shown;
 use crate::service::{Known, Newest};
-use codecrucible_crds::{ModelBackend, SynthesisClient, names};
+use codecrucible_crds::{AccessPolicy, ModelBackend, SynthesisClient, names};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
@@ -89,7 +89,7 @@ pub(super) fn resources(
     writer: Writer<Known>,
     marks: &Marks,
 ) -> impl Stream<Item = Shown<Known>> + Send + use<> {
-    kept(client, writer, marks, |_| {})
+    kept(client, writer, marks, without_labels, |_| {})
 }
 
 /// Our backends.
@@ -98,7 +98,16 @@ pub(super) fn backends(
     writer: Writer<ModelBackend>,
     marks: &Marks,
 ) -> impl Stream<Item = Shown<ModelBackend>> + Send + use<> {
-    kept(client, writer, marks, noting(marks))
+    kept(client, writer, marks, without_labels, noting(marks))
+}
+
+/// All access policies, with the labels by which they are selected.
+pub(super) fn access_policies(
+    client: &Client,
+    writer: Writer<AccessPolicy>,
+    marks: &Marks,
+) -> impl Stream<Item = Shown<AccessPolicy>> + Send + use<> {
+    kept(client, writer, marks, |_| {}, noting(marks))
 }
 
 /// The clients of all applications. What they ask for counts once all are known, the first ones too.
@@ -108,7 +117,7 @@ pub(super) fn clients(
     marks: &Marks,
 ) -> impl Stream<Item = Shown<SynthesisClient>> + Send + use<> {
     let relisted = Arc::clone(&marks.relisted);
-    kept(client, writer, marks, move |event| {
+    kept(client, writer, marks, without_labels, move |event| {
         if matches!(event, Event::InitDone) {
             relisted.notify_one();
         }
@@ -192,11 +201,16 @@ where
         .touched_objects()
 }
 
+fn without_labels<K: Watched>(object: &mut K) {
+    object.labels_mut().clear();
+}
+
 /// All objects of a kind of ours: without who set which field, and without what people and tools note.
 fn kept<K, F>(
     client: &Client,
     writer: Writer<K>,
     marks: &Marks,
+    lighten: fn(&mut K),
     mut note: F,
 ) -> impl Stream<Item = Shown<K>> + Send + use<K, F>
 where
@@ -206,10 +220,10 @@ where
     let store = writer.as_reader();
     watcher(marks.api::<K>(client), listing())
         .default_backoff()
-        .modify(|object| {
+        .modify(move |object| {
             object.managed_fields_mut().clear();
             object.annotations_mut().clear();
-            object.labels_mut().clear();
+            lighten(object);
             object.finalizers_mut().clear();
             object.owner_references_mut().clear();
         })

@@ -7,7 +7,8 @@ use kube::Resource;
 use kube::runtime::events::{Event, EventType};
 
 /// Conditions whose changes people follow; the others restate them.
-const ANNOUNCED: [&str; 4] = [names::ACCEPTED, names::AVAILABLE, names::POLICY_SYNCED, names::READY];
+const ANNOUNCED: [&str; 5] =
+    [names::ACCEPTED, names::AVAILABLE, names::POLICY_SYNCED, names::CERTIFICATE_VALID, names::READY];
 /// Longest note (the API server's limit is 1024 bytes).
 const MAX_NOTE_CHARACTERS: usize = 250;
 
@@ -48,7 +49,7 @@ fn is_passing(reason: &str) -> bool {
 fn is_trouble(condition: &Condition, was_true: bool) -> bool {
     condition.status == "False"
         && match condition.reason.as_str() {
-            names::REASON_SCALED_TO_ZERO => false,
+            names::REASON_SCALED_TO_ZERO | names::REASON_DISABLED => false,
             names::REASON_REPLICAS_UNAVAILABLE => was_true,
             _ => true,
         }

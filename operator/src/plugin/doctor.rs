@@ -1,11 +1,12 @@
 //! Finds common faults, names them, and says what to do.
 
-use super::paint::Paint;
+use super::paint::{Paint, harmless};
 use super::view::View;
 use crate::leader;
-use codecrucible_crds::{CodeCrucible, conditions as names};
+use codecrucible_crds::{AccessPolicy, CodeCrucible, SynthesisClient, conditions as names};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::ListParams;
-use kube::{Api, Client};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use std::fmt::Write as _;
 
 /// Something that is wrong.
@@ -39,7 +40,35 @@ pub(super) async fn look(
     for resource in &listed.items {
         findings.extend(service(&View::of(client, resource).await?));
     }
+    let policies: Api<AccessPolicy> = Api::namespaced(client.clone(), namespace);
+    for policy in policies.list(&ListParams::default()).await?.items {
+        findings.extend(refused(&policy, policy.status.as_ref().map(|status| &*status.conditions)));
+    }
+    let clients: Api<SynthesisClient> = Api::namespaced(client.clone(), namespace);
+    for client in clients.list(&ListParams::default()).await?.items {
+        findings.extend(refused(&client, client.status.as_ref().map(|status| &*status.conditions)));
+    }
     Ok(findings)
+}
+
+/// What stands in the way of something that has conditions.
+fn refused<K>(object: &K, conditions: Option<&[Condition]>) -> Option<Finding>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let what = format!("{} {namespace}/{name}", K::kind(&()));
+    let Some(conditions) = conditions else {
+        return Some(finding(
+            format!("{what} has no status"),
+            "the operator has not seen it: does one lead, and watch this namespace?",
+        ));
+    };
+    let refusal = conditions
+        .iter()
+        .find(|condition| condition.type_ == names::ACCEPTED && condition.status == "False")?;
+    let told = format!("{what}: {}: {}", refusal.reason, harmless(&refusal.message));
+    Some(finding(told, "change the field that the message begins with"))
 }
 
 async fn operator(client: &Client, namespace: &str) -> Option<Finding> {
@@ -104,6 +133,9 @@ fn advice(type_: &str, is_true: bool, reason: &str) -> Option<&'static str> {
         (names::POLICY_SYNCED, false, names::REASON_UNREACHABLE) => Some(
             "the operator must reach port 9443 of the pods: look for a NetworkPolicy or a mesh in between",
         ),
+        (names::CERTIFICATE_VALID, false, names::REASON_EXPIRED) => {
+            Some("renew the Secret of spec.tls.secretName; with the mode OperatorCA, does an operator lead?")
+        }
         (names::PROGRESSING, false, names::REASON_ROLLED_BACK) => {
             Some("the pods of before are back; change the resource to roll forward")
         }
@@ -165,6 +197,18 @@ mod tests {
             ("Progressing", "False", "RolledBack"),
         ]);
         assert_eq!(found, ["team/demo: Rejected: m", "team/demo: RolledBack: m"]);
+    }
+
+    #[test]
+    fn what_is_refused_is_named_and_what_is_accepted_is_not() {
+        let of = |status: &str| -> Option<String> {
+            let conditions = json!([{"type": "Accepted", "status": status, "reason": "Invalid", "message": "spec.roles: no",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+            let conditions: Vec<Condition> = serde_json::from_value(conditions).unwrap();
+            refused(&fixtures::resource(json!({})), Some(&conditions)).map(|finding| finding.what)
+        };
+        assert_eq!(of("False").as_deref(), Some("CodeCrucible team/demo: Invalid: spec.roles: no"));
+        assert_eq!(of("True"), None);
     }
 
     #[test]

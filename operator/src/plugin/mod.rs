@@ -94,6 +94,8 @@ enum PolicyCommand {
         /// The revision after; the newest, if it is not given.
         to: Option<String>,
     },
+    /// What the Cedar policies of an AccessPolicy may speak of.
+    Schema,
     /// Holds a service at one of them.
     Rollback {
         /// Name of the service.
@@ -152,6 +154,7 @@ impl Cli {
             }
             Command::Policy { command } => {
                 let text = match command {
+                    PolicyCommand::Schema => Ok(codecrucible_contract::ACCESS_SCHEMA.to_owned()),
                     PolicyCommand::History { name } => policy::history(&client, &api, &name, paint).await,
                     PolicyCommand::Diff { name, from, to } => {
                         policy::diff(&client, &api, &name, &from, to.as_deref(), paint).await

@@ -119,6 +119,18 @@ fn tree(view: &View, paint: Paint) -> String {
         let _ =
             writeln!(text, "├─ pods made from {}, last good {good}: {:?}", rollout.revision, rollout.phase);
     }
+    if let Some(policy) = &view.policy {
+        let names: Vec<_> = policy.access.iter().map(|access| &*access.name).collect();
+        let said =
+            if names.is_empty() { "whoever has a token may do everything".into() } else { names.join(", ") };
+        let _ = writeln!(text, "├─ access {said}");
+    }
+    if let Some(clients) = &view.clients {
+        let all = clients.applied_replicas + clients.pending_replicas;
+        let known = format!("{} known to {} of {all} replicas", clients.registered, clients.applied_replicas);
+        let said = if clients.pending_replicas > 0 { paint.passing(&known) } else { known };
+        let _ = writeln!(text, "├─ clients of applications: {said}");
+    }
     for pod in &view.pods {
         let _ = writeln!(text, "├─ pod {}", pod_line(pod, view.policy.as_ref(), paint));
     }
@@ -171,14 +183,17 @@ mod tests {
     fn each_pod_stands_with_what_it_said() {
         let policy = json!({"revision": "2-x", "hash": "h", "appliedReplicas": 1,
             "replicas": [{"pod": "a", "revision": "2-x"}, {"pod": "b", "revision": "1-x"}],
-            "rejected": [{"pod": "b", "reason": "no such model"}]});
+            "rejected": [{"pod": "b", "reason": "no such model"}], "access": [{"name": "team", "hash": "h"}, {"name": "stop", "hash": "h"}]});
+        let clients = json!({"registered": 4, "hash": "h", "appliedReplicas": 1, "pendingReplicas": 1});
         let condition = json!({"type": "Ready", "status": "True", "reason": "R", "message": "2 of 3", "lastTransitionTime": "2026-01-01T00:00:00Z"});
         let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
         let pods = json!([{"metadata": {"name": "a"}, "status": ready}, {"metadata": {"name": "b"}}, {"metadata": {"name": "c"}}]);
-        let shown = shown(json!({"conditions": [condition], "policy": policy}), &pods);
+        let shown = shown(json!({"conditions": [condition], "policy": policy, "clients": clients}), &pods);
         for line in [
             "team/demo  (the operator has not seen the newest change yet)",
             "├─ Ready         yes 2 of 3",
+            "├─ access team, stop",
+            "├─ clients of applications: 4 known to 1 of 2 replicas",
             "├─ pod a: ready, runs policy 2-x",
             "├─ pod b: not ready, still runs policy 1-x; refuses the newest: no such model",
             "├─ pod c: not ready, has not told what it runs",

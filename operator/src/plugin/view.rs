@@ -2,7 +2,9 @@
 
 use super::paint::harmless;
 use crate::service::pods_of;
-use codecrucible_crds::{BackendType, CodeCrucible, ModelBackend, PolicyStatus, RolloutStatus};
+use codecrucible_crds::{
+    BackendType, ClientsStatus, CodeCrucible, ModelBackend, PolicyStatus, RolloutStatus,
+};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt as _};
 use serde::Serialize;
@@ -19,6 +21,7 @@ pub(super) struct View {
     pub(super) endpoint: Option<String>,
     pub(super) policy: Option<PolicyStatus>,
     pub(super) rollout: Option<RolloutStatus>,
+    pub(super) clients: Option<ClientsStatus>,
     pub(super) pods: Vec<PodView>,
     pub(super) backends: Vec<BackendView>,
 }
@@ -82,6 +85,7 @@ impl View {
             pods: pods.iter().map(|pod| PodView::of(pod, status.policy.as_ref())).collect(),
             policy: status.policy,
             rollout: status.rollout,
+            clients: status.clients,
             backends,
         }
     }

@@ -8,7 +8,8 @@ use super::decision::{Decision, accept};
 use super::desired::Prepared;
 use super::fixtures;
 use super::observe::Observed;
-use codecrucible_crds::{CodeCrucible, ModelBackend, SynthesisClient};
+use codecrucible_contract::canonical;
+use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::Deserialize as _;
@@ -30,7 +31,8 @@ struct Input {
 impl Input {
     fn read(file: &Path) -> Self {
         let yaml = std::fs::read_to_string(file).unwrap();
-        let (mut resource, mut backends, mut clients) = (None, BTreeMap::new(), Vec::new());
+        let (mut resource, mut backends) = (None, BTreeMap::new());
+        let (mut clients, mut access) = (Vec::new(), Vec::new());
         for document in serde_yaml::Deserializer::from_str(&yaml) {
             let object = Value::deserialize(document).unwrap();
             match object["kind"].as_str().unwrap() {
@@ -41,6 +43,9 @@ impl Input {
                 }
                 "SynthesisClient" => {
                     clients.push(Arc::new(serde_json::from_value::<SynthesisClient>(object).unwrap()));
+                }
+                "AccessPolicy" => {
+                    access.push(Arc::new(serde_json::from_value::<AccessPolicy>(object).unwrap()));
                 }
                 other => panic!("{}: a {other} is no input", file.display()),
             }
@@ -53,6 +58,7 @@ impl Input {
         };
         let credentials = backends.iter().filter_map(needs_one).collect();
         let observed = Observed {
+            access,
             asking: Some(clients),
             ..Observed::of_names(backends, credentials, "codecrucible-system")
         };
@@ -72,7 +78,12 @@ impl Input {
     }
 
     fn objects(&self) -> String {
-        let yaml = |object: &Value| format!("---\n{}", serde_yaml::to_string(object).unwrap());
+        let yaml = |object: &Value| {
+            // Sorted, whatever order maps have in this build.
+            let sorted: BTreeMap<String, serde_yaml::Value> =
+                serde_json::from_str(&canonical(object)).unwrap();
+            format!("---\n{}", serde_yaml::to_string(&sorted).unwrap())
+        };
         self.made().iter().map(|prepared| yaml(&prepared.object)).collect()
     }
 }

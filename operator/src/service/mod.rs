@@ -26,6 +26,7 @@ mod properties;
 mod remediation;
 mod report;
 mod rollout;
+mod shown;
 mod trust;
 mod validate;
 
@@ -35,18 +36,19 @@ pub(crate) use preview::{
     KeptPolicy, Preview, PreviewedChange, kept_policies, kept_policy, pods_of, preview,
 };
 
+use crate::access_policy::Targets;
 use crate::reporter::Reporter;
 use crate::telemetry::Metrics;
 use apply::{apply, withdraw};
 use codecrucible_contract::secrets::SecretError;
-use codecrucible_crds::{CodeCrucible, ModelBackend, SynthesisClient, conditions};
+use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient, conditions};
 use decision::{Decision, accept};
 use facts::Facts;
 use fuse::Guard;
 use jiff::Timestamp;
 use kube::Client;
 use kube::api::PartialObjectMeta;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use observe::{GLANCE_SECONDS, Look, Observed, observe};
 use outcome::Outcome;
 use report::report;
@@ -71,6 +73,10 @@ pub(crate) struct Context {
     backends: Option<Store<ModelBackend>>,
     /// The clients of all applications; nothing where they do not matter.
     clients: Option<Store<SynthesisClient>>,
+    /// All access policies, as far as they are known.
+    access_policies: Option<Store<AccessPolicy>>,
+    /// Where is noted what services run of them.
+    targets: Arc<Targets>,
     /// How many services may be acted on.
     guard: Guard,
     reporter: Reporter,
@@ -87,16 +93,40 @@ pub(crate) struct Surroundings {
     pub(crate) backends: Option<Store<ModelBackend>>,
     /// The clients of all applications; nothing where they do not matter.
     pub(crate) clients: Option<Store<SynthesisClient>>,
+    /// All access policies, as far as they are known.
+    pub(crate) access_policies: Option<Store<AccessPolicy>>,
+    /// Where is noted what services run of them.
+    pub(crate) targets: Arc<Targets>,
     /// Largest part of all services that is acted on within a while, percent.
     pub(crate) fuse_percent: u8,
 }
 
 impl Context {
     pub(crate) fn new(client: Client, metrics: Arc<Metrics>, surroundings: Surroundings) -> Self {
-        let Surroundings { namespace, newest, services, backends, clients, fuse_percent } = surroundings;
+        let Surroundings {
+            namespace,
+            newest,
+            services,
+            backends,
+            clients,
+            access_policies,
+            targets,
+            fuse_percent,
+        } = surroundings;
         let reporter = Reporter::new(client.clone(), metrics.clone());
         let guard = Guard::new(fuse_percent, services, metrics.fuse_blown.clone());
-        Self { client, namespace, metrics, newest, backends, clients, guard, reporter }
+        Self {
+            client,
+            namespace,
+            metrics,
+            newest,
+            backends,
+            clients,
+            access_policies,
+            targets,
+            guard,
+            reporter,
+        }
     }
 }
 
@@ -158,7 +188,10 @@ async fn try_reconcile(
     known: &Known,
     read: impl FnOnce(&CodeCrucible),
 ) -> Result<Option<Duration>, ReconcileError> {
-    let Some(resource) = observe::resource(&context.client, known).await? else { return Ok(None) };
+    let Some(resource) = observe::resource(&context.client, known).await? else {
+        context.targets.forget(&ObjectRef::from_obj(known));
+        return Ok(None);
+    };
     read(&resource);
     let now = Timestamp::now();
     let (observed, decision) = look_and_decide(context, &resource, now).await?;

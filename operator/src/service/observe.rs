@@ -9,10 +9,14 @@ use super::desired::metadata::selector_text;
 use super::history::{self, Kept, Series, Template};
 use super::newest::Newest;
 use super::rollout::Live;
+use super::shown::Given;
 use super::{Context, Known};
 use crate::conventions::{is_owned, text_at};
-use codecrucible_contract::Bundle;
-use codecrucible_crds::{CodeCrucible, ModelBackend, SecretKeyReference, SynthesisClient, names};
+use codecrucible_contract::certificates::Certified;
+use codecrucible_contract::{Bundle, layout};
+use codecrucible_crds::{
+    AccessPolicy, CodeCrucible, ModelBackend, SecretKeyReference, SynthesisClient, TlsMode, names,
+};
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -35,6 +39,10 @@ const MAX_PAGES: usize = 25;
 const MAX_KEY_BYTES: usize = 64;
 /// Most objects of a service's past that are looked at.
 const MAX_KEPT_SEEN: u32 = 100;
+/// Largest certificate or key that is looked at, bytes.
+const MAX_PEM_BYTES: usize = 64 * 1024;
+/// Most access policies of a namespace that are looked at before the watch has shown them.
+const MAX_ACCESS_POLICIES_SEEN: u32 = 500;
 /// Longest wait for an API server that does not remember enough yet, seconds.
 pub(super) const GLANCE_SECONDS: u64 = 2;
 /// Longest credential, bytes: it becomes a header, and few servers take longer ones.
@@ -46,6 +54,10 @@ pub(crate) struct Observed {
     pub(crate) backends: BTreeMap<String, ModelBackend>,
     /// For each backend that needs one, its credential, or what is missing.
     pub(crate) credentials: BTreeMap<String, Result<String, MissingCredential>>,
+    /// The certificate that somebody gave it to show to clients, if that is asked for, or what is missing.
+    pub(crate) given_certificate: Option<Result<Given, MissingCredential>>,
+    /// The access policies of its namespace; none where it selects none.
+    pub(crate) access: Vec<Arc<AccessPolicy>>,
     /// The clients of all applications; nothing while it is not known who there is.
     pub(crate) asking: Option<Vec<Arc<SynthesisClient>>>,
     /// The children that exist.
@@ -137,8 +149,14 @@ pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Resul
     let namespace = resource.namespace().unwrap_or_default();
     let backends = backends(context, &namespace, resource).await?;
     let credentials = credentials(&context.client, &namespace, &backends).await?;
-    let asking = asking(context);
-    Ok(Observed { asking, ..Observed::of_names(backends, credentials, &context.namespace) })
+    let (access, asking) = (access(context, &namespace, resource).await?, asking(context));
+    let given_certificate = given_certificate(&context.client, &namespace, resource).await?;
+    Ok(Observed {
+        given_certificate,
+        access,
+        asking,
+        ..Observed::of_names(backends, credentials, &context.namespace)
+    })
 }
 
 impl Observed {
@@ -151,6 +169,8 @@ impl Observed {
         Self {
             backends,
             credentials,
+            given_certificate: None,
+            access: Vec::new(),
             asking: None,
             children: BTreeMap::new(),
             foreign: BTreeSet::new(),
@@ -252,6 +272,26 @@ async fn backends(
     Ok(found)
 }
 
+/// From the watch, once it has shown everything: one that is not known yet must not be taken for one that is gone.
+async fn access(
+    context: &Context,
+    namespace: &str,
+    resource: &CodeCrucible,
+) -> Result<Vec<Arc<AccessPolicy>>, ObserveError> {
+    if resource.spec.policy_selector.is_none() {
+        return Ok(Vec::new());
+    }
+    let shown = context.access_policies.as_ref();
+    if let Some(shown) = shown.filter(|shown| matches!(shown.wait_until_ready().now_or_never(), Some(Ok(()))))
+    {
+        let is_here = |policy: &Arc<AccessPolicy>| policy.metadata.namespace.as_deref() == Some(namespace);
+        return Ok(shown.state().into_iter().filter(is_here).collect());
+    }
+    let api: Api<AccessPolicy> = Api::namespaced(context.client.clone(), namespace);
+    let listed = api.list(&ListParams::default().limit(MAX_ACCESS_POLICIES_SEEN)).await;
+    Ok(listed.map_err(failed("AccessPolicies"))?.items.into_iter().map(Arc::new).collect())
+}
+
 /// Nothing before the watch has shown everything: whoever is not known yet must not be thrown out.
 fn asking(context: &Context) -> Option<Vec<Arc<SynthesisClient>>> {
     let clients = context.clients.as_ref()?;
@@ -273,6 +313,35 @@ async fn credentials(
         }
     }
     Ok(found)
+}
+
+/// Nothing where none is asked for.
+async fn given_certificate(
+    client: &Client,
+    namespace: &str,
+    resource: &CodeCrucible,
+) -> Result<Option<Result<Given, MissingCredential>>, ObserveError> {
+    let tls = &resource.spec.tls;
+    let Some(name) = tls.secret_name.as_ref().filter(|_| tls.mode == TlsMode::Secret) else {
+        return Ok(None);
+    };
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = api.get_opt(name).await.map_err(failed("the certificate"))?;
+    Ok(Some(secret.ok_or(MissingCredential::Secret).and_then(pair_in)))
+}
+
+fn pair_in(secret: Secret) -> Result<Given, MissingCredential> {
+    let mut data = secret.data.unwrap_or_default();
+    let mut text = |key: &str| {
+        let value = data.remove(key).ok_or(MissingCredential::Key)?;
+        if value.0.len() > MAX_PEM_BYTES {
+            return Err(MissingCredential::TooLong);
+        }
+        String::from_utf8(value.0).map_err(|_| MissingCredential::NotText)
+    };
+    let (certificate, key) = (text(layout::CERTIFICATE_FILE)?, text(layout::CERTIFICATE_KEY_FILE)?);
+    let authority = text(layout::AUTHORITY_FILE).ok().filter(|authority| !authority.trim().is_empty());
+    Ok(Given { certified: Certified { certificate, key }, authority })
 }
 
 fn value_at(secret: Option<Secret>, reference: &SecretKeyReference) -> Result<String, MissingCredential> {

@@ -9,6 +9,7 @@ use super::outcome::Outcome;
 use super::plan::Plan;
 use super::rollout::Live;
 use super::{Context, Newest, Surroundings};
+use crate::access_policy::Targets;
 use crate::telemetry::Metrics;
 use codecrucible_contract::Bundle;
 use codecrucible_crds::CodeCrucible;
@@ -121,6 +122,8 @@ fn context(client: &Client, operator_namespace: &str) -> anyhow::Result<Context>
         services: None,
         backends: None,
         clients: None,
+        access_policies: None,
+        targets: Arc::new(Targets::nobodys()),
         fuse_percent: 0,
     };
     Ok(Context::new(client.clone(), Arc::new(Metrics::new()?), surroundings))

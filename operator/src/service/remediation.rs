@@ -205,6 +205,7 @@ mod tests {
                 revision: policy.revision,
                 hash: bundle.hash().to_owned(),
                 clients: clients.hash,
+                certificate: None,
                 applied_at: 1,
                 refused: None,
             }

@@ -7,6 +7,7 @@
     reason = "a failed expectation is a failed test"
 )]
 
+mod access;
 mod audit;
 mod bad_resources;
 mod clients;
@@ -28,3 +29,4 @@ mod rules;
 mod service;
 mod state;
 mod support;
+mod tls;

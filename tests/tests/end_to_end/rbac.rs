@@ -143,14 +143,51 @@ fn everything(namespace: &Namespace<'_>, apps: &Namespace<'_>) {
         "{apiVersion: codecrucible.dev/v1alpha1, kind: SynthesisClient, metadata: {name: app}, spec: {targetRef: {name: demo, namespace: rbac}}}",
     )
     .unwrap();
-    // The same twice is one Event that counts.
-    for allowed in [json!([]), json!([apps.name]), json!([])] {
-        patch("codecrucible/demo", &json!({"spec": {"clients": {"allowedNamespaces": allowed}}}));
-        let state = if allowed == json!([]) { "False/NamespaceNotAllowed" } else { "True/Valid" };
-        eventually("the client is told", || apps.condition_of("synthesisclient/app", "Accepted").0 == state);
-    }
-    eventually("the last Event is recorded", || {
+    eventually("the client is told", || {
+        apps.condition_of("synthesisclient/app", "Accepted").0 == "False/NamespaceNotAllowed"
+    });
+    patch("codecrucible/demo", &json!({"spec": {"clients": {"allowedNamespaces": [apps.name]}}}));
+    barred(apps);
+
+    namespace
+        .apply("{apiVersion: codecrucible.dev/v1alpha1, kind: AccessPolicy, metadata: {name: all}, spec: {}}")
+        .unwrap();
+    eventually("the access policy is told of", || {
+        namespace.condition_of("accesspolicy/all", "Ready").0 == "True/NotSelected"
+    });
+}
+
+/// Has the client's Secret be refused again and again: the same twice is one Event that counts.
+fn barred(apps: &Namespace<'_>) {
+    let bar = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": "rbac-no-secrets"},
+            "spec": {
+                "matchConstraints": {"resourceRules": [
+                    {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]},
+                ]},
+                "validations": [{"expression": "object.metadata.name != 'barred'", "message": "not here"}],
+            },
+        },
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": "rbac-no-secrets"},
+            "spec": {"policyName": "rbac-no-secrets", "validationActions": ["Deny"]},
+        },
+    ]});
+    apps.apply(&bar.to_string()).unwrap();
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: barred}}";
+    eventually("the bar is closed", || apps.dry_run(secret).is_err());
+    apps.apply(
+        "{apiVersion: codecrucible.dev/v1alpha1, kind: SynthesisClient, metadata: {name: barred}, spec: {targetRef: {name: demo, namespace: rbac}}}",
+    )
+    .unwrap();
+    eventually("the same Event is recorded again", || {
         let events = apps.kubectl(&["get", "events.events.k8s.io", "-o", "json"]).unwrap();
         events.contains("\"series\"")
     });
+    for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+        apps.kubectl(&["delete", kind, "rbac-no-secrets"]).unwrap();
+    }
 }

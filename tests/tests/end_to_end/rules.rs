@@ -10,6 +10,10 @@ fn valid(kind: &str) -> Value {
     let spec = match kind {
         "CodeCrucible" => json!({"image": {"repository": "x", "tag": "x"}, "backends": ["a"]}),
         "ModelBackend" => json!({"type": "OpenAI", "url": "http://x", "models": [{"name": "m"}]}),
+        "AccessPolicy" => json!({
+            "roles": [{"name": "user", "permissions": [{"actions": ["Complete"]}]}],
+            "bindings": [{"role": "user", "subjects": [{"kind": "Everyone"}]}],
+        }),
         _ => json!({"targetRef": {"name": "demo"}}),
     };
     json!({"apiVersion": "codecrucible.dev/v1alpha1", "kind": kind, "metadata": {"name": "rules"}, "spec": spec})
@@ -20,6 +24,8 @@ fn broken() -> Vec<(&'static str, Value)> {
     let service = |change: Value| ("CodeCrucible", json!({"spec": change}));
     let backend = |change: Value| ("ModelBackend", json!({"spec": change}));
     let client = |change: Value| ("SynthesisClient", json!({"spec": change}));
+    let access = |change: Value| ("AccessPolicy", json!({"spec": change}));
+    let bound_to = |subject: Value| json!({"bindings": [{"role": "user", "subjects": [subject]}]});
     let embedded = json!({"persistentVolumeClaim": "c", "path": "m.gguf", "sha256": "0".repeat(64)});
     vec![
         ("CodeCrucible", json!({"metadata": {"name": "x".repeat(41)}})),
@@ -27,6 +33,8 @@ fn broken() -> Vec<(&'static str, Value)> {
         service(json!({"autoscaling": {"minReplicas": 11}})),
         service(json!({"autoscaling": {"targetCpuPercent": 0, "targetMemoryPercent": 0}})),
         service(json!({"backends": ["a", "a"]})),
+        service(json!({"tls": {"mode": "Disabled"}})),
+        service(json!({"tls": {"mode": "Secret"}})),
         service(json!({"synthesis": {"defaultVoices": ["developer", "developer"]}})),
         backend(json!({"url": null})),
         backend(json!({"embedded": embedded})),
@@ -34,6 +42,9 @@ fn broken() -> Vec<(&'static str, Value)> {
             "type": "Embedded", "url": null, "embedded": embedded,
             "credentialsSecretRef": {"name": "s", "key": "k"},
         })),
+        access(json!({"roles": [{"name": "empty"}]})),
+        access(bound_to(json!({"kind": "Everyone", "name": "x"}))),
+        access(bound_to(json!({"kind": "Namespace", "name": "x", "namespace": "y"}))),
         client(json!({"targetRef": {"name": "other"}})),
         client(json!({"credentials": {"secretName": "other"}})),
     ]
@@ -77,7 +88,7 @@ fn messages(schema: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn every_rule_is_broken_once_and_says_what_to_do() {
     let namespace = Namespace::new("rules");
-    for kind in ["CodeCrucible", "ModelBackend", "SynthesisClient"] {
+    for kind in ["AccessPolicy", "CodeCrucible", "ModelBackend", "SynthesisClient"] {
         namespace.apply(&valid(kind).to_string()).unwrap();
     }
     let mut rules = BTreeSet::new();
@@ -99,7 +110,7 @@ fn every_rule_is_broken_once_and_says_what_to_do() {
 #[test]
 fn kubectl_explains_every_field() {
     let namespace = Namespace::new("explain");
-    for resource in ["codecrucible", "modelbackend", "synthesisclient"] {
+    for resource in ["accesspolicy", "codecrucible", "modelbackend", "synthesisclient"] {
         for part in ["spec", "status"] {
             // A backend has no status.
             let Ok(text) = namespace.kubectl(&["explain", &format!("{resource}.{part}"), "--recursive"])

@@ -1,14 +1,10 @@
 //! A service that runs: for its clients, and for who operates it.
 
-use crate::support::{Namespace, eventually};
+use crate::support::{Namespace, eventually, run_with_sdk};
 use codecrucible_tests::client::{Client, Credentials};
 use codecrucible_tests::paths;
 use codecrucible_tests::port_forward::PortForward;
 use serde_json::{Value, json};
-use std::process::Command;
-
-/// The official SDK at the version that the suite was written against.
-const OPENAI_SDK: &str = "openai==3.54.0";
 
 fn connect(namespace: &Namespace<'_>) -> (PortForward, Client) {
     let forward = PortForward::start(namespace.cluster, &namespace.name, "service/demo", 8080).unwrap();
@@ -24,21 +20,7 @@ fn the_official_sdk_works_unchanged() {
     namespace.wait_until_ready("demo");
     let (forward, client) = connect(&namespace);
 
-    let packages = paths::cache().unwrap().join(format!("python-{OPENAI_SDK}"));
-    if !packages.join("openai").exists() {
-        let install =
-            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", OPENAI_SDK, "--target"];
-        assert!(Command::new("python3").args(install).arg(&packages).status().unwrap().success());
-    }
-    let run = Command::new("python3")
-        .arg(paths::repository().join("tests/sdk/openai_conformance.py"))
-        .env("PYTHONPATH", &packages)
-        .env("OPENAI_BASE_URL", format!("{}/v1", forward.url()))
-        .env("OPENAI_API_KEY", client.token())
-        .output()
-        .unwrap();
-    print!("{}", String::from_utf8_lossy(&run.stdout));
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    run_with_sdk("openai_conformance.py", &forward.url(), client.token(), &[]);
 }
 
 #[test]

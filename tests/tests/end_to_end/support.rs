@@ -1,13 +1,17 @@
 //! The shared cluster, namespaces of their own for the tests, and waiting.
 
 use codecrucible_tests::cluster::Cluster;
-use codecrucible_tests::{model, product, wait};
+use codecrucible_tests::{model, paths, product, wait};
 use serde_json::Value;
+use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Longest wait for anything, seconds.
 pub const LIMIT_SECONDS: u64 = 120;
+
+/// The official SDK at the version that the suite was written against.
+const OPENAI_SDK: &str = "openai==3.54.0";
 
 /// One cluster for the suite, with the operator in it. It stays up for the next run; `make test` removes it.
 pub static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
@@ -178,7 +182,7 @@ spec:
         self
     }
 
-    /// A `CodeCrucible` with one replica and a little processor time.
+    /// A `CodeCrucible` with one replica and a little processor time, to which clients need not speak TLS.
     pub fn crucible(&self, name: &str, backend: &str, more: &str) -> Result<(), String> {
         self.apply(&format!(
             "
@@ -186,6 +190,8 @@ apiVersion: codecrucible.dev/v1alpha1
 kind: CodeCrucible
 metadata: {{name: {name}}}
 spec:
+  profile: Development
+  tls: {{mode: Disabled}}
   image: {{repository: codecrucible.dev/workload, tag: dev}}
   replicas: 1
   resources: {{requests: {{cpu: 20m, memory: 64Mi}}, limits: {{cpu: '2', memory: 1Gi}}}}
@@ -236,4 +242,27 @@ impl Drop for Namespace<'_> {
 /// Waits for a condition.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     wait::until(what, Duration::from_secs(LIMIT_SECONDS), || Ok(holds())).unwrap();
+}
+
+/// Runs a script of `tests/sdk` with the official SDK, which is installed first if need be.
+pub fn run_with_sdk(script: &str, base: &str, token: &str, more: &[(&str, &str)]) {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let packages = paths::cache().unwrap().join(format!("python-{OPENAI_SDK}"));
+    let installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    if !packages.join("openai").exists() {
+        let install =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", OPENAI_SDK, "--target"];
+        assert!(Command::new("python3").args(install).arg(&packages).status().unwrap().success());
+    }
+    drop(installing);
+    let run = Command::new("python3")
+        .arg(paths::repository().join("tests/sdk").join(script))
+        .env("PYTHONPATH", &packages)
+        .env("OPENAI_BASE_URL", format!("{base}/v1"))
+        .env("OPENAI_API_KEY", token)
+        .envs(more.iter().copied())
+        .output()
+        .unwrap();
+    print!("{}", String::from_utf8_lossy(&run.stdout));
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
 }

@@ -20,6 +20,9 @@ pub struct Acknowledgement {
     /// Hash of the clients that are let in, lower-case hexadecimal; empty if the replica does not say.
     #[serde(default)]
     pub clients: String,
+    /// SHA-256 of the certificate that clients are shown, lower-case hexadecimal; nothing where nothing is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// When all that was applied, seconds since 1970.
     pub applied_at: u64,
     /// Why the newest configuration does not serve, if it does not.
@@ -52,9 +55,15 @@ mod tests {
     fn the_longest_answer_keeps_its_limit() {
         let refused = Refused::new(&"\u{1F600}".repeat(5_000), u64::MAX);
         let (revision, hash) = ("18446744073709551615-0123456789ab".into(), "0".repeat(64));
-        let clients = crate::Clients::default().hash();
-        let longest =
-            Acknowledgement { revision, hash, clients, applied_at: u64::MAX, refused: Some(refused) };
+        let (clients, certificate) = (crate::Clients::default().hash(), Some("0".repeat(64)));
+        let longest = Acknowledgement {
+            revision,
+            hash,
+            clients,
+            certificate,
+            applied_at: u64::MAX,
+            refused: Some(refused),
+        };
         let text = serde_json::to_string(&longest).unwrap();
         assert!(text.len() < MAX_ACKNOWLEDGEMENT_BYTES, "{}", text.len());
         assert_eq!(serde_json::from_str::<Acknowledgement>(&text).unwrap(), longest);

@@ -29,5 +29,8 @@ pub const CERTIFICATE_FOLDER: &str = "certificate";
 pub const CERTIFICATE_FILE: &str = "tls.crt";
 /// Its key in [`CERTIFICATE_FOLDER`], PKCS#8 in PEM.
 pub const CERTIFICATE_KEY_FILE: &str = "tls.key";
+/// Folder of the certificate that clients are shown, where that is another one: [`CERTIFICATE_FILE`] and
+/// [`CERTIFICATE_KEY_FILE`]. Only there if somebody gave one.
+pub const PUBLIC_CERTIFICATE_FOLDER: &str = "public-certificate";
 /// The authority's certificate in [`CERTIFICATE_FOLDER`], PEM.
 pub const AUTHORITY_FILE: &str = "ca.crt";

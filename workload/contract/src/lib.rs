@@ -3,6 +3,7 @@
 //! The operator validates a bundle with the code that the workload uses to read it, so the two cannot
 //! disagree about what is valid. Nothing here does IO or knows Kubernetes or HTTP.
 
+mod access;
 mod acknowledgement;
 mod bundle;
 mod canonical;
@@ -15,6 +16,10 @@ pub mod secrets;
 mod validate;
 pub mod voices;
 
+pub use access::{
+    ACCESS_SCHEMA, Access, AccessDocument, AccessRule, Enforcement, MAX_ACCESS_DOCUMENTS,
+    MAX_ACCESS_RULE_BYTES, MAX_ACCESS_RULES, access_schema, entity,
+};
 pub use acknowledgement::{Acknowledgement, MAX_ACKNOWLEDGEMENT_BYTES, Refused, STATUS_PATH};
 pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
 pub use canonical::canonical;

@@ -3,6 +3,7 @@
 //! Secrets never travel here; a backend only says that it has a credential, which lies in a file of the
 //! backend's name. Unknown fields are refused: a replica that ignored one would claim to honour it.
 
+use crate::access::Access;
 use serde::{Deserialize, Serialize};
 
 /// The whole policy of one service.
@@ -17,6 +18,9 @@ pub struct Policy {
     pub backends: Vec<Backend>,
     /// How several voices answer together.
     pub synthesis: Synthesis,
+    /// Who may do what; whoever has a token may do everything where there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
 }
 
 /// Claims that every access token carries (RFC 9068).

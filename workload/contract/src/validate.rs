@@ -1,5 +1,6 @@
 //! The rules of a policy that types cannot state, each with its limit.
 
+use crate::access::Access;
 use crate::policy::{Backend, BackendKind, Policy, Synthesis, Timeouts, Voice};
 use std::collections::HashSet;
 
@@ -35,7 +36,7 @@ pub struct Invalid {
 }
 
 /// Fine, or the first rule that is broken.
-type Checked = Result<(), Invalid>;
+pub(crate) type Checked = Result<(), Invalid>;
 
 impl Policy {
     /// Checks every rule; the first one broken is reported.
@@ -47,7 +48,8 @@ impl Policy {
         name("identity.issuer", &self.identity.issuer)?;
         name("identity.audience", &self.identity.audience)?;
         backends(&self.backends)?;
-        self.synthesis.validate()
+        self.synthesis.validate()?;
+        self.access.as_ref().map_or(Ok(()), Access::validate)
     }
 }
 
@@ -186,12 +188,12 @@ impl Voice {
 }
 
 impl Invalid {
-    fn below(self, path: &str) -> Self {
+    pub(crate) fn below(self, path: &str) -> Self {
         Self { path: format!("{path}.{}", self.path), ..self }
     }
 }
 
-fn name(path: &str, name: &str) -> Checked {
+pub(crate) fn name(path: &str, name: &str) -> Checked {
     check(!name.is_empty() && name.len() <= MAX_NAME_BYTES, path, || {
         format!("has {} bytes, outside 1 to {MAX_NAME_BYTES} bytes", name.len())
     })?;
@@ -202,7 +204,7 @@ fn count(path: &str, count: usize, limit: usize) -> Checked {
     check((1..=limit).contains(&count), path, || format!("has {count} entries, outside 1 to {limit}"))
 }
 
-fn check(holds: bool, path: &str, problem: impl FnOnce() -> String) -> Checked {
+pub(crate) fn check(holds: bool, path: &str, problem: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(Invalid { path: path.to_owned(), problem: problem() }) }
 }
 
@@ -231,6 +233,7 @@ pub(crate) mod tests {
                 default_mode: Mode::Competitive,
                 max_tokens_per_voice: 512,
             },
+            access: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Follows the configuration directory: what is good replaces what serves, what is bad changes nothing.
 
-use super::{CertificateFiles, Changes, Configuration, Folders};
+use super::{CertificateFiles, Changes, Configuration, Folders, KeyPairFiles};
 use crate::backend::Engines;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
@@ -17,17 +17,32 @@ pub struct Follower {
     last_refusal: Option<String>,
     /// The certificate that was read last, good or not.
     certificate: Option<CertificateFiles>,
+    /// The same of the one that clients are shown; nothing where nothing is encrypted.
+    public_certificate: Option<Option<KeyPairFiles>>,
 }
 
 impl Follower {
     /// Reads the directory for the first time; there is no service without it.
-    pub fn start(folders: Folders, logging: LogControl, metrics: Metrics) -> anyhow::Result<Self> {
+    pub fn start(
+        folders: Folders,
+        is_encrypted: bool,
+        logging: LogControl,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
         let engines = Engines::default();
         let snapshot = Snapshot::build(Configuration::read(&folders)?, None, &engines)?;
         announce(&snapshot, &metrics, &logging);
         let service = Service::new(snapshot, metrics.into());
-        let mut follower = Self { folders, engines, service, logging, last_refusal: None, certificate: None };
-        follower.renew_certificate();
+        let mut follower = Self {
+            folders,
+            engines,
+            service,
+            logging,
+            last_refusal: None,
+            certificate: None,
+            public_certificate: is_encrypted.then_some(None),
+        };
+        follower.renew_certificates();
         Ok(follower)
     }
 
@@ -51,7 +66,7 @@ impl Follower {
     }
 
     fn look(&mut self) {
-        self.renew_certificate();
+        self.renew_certificates();
         match self.try_apply() {
             Ok(()) => {
                 if self.last_refusal.take().is_some() {
@@ -71,6 +86,11 @@ impl Follower {
         }
     }
 
+    fn renew_certificates(&mut self) {
+        self.renew_certificate();
+        self.renew_public_certificate();
+    }
+
     /// One that is not good changes nothing: the replica serves on, and shows the one before while that lasts.
     fn renew_certificate(&mut self) {
         let files = match CertificateFiles::read(&self.folders) {
@@ -86,6 +106,24 @@ impl Follower {
             Err(error) => tracing::error!(%error, "the certificate is refused"),
         }
         self.certificate = files;
+    }
+
+    /// The same of what clients are shown.
+    fn renew_public_certificate(&mut self) {
+        let Some(read_last) = &mut self.public_certificate else { return };
+        let files = match KeyPairFiles::read(self.folders.shown_to_clients()) {
+            Ok(files) if read_last.as_ref() == Some(&files) => return,
+            Ok(files) => files,
+            Err(error) => return tracing::error!(%error, "the certificate for clients cannot be read"),
+        };
+        match tls::public_certificate(&files) {
+            Ok(certificate) => {
+                tracing::info!(sha256 = certificate.fingerprint, "certificate for clients replaced");
+                self.service.replace_public_certificate(certificate);
+            }
+            Err(error) => tracing::error!(%error, "the certificate for clients is refused"),
+        }
+        *read_last = Some(files);
     }
 
     fn try_apply(&self) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ mod watch;
 pub use compile::compile;
 pub use follow::Follower;
 pub use initialize::initialize;
-pub use read::{CertificateFiles, Configuration, ReadError};
+pub use read::{CertificateFiles, Configuration, KeyPairFiles, ReadError};
 pub use watch::Changes;
 
 use codecrucible_contract::layout;
@@ -30,6 +30,8 @@ pub struct Folders {
     pub backend_credentials: PathBuf,
     /// The replica's certificate.
     pub certificate: PathBuf,
+    /// The certificate that clients are shown, if somebody gave another one.
+    pub public_certificate: PathBuf,
 }
 
 impl Folders {
@@ -42,11 +44,25 @@ impl Folders {
             clients: root.join(layout::CLIENTS_FOLDER),
             backend_credentials: root.join(layout::BACKEND_CREDENTIALS_FOLDER),
             certificate: root.join(layout::CERTIFICATE_FOLDER),
+            public_certificate: root.join(layout::PUBLIC_CERTIFICATE_FOLDER),
         }
     }
 
-    fn all(&self) -> [&Path; 6] {
-        let Self { policy, signing_keys, client, clients, backend_credentials, certificate } = self;
-        [policy, signing_keys, client, clients, backend_credentials, certificate]
+    /// The certificate that clients are shown.
+    pub fn shown_to_clients(&self) -> &Path {
+        if self.public_certificate.is_dir() { &self.public_certificate } else { &self.certificate }
+    }
+
+    fn all(&self) -> [&Path; 7] {
+        let Self {
+            policy,
+            signing_keys,
+            client,
+            clients,
+            backend_credentials,
+            certificate,
+            public_certificate,
+        } = self;
+        [policy, signing_keys, client, clients, backend_credentials, certificate, public_certificate]
     }
 }

@@ -35,12 +35,27 @@ pub struct Configuration {
 /// else: a policy that is refused must not keep a replica from saying so.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
-    /// The certificate.
+    /// The certificate with its key.
+    pub own: KeyPairFiles,
+    /// Who signed it, and signs for those who may ask.
+    pub authority: Vec<u8>,
+}
+
+/// A certificate with its key. PEM, not parsed yet.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyPairFiles {
+    /// The certificate, and those that vouch for it.
     pub certificate: Vec<u8>,
     /// Its key.
     pub key: Vec<u8>,
-    /// Who signed it, and signs for those who may ask.
-    pub authority: Vec<u8>,
+}
+
+impl KeyPairFiles {
+    /// Reads them from a folder.
+    pub fn read(folder: &Path) -> Result<Self, ReadError> {
+        let read = |file| read_file(&folder.join(file), MAX_SECRET_BYTES);
+        Ok(Self { certificate: read(layout::CERTIFICATE_FILE)?, key: read(layout::CERTIFICATE_KEY_FILE)? })
+    }
 }
 
 /// Why the directory cannot be used. Messages name files, never their content.
@@ -102,12 +117,8 @@ impl CertificateFiles {
         if !folder.is_dir() {
             return Ok(None);
         }
-        let read = |file| read_file(&folder.join(file), MAX_SECRET_BYTES);
-        Ok(Some(Self {
-            certificate: read(layout::CERTIFICATE_FILE)?,
-            key: read(layout::CERTIFICATE_KEY_FILE)?,
-            authority: read(layout::AUTHORITY_FILE)?,
-        }))
+        let authority = read_file(&folder.join(layout::AUTHORITY_FILE), MAX_SECRET_BYTES)?;
+        Ok(Some(Self { own: KeyPairFiles::read(folder)?, authority }))
     }
 }
 

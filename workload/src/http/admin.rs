@@ -38,5 +38,5 @@ pub(super) async fn metrics(State(service): State<Service>) -> impl IntoResponse
 
 /// What was applied, and what was refused since.
 pub(super) async fn status(State(service): State<Service>) -> Json<Acknowledgement> {
-    Json(Acknowledgement::clone(&service.acknowledgement()))
+    Json(service.acknowledgement())
 }

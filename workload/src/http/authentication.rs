@@ -1,29 +1,46 @@
 //! Bearer tokens (RFC 6750) in front of every `/v1` route.
 
 use super::error::ApiError;
-use crate::identity::TokenError;
+use super::listener::Peer;
+use crate::identity::{Principal, TokenError};
 use crate::service::Service;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::SystemTime;
+
+/// Who calls, and from where.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) principal: Arc<Principal>,
+    /// The other end of the connection.
+    pub(super) address: IpAddr,
+    /// When the request arrived.
+    pub(super) now: SystemTime,
+}
 
 /// Lets a request through if its token is good.
 pub(super) async fn require_token(
     State(service): State<Service>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
+    let now = SystemTime::now();
     let token = bearer_token(request.headers())?;
     let snapshot = service.glance();
-    let principal = snapshot.tokens.verify(token, SystemTime::now())?;
+    let principal = snapshot.tokens.verify(token, now)?;
     // Who is taken off the list, or lost a secret, is out at once and not when the last token has expired.
     if snapshot.clients.credential(&principal.subject) != Some(&*principal.credential) {
         return Err(TokenError::UnknownClient.into());
     }
     drop(snapshot);
+    // Every connection has another end; one that is not known is in no range of addresses.
+    let address = request.extensions().get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0);
+    request.extensions_mut().insert(Caller { principal, address, now });
     Ok(next.run(request).await)
 }
 

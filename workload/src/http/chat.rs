@@ -1,14 +1,18 @@
 //! `POST /v1/chat/completions`: bytes through to a remote backend, or OpenAI's documents around the
 //! embedded one.
 
+use super::access;
+use super::authentication::Caller;
 use super::body::{self, MAX_BODY_BYTES};
 use super::error::ApiError;
 use super::events::{error_event, event_stream, last_words};
 use super::identifiers::{now_seconds, unique};
+use crate::authorization::Action;
 use crate::backend::{Answer, BackendError, Completion, Finish, Kind, Piece, RemoteBackend};
 use crate::chat::{ChatRequest, ChunkWriter, GuardedStream, parse_for_embedded, whole_answer};
 use crate::routing::Route;
 use crate::service::Service;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -18,12 +22,17 @@ use http::HeaderValue;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use std::convert::Infallible;
 
-pub(super) async fn complete(State(service): State<Service>, body: Body) -> Result<Response, ApiError> {
+pub(super) async fn complete(
+    State(service): State<Service>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, ApiError> {
     let body = body::read(&service, body, MAX_BODY_BYTES).await?;
     let request = ChatRequest::parse(body.bytes.clone())?;
     let snapshot = service.snapshot();
     let route =
         snapshot.routes.of_model(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
+    access::permit(&service, &snapshot, &caller, Action::Complete, route)?;
     let answer = match route.backend.kind() {
         Kind::Remote(remote) => pass_through(remote, route, &request).await,
         Kind::Embedded(_) => from_embedded(route, &request).await,

@@ -39,6 +39,12 @@ impl ApiError {
         Self { parameter: Some("model".into()), ..error }
     }
 
+    pub(super) fn not_permitted(model: &str) -> Self {
+        let message = format!("This client may not use the model `{model}` in this way.");
+        let error = Self::new(StatusCode::FORBIDDEN, "permission_error", "not_permitted", message);
+        Self { parameter: Some("model".into()), ..error }
+    }
+
     pub(super) fn body_too_large(limit_bytes: usize) -> Self {
         let message = format!("The body is larger than the limit of {limit_bytes} bytes.");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "body_too_large", message)

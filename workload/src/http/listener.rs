@@ -1,13 +1,16 @@
 //! Accepts connections within limits, and ends them gracefully.
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use prometheus::IntGauge;
 use rustls::ServerConfig;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -83,11 +86,11 @@ impl Listener {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let graceful = GracefulShutdown::new();
         let server = server();
-        while let Some((stream, slot)) = self.accept(&slots, &shutdown.stop).await {
+        while let Some((stream, peer, slot)) = self.accept(&slots, &shutdown.stop).await {
             let counted = Counted::new(connections.clone());
             let (server, watcher, stop) = (server.clone(), graceful.watcher(), shutdown.stop.clone());
             let certificate = self.certificate.clone();
-            let routes = TowerToHyperService::new(router.clone());
+            let routes = ToldOf { peer: Peer(peer.ip()), routes: TowerToHyperService::new(router.clone()) };
             tokio::spawn(async move {
                 let greeted = stop.run_until_cancelled(greet(stream, certificate)).await;
                 if let Some(Some(stream)) = greeted {
@@ -110,7 +113,7 @@ impl Listener {
         &self,
         slots: &Arc<Semaphore>,
         stop: &CancellationToken,
-    ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         loop {
             let next = async {
                 let slot = slots.clone().acquire_owned().await.ok()?;
@@ -118,9 +121,9 @@ impl Listener {
             };
             let accepted = stop.run_until_cancelled(next).await?;
             match accepted? {
-                (Ok((stream, _)), slot) => {
+                (Ok((stream, peer)), slot) => {
                     let _ = stream.set_nodelay(true);
-                    return Some((stream, slot));
+                    return Some((stream, peer, slot));
                 }
                 (Err(error), _) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -128,6 +131,27 @@ impl Listener {
                 }
             }
         }
+    }
+}
+
+/// The other end of the connection that a request came over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// Routes that find in each request where it came from.
+struct ToldOf<S> {
+    peer: Peer,
+    routes: S,
+}
+
+impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for ToldOf<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> S::Future {
+        request.extensions_mut().insert(self.peer);
+        self.routes.call(request)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The HTTP surface: the only part that knows axum.
 
+mod access;
 mod admin;
 mod authentication;
 mod body;

@@ -1,26 +1,35 @@
-//! `GET /v1/models`.
+//! `GET /v1/models`: those that the caller may see.
 
+use super::access;
+use super::authentication::Caller;
 use super::error::ApiError;
+use crate::authorization::Action;
 use crate::routing::Route;
 use crate::service::Service;
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 
-pub(super) async fn list(State(service): State<Service>) -> Json<Value> {
-    let snapshot = service.glance();
-    let data: Vec<Value> = snapshot.routes.all().iter().map(document).collect();
+pub(super) async fn list(
+    State(service): State<Service>,
+    Extension(caller): Extension<Caller>,
+) -> Json<Value> {
+    let snapshot = service.snapshot();
+    let may_see = |route: &&Route| access::decide(&service, &snapshot, &caller, Action::ListModels, route);
+    let data: Vec<Value> = snapshot.routes.all().iter().filter(may_see).map(document).collect();
     Json(json!({"object": "list", "data": data}))
 }
 
 pub(super) async fn show(
     State(service): State<Service>,
+    Extension(caller): Extension<Caller>,
     Path(model): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let snapshot = service.glance();
-    snapshot
-        .routes
-        .of_model(&model)
+    let snapshot = service.snapshot();
+    let found = snapshot.routes.of_model(&model);
+    // One that a client may not see does not exist for it.
+    found
+        .filter(|route| access::decide(&service, &snapshot, &caller, Action::ListModels, route))
         .map(|route| Json(document(route)))
         .ok_or_else(|| ApiError::model_not_found(&model))
 }

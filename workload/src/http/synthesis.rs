@@ -1,18 +1,21 @@
 //! `POST /v1/synthesis`: whole, or with an event for all that the voices do.
 
+use super::access;
+use super::authentication::Caller;
 use super::body::{self, MAX_BODY_BYTES};
 use super::error::ApiError;
 use super::events::event_stream;
 use super::identifiers::unique;
+use crate::authorization::Action;
 use crate::backend::{Backend, BackendError};
 use crate::request_error::RequestError;
 use crate::routing::{Route, Routes};
 use crate::service::Service;
 use crate::synthesis::{Outcome, Plan, Progress, Synthesis, SynthesisRequest, run};
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use serde_json::{Value, json};
@@ -36,13 +39,18 @@ struct Job {
     _permit: OwnedSemaphorePermit,
 }
 
-pub(super) async fn synthesize(State(service): State<Service>, body: Body) -> Result<Response, ApiError> {
+pub(super) async fn synthesize(
+    State(service): State<Service>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, ApiError> {
     let body = body::read(&service, body, MAX_BODY_BYTES).await?;
     let permit = service.room_for_synthesis().ok_or_else(ApiError::busy)?;
     let request: SynthesisRequest = serde_json::from_slice(&body.bytes)
         .map_err(|error| RequestError::body(format!("the body is not a valid synthesis request: {error}")))?;
     let snapshot = service.snapshot();
     let route = chosen_route(&snapshot.routes, request.model.as_deref())?;
+    access::permit(&service, &snapshot, &caller, Action::Synthesize, route)?;
     let (model, backend) = (route.backend_model.clone(), route.backend.clone());
     let stream = request.stream;
     let plan = request.plan(&snapshot.bundle.policy().synthesis)?;

@@ -11,7 +11,7 @@ use jsonwebtoken::{Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Media type of an access token (RFC 9068, section 2.1).
 const TOKEN_TYPE: &str = "at+jwt";
@@ -29,11 +29,17 @@ pub struct Principal {
     pub subject: String,
     /// Which secret it was had with.
     pub credential: String,
+    issued_at: u64,
     not_before: u64,
     expires_at: u64,
 }
 
 impl Principal {
+    /// How long ago the token was issued.
+    pub fn age(&self, now: SystemTime) -> Duration {
+        Duration::from_secs(seconds_since_epoch(now).saturating_sub(self.issued_at))
+    }
+
     fn check_time(&self, now: u64) -> Result<(), TokenError> {
         if now >= self.expires_at.saturating_add(LEEWAY_SECONDS) {
             return Err(TokenError::Expired);
@@ -191,6 +197,7 @@ impl TokenAuthority {
         Ok(Principal {
             subject: claims.sub,
             credential: claims.credential,
+            issued_at: claims.iat,
             not_before: claims.nbf,
             expires_at: claims.exp,
         })

@@ -14,6 +14,10 @@ pub struct Metrics {
     pub backend_answers: IntCounterVec,
     /// Candidates of synthesis by voice and outcome.
     pub candidates: IntCounterVec,
+    /// Decisions about access by action and outcome, where something is ruled.
+    pub access_decisions: IntCounterVec,
+    /// Decisions that access policies in shadow would make otherwise, by action.
+    pub shadow_differences: IntCounterVec,
     /// Tokens issued.
     pub tokens_issued: IntCounter,
     /// Revision of the applied bundle; its value is always one.
@@ -49,6 +53,16 @@ impl Metrics {
                 "codecrucible_synthesis_candidates_total",
                 "Candidates of synthesis by voice and outcome.",
                 &["voice", "outcome"],
+            )?,
+            access_decisions: counters(
+                "codecrucible_access_decisions_total",
+                "Decisions about access by action and outcome, where an AccessPolicy is selected.",
+                &["action", "outcome"],
+            )?,
+            shadow_differences: counters(
+                "codecrucible_access_shadow_differences_total",
+                "Decisions that AccessPolicies in Shadow would make otherwise, by action and what they would come to.",
+                &["action", "outcome"],
             )?,
             tokens_issued: registered(
                 &registry,

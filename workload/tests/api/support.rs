@@ -87,6 +87,7 @@ pub fn policy(backend_url: &str) -> contract::Policy {
             default_mode: contract::Mode::Competitive,
             max_tokens_per_voice: 64,
         },
+        access: None,
     }
 }
 
@@ -108,10 +109,11 @@ impl Api {
     pub async fn in_front_of(backend_url: &str) -> Self {
         let folder = Folder::new();
         folder.write_bundle(&bundle(policy(backend_url)));
-        Self::serve(folder).await
+        Self::of(folder).await
     }
 
-    async fn serve(folder: Folder) -> Self {
+    /// A service on a folder.
+    pub async fn of(folder: Folder) -> Self {
         let configuration = Configuration::read(&Folders::new(&folder.0)).unwrap();
         let snapshot = Snapshot::build(configuration, None, &Engines::default()).unwrap();
         let token = snapshot.issue_token("local", std::time::SystemTime::now()).unwrap().token;

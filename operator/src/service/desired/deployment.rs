@@ -6,7 +6,7 @@ use super::replicas::Replicas;
 use crate::service::child::Child;
 use crate::service::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, PUBLIC_PORT, STATUS_PORT};
 use crate::service::rollout::{Chosen, RolledBack};
-use codecrucible_crds::{CodeCrucible, names};
+use codecrucible_crds::{CodeCrucible, TlsMode, names};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -93,11 +93,7 @@ fn container(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Valu
         "name": "workload",
         "image": image.reference(),
         "imagePullPolicy": image.pull_policy.as_str(),
-        "args": [
-            "serve", "--config", CONFIGURATION_FOLDER,
-            "--listen", format!("0.0.0.0:{PUBLIC_PORT}"), "--admin-listen", format!("0.0.0.0:{ADMIN_PORT}"),
-            "--status-listen", format!("0.0.0.0:{STATUS_PORT}"), "--drain-seconds", DRAIN_SECONDS.to_string(),
-        ],
+        "args": arguments(resource),
         "ports": [
             {"name": "http", "containerPort": PUBLIC_PORT, "protocol": "TCP"},
             {"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"},
@@ -109,8 +105,26 @@ fn container(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Valu
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": mounts::mounts(model_claims),
+        "volumeMounts": mounts::mounts(resource, model_claims),
     })
+}
+
+fn arguments(resource: &CodeCrucible) -> Vec<String> {
+    let mut arguments: Vec<String> = [
+        ("--config", CONFIGURATION_FOLDER.to_owned()),
+        ("--listen", format!("0.0.0.0:{PUBLIC_PORT}")),
+        ("--admin-listen", format!("0.0.0.0:{ADMIN_PORT}")),
+        ("--status-listen", format!("0.0.0.0:{STATUS_PORT}")),
+        ("--drain-seconds", DRAIN_SECONDS.to_string()),
+    ]
+    .into_iter()
+    .flat_map(|(name, value)| [name.to_owned(), value])
+    .collect();
+    arguments.insert(0, "serve".into());
+    if resource.spec.tls.mode != TlsMode::Disabled {
+        arguments.push("--tls".into());
+    }
+    arguments
 }
 
 /// The API server drops empty maps and lists, which would look like drift for ever.

@@ -14,9 +14,10 @@ use super::child::Child;
 use super::facts::Facts;
 use super::history::Template;
 use super::rollout::{Chosen, RolledBack};
+use super::shown::Shown;
 use super::validate::Validated;
-use codecrucible_contract::{Bundle, Clients, layout, sha256_hex};
-use codecrucible_crds::{CodeCrucible, names};
+use codecrucible_contract::{Bundle, Clients, canonical, layout, sha256_hex};
+use codecrucible_crds::{AccessInForce, CodeCrucible, names};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -52,6 +53,8 @@ pub(crate) struct Publication {
     pub(crate) hash: String,
     /// The clients of applications.
     pub(crate) clients: Clients,
+    /// What they are shown, if their connections are encrypted.
+    pub(crate) certificate: Option<Shown>,
     /// Where clients reach the service.
     pub(crate) endpoint: String,
     /// Names everything that the pods mount; pods are touched when it changes.
@@ -60,6 +63,8 @@ pub(crate) struct Publication {
     pub(crate) template: String,
     /// What that is in place of.
     pub(crate) rolled_back: Option<RolledBack>,
+    /// The access policies that are a part of it.
+    pub(crate) access: Vec<AccessInForce>,
     /// Whether a person holds the policy at an older one.
     pub(crate) is_pinned: bool,
 }
@@ -83,12 +88,15 @@ pub(crate) fn desired(
         model_claims: _,
         credentials,
         clients,
+        encryption,
         endpoint,
         remediation: _,
         progress_deadline,
         operator_namespace,
     } = validated;
-    let secrets = secrets::Secrets::new(resource, credentials, facts, clients, endpoint);
+    let certificate = encryption.shown(&facts.certificates);
+    let authority = certificate.as_ref().and_then(|shown| shown.authority.as_deref());
+    let secrets = secrets::Secrets::new(resource, credentials, facts, clients, (endpoint, authority));
     let content = |child: Child| match child {
         Child::ServiceAccount => json!({"automountServiceAccountToken": false}),
         Child::SigningKeys => secrets.signing_keys(),
@@ -109,7 +117,7 @@ pub(crate) fn desired(
             autoscaler::autoscaler(resource, &autoscaling)
         }
     };
-    let configuration = configuration(bundle, mounts::secrets().map(content));
+    let configuration = configuration(bundle, mounts::secrets().map(content), encryption.hash());
     let wanted = Child::ALL.into_iter().filter(|child| child.is_wanted(resource));
     let (revision, hash) = (bundle.revision().to_string(), bundle.hash().to_owned());
     DesiredSet {
@@ -118,13 +126,20 @@ pub(crate) fn desired(
             revision,
             hash,
             clients: clients.clone(),
+            certificate,
             endpoint: endpoint.clone(),
             configuration,
             template: chosen.template.key.clone(),
             rolled_back: chosen.rolled_back.clone(),
+            access: in_force(bundle),
             is_pinned: resource.annotations().contains_key(names::ANNOTATION_ROLLBACK_POLICY),
         },
     }
+}
+
+fn in_force(bundle: &Bundle) -> Vec<AccessInForce> {
+    let documents = bundle.policy().access.iter().flat_map(|access| &access.documents);
+    documents.map(|document| AccessInForce { name: document.name.clone(), hash: document.hash() }).collect()
 }
 
 /// The clients alone, and a name for what the pods mount then.
@@ -134,9 +149,10 @@ pub(crate) fn clients_alone(resource: &CodeCrucible, clients: &Clients) -> (Prep
     (prepare(resource, Child::RegisteredClients, content), configuration)
 }
 
-/// A name for all that the pods mount. Only a hash of the secrets is in it.
-fn configuration(bundle: &Bundle, secrets: impl Iterator<Item = Value>) -> String {
-    let secrets = Value::from_iter(secrets).to_string();
+/// A name for all that the pods mount. Only a hash of the secrets is in it; `given` is that of a certificate that is not ours.
+fn configuration(bundle: &Bundle, secrets: impl Iterator<Item = Value>, given: Option<&str>) -> String {
+    let secrets = secrets.chain(given.map(Value::from));
+    let secrets = canonical(&Value::from_iter(secrets));
     format!("{}.{}", bundle.revision(), &sha256_hex(secrets)[..SECRETS_HASH_DIGITS])
 }
 
@@ -149,7 +165,7 @@ fn prepare(resource: &CodeCrucible, child: Child, content: Value) -> Prepared {
         "metadata": metadata::metadata(resource, &name),
     });
     merge(&mut object, content);
-    let hash = &sha256_hex(object.to_string())[..HASH_DIGITS];
+    let hash = &sha256_hex(canonical(&object))[..HASH_DIGITS];
     merge(&mut object, json!({"metadata": {"annotations": {names::ANNOTATION_APPLIED_HASH: hash}}}));
     Prepared { child, name, object }
 }
@@ -249,6 +265,7 @@ pub(crate) mod tests {
             hash: "x".into(),
             published_at: None,
             pinned: false,
+            access: Vec::new(),
             applied_replicas: 0,
             replicas: Vec::new(),
             rejected: Vec::new(),

@@ -4,7 +4,7 @@
 use crate::service::child::Child;
 use crate::service::pod::{CONFIGURATION_FOLDER, MODELS_FOLDER};
 use codecrucible_contract::layout;
-use codecrucible_crds::CodeCrucible;
+use codecrucible_crds::{CodeCrucible, Tls, TlsMode};
 use serde_json::{Value, json};
 
 /// An object in a folder.
@@ -49,18 +49,31 @@ pub(super) fn volumes(resource: &CodeCrucible, model_claims: &[(String, String)]
     let models = model_claims.iter().enumerate().map(|(index, (_, claim))| {
         json!({"name": model_volume(index), "persistentVolumeClaim": {"claimName": claim, "readOnly": true}})
     });
-    configuration.chain(models).collect()
+    configuration.chain(models).chain(given_certificate(resource).map(|(volume, _)| volume)).collect()
 }
 
 /// Where each of the volumes is.
-pub(super) fn mounts(model_claims: &[(String, String)]) -> Value {
+pub(super) fn mounts(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
     let configuration = MOUNTS.iter().map(|Mount { folder, .. }| {
         json!({"name": folder, "mountPath": format!("{CONFIGURATION_FOLDER}/{folder}"), "readOnly": true})
     });
     let models = model_claims.iter().enumerate().map(|(index, (backend, _))| {
         json!({"name": model_volume(index), "mountPath": format!("{MODELS_FOLDER}/{backend}"), "readOnly": true})
     });
-    configuration.chain(models).collect()
+    configuration.chain(models).chain(given_certificate(resource).map(|(_, mount)| mount)).collect()
+}
+
+/// The volume of a certificate that somebody gave, and where it is. No pod sees what else is in its Secret.
+fn given_certificate(resource: &CodeCrucible) -> Option<(Value, Value)> {
+    let Tls { mode, secret_name } = &resource.spec.tls;
+    let name = secret_name.as_ref().filter(|_| *mode == TlsMode::Secret)?;
+    let folder = layout::PUBLIC_CERTIFICATE_FOLDER;
+    let items =
+        [layout::CERTIFICATE_FILE, layout::CERTIFICATE_KEY_FILE].map(|key| json!({"key": key, "path": key}));
+    Some((
+        json!({"name": folder, "secret": {"secretName": name, "defaultMode": 0o440, "items": items}}),
+        json!({"name": folder, "mountPath": format!("{CONFIGURATION_FOLDER}/{folder}"), "readOnly": true}),
+    ))
 }
 
 impl Mount {

@@ -3,15 +3,16 @@
 use super::metadata::selector;
 use crate::service::pod::{ADMIN_PORT, PUBLIC_PORT, STATUS_PORT};
 use codecrucible_contract::{BackendKind, Policy};
-use codecrucible_crds::{CodeCrucible, Network};
+use codecrucible_crds::{CodeCrucible, Network, TlsMode};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 pub(super) fn service(resource: &CodeCrucible) -> Value {
+    let name = if resource.spec.tls.mode == TlsMode::Disabled { "http" } else { "https" };
     json!({"spec": {
         "type": "ClusterIP",
         "selector": selector(resource),
-        "ports": [{"name": "http", "port": PUBLIC_PORT, "targetPort": "http", "protocol": "TCP"}],
+        "ports": [{"name": name, "port": PUBLIC_PORT, "targetPort": "http", "protocol": "TCP"}],
     }})
 }
 

@@ -1,6 +1,6 @@
 //! The Secrets.
 
-use crate::access::credentials;
+use crate::agreement::credentials;
 use crate::conventions::secret;
 use crate::service::certificates::{AUTHORITY_KEY, Certificates, NOT_AFTER, OPERATOR_FILE, OPERATOR_KEY};
 use crate::service::facts::Facts;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// The content of the Secrets.
 pub(super) struct Secrets<'a> {
     signing_key_pem: &'a str,
-    client: [(&'static str, String); 4],
+    client: Vec<(&'static str, String)>,
     clients: &'a Clients,
     backend_credentials: &'a BTreeMap<String, String>,
     certificates: &'a Certificates,
@@ -25,10 +25,10 @@ impl<'a> Secrets<'a> {
         backend_credentials: &'a BTreeMap<String, String>,
         facts: &'a Facts,
         clients: &'a Clients,
-        endpoint: &str,
+        (endpoint, authority): (&str, Option<&str>),
     ) -> Self {
         let Facts { signing_key_pem, client_secret, certificates } = facts;
-        let client = credentials(resource.name_any(), client_secret.clone(), endpoint);
+        let client = credentials(resource.name_any(), client_secret.clone(), endpoint, authority);
         Self { signing_key_pem, client, clients, backend_credentials, certificates }
     }
 

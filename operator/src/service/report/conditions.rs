@@ -12,6 +12,8 @@ pub(super) struct Seen<'a> {
     pub(super) progress: &'a Progress,
     /// How far the policy has spread, if one was published.
     pub(super) spread: Option<&'a Spread>,
+    /// What is said of the certificate that clients are shown.
+    pub(super) certificate_valid: Verdict,
     /// What keeps replicas from serving.
     pub(super) trouble: Option<&'a str>,
 }
@@ -28,6 +30,7 @@ impl Seen<'_> {
             (names::AVAILABLE, available),
             (names::PROGRESSING, progressing),
             (names::POLICY_SYNCED, self.policy_synced()),
+            (names::CERTIFICATE_VALID, self.certificate_valid.clone()),
             (names::READY, ready),
             (names::RECONCILING, reconciling),
             (names::STALLED, stalled),
@@ -158,6 +161,8 @@ mod tests {
 
     fn applied() -> Outcome {
         let publication = Publication {
+            access: Vec::new(),
+            certificate: None,
             revision: "1-x".into(),
             hash: "x".into(),
             clients: codecrucible_contract::Clients::default(),
@@ -188,7 +193,13 @@ mod tests {
         spread: Option<&'a Spread>,
         trouble: Option<&'a str>,
     ) -> Seen<'a> {
-        Seen { outcome, progress, spread, trouble }
+        Seen {
+            outcome,
+            progress,
+            spread,
+            trouble,
+            certificate_valid: verdict(false, names::REASON_DISABLED, ""),
+        }
     }
 
     /// The conditions that are true.
@@ -217,6 +228,7 @@ mod tests {
             revision: revision.into(),
             hash: "x".into(),
             clients: String::new(),
+            certificate: None,
             applied_at: 1,
             refused,
         };

@@ -1,5 +1,6 @@
 //! Step five: what was seen, written into `status`, and an Event for each change of state.
 
+mod certificate;
 mod clients;
 mod conditions;
 mod policy;
@@ -8,10 +9,14 @@ mod status;
 use super::observe::Observed;
 use super::outcome::Outcome;
 use super::{Context, Known, ReconcileError};
+use crate::access_policy::Seen;
 use crate::conventions::events::warning;
 use crate::service::rollout::TRIAL;
+use crate::service::validate::selected;
 use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus, conditions as types};
 use jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
 use policy::spread;
 use std::time::Duration;
 
@@ -35,7 +40,9 @@ pub(crate) async fn report(
     let took = took.and_then(|spread| spread.took(now));
     let look_again = spread.map_or(Duration::MAX, |spread| spread.look_again(now));
     let look_again = look_again.min(clients::look_again(status.clients.as_ref(), now));
+    let look_again = look_again.min(certificate::look_again(status.certificate.as_ref(), now));
     let look_again = if status::is_on_trial(&status) { look_again.min(TRIAL) } else { look_again };
+    note_access(context, resource, observed, &status);
     if resource.status.as_ref() == Some(&status) {
         return Ok(look_again);
     }
@@ -49,6 +56,17 @@ pub(crate) async fn report(
     let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions);
     context.reporter.announce(resource, before, &status.conditions).await;
     Ok(look_again)
+}
+
+/// Lets the access policies know that the service selects.
+fn note_access(context: &Context, resource: &CodeCrucible, observed: &Observed, status: &CodeCrucibleStatus) {
+    let selected = selected(resource, observed).unwrap_or_default();
+    let seen = Seen {
+        selected: selected.into_iter().map(|policy| policy.name_any()).collect(),
+        in_force: status.policy.as_ref().map_or_else(Vec::new, |policy| policy.access.clone()),
+        is_applied: is_synced(Some(status)),
+    };
+    context.targets.note(ObjectRef::from_obj(resource).into_kind_unchecked(()), seen);
 }
 
 fn is_synced(status: Option<&CodeCrucibleStatus>) -> bool {

@@ -5,7 +5,9 @@ use crate::service::acknowledgements::Answer;
 use crate::service::desired::Publication;
 use crate::service::observe::Observed;
 use crate::service::outcome::Outcome;
-use codecrucible_crds::{CodeCrucible, PolicyStatus, Rejection, ReplicaPolicy, conditions as names};
+use codecrucible_crds::{
+    AccessInForce, CodeCrucible, PolicyStatus, Rejection, ReplicaPolicy, conditions as names,
+};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,19 +41,20 @@ pub(super) fn spread(
     now: Timestamp,
 ) -> Option<Spread> {
     let before = resource.status.as_ref().and_then(|status| status.policy.as_ref());
-    let (revision, hash, is_pinned) = match outcome {
+    let (revision, hash, access, is_pinned) = match outcome {
         Outcome::Applied(applied) => {
-            let Publication { revision, hash, is_pinned, .. } = &applied.publication;
-            (revision, hash, *is_pinned)
+            let Publication { revision, hash, access, is_pinned, .. } = &applied.publication;
+            (revision, hash, access, *is_pinned)
         }
         Outcome::Invalid(_) | Outcome::Paused { .. } | Outcome::Failed(_) => {
-            before.map(|before| (&before.revision, &before.hash, before.pinned))?
+            before.map(|before| (&before.revision, &before.hash, &before.access, before.pinned))?
         }
     };
     let published_at =
         before.filter(|before| before.revision == *revision).map(|before| &before.published_at);
     let published_at = published_at.map_or(Some(now), |known| known.as_ref().map(|time| time.0));
-    Some(Spread { published_at, is_pinned, ..Spread::of(revision, hash, &observed.answers) })
+    let access = access.clone();
+    Some(Spread { published_at, access, is_pinned, ..Spread::of(revision, hash, &observed.answers) })
 }
 
 /// The pause until the next look for what was handed out then, and is on its way.
@@ -68,6 +71,7 @@ pub(super) struct Spread {
     revision: String,
     hash: String,
     published_at: Option<Timestamp>,
+    access: Vec<AccessInForce>,
     is_pinned: bool,
     /// Replicas that were asked.
     ready: usize,
@@ -100,6 +104,7 @@ impl Spread {
             revision: revision.to_owned(),
             hash: hash.to_owned(),
             published_at: None,
+            access: Vec::new(),
             is_pinned: false,
             ready: answers.len(),
             applied: applied.count(),
@@ -158,6 +163,7 @@ impl Spread {
             hash: self.hash.clone(),
             published_at: self.published_at.map(whole_seconds),
             pinned: self.is_pinned,
+            access: self.access.clone(),
             applied_replicas: i32::try_from(self.applied).unwrap_or(i32::MAX),
             replicas: self.replicas.clone(),
             rejected: self.rejected.clone(),
@@ -176,6 +182,7 @@ mod tests {
             revision: revision.into(),
             hash: "h".into(),
             clients: String::new(),
+            certificate: None,
             applied_at: 1,
             refused,
         })

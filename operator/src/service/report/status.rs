@@ -1,5 +1,6 @@
 //! The whole status, computed from what was seen. The same state gives the same status.
 
+use super::certificate::{certificate, certificate_valid};
 use super::clients::clients;
 use super::conditions::Seen;
 use super::policy::Spread;
@@ -33,7 +34,9 @@ pub(super) fn status(
     };
     let progress = Progress::of(deployment);
     let trouble = trouble(&progress, &observed.pods);
-    let seen = Seen { outcome, progress: &progress, spread, trouble: trouble.as_deref() };
+    let certificate = certificate(before.certificate.as_ref(), observed, outcome, now);
+    let certificate_valid = certificate_valid(certificate.as_ref(), now);
+    let seen = Seen { certificate_valid, outcome, progress: &progress, spread, trouble: trouble.as_deref() };
     let generation = resource.metadata.generation;
     let conditions = seen
         .verdicts()
@@ -51,6 +54,7 @@ pub(super) fn status(
         image: progress.image,
         policy: spread.map(Spread::status),
         clients,
+        certificate,
         rollout,
     }
 }
@@ -142,6 +146,7 @@ mod tests {
             hash: "h".into(),
             published_at: None,
             pinned: false,
+            access: Vec::new(),
             applied_replicas: 0,
             replicas: Vec::new(),
             rejected: Vec::new(),

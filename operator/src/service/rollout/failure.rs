@@ -186,6 +186,7 @@ mod tests {
                 revision: "0-x".into(),
                 hash: "x".into(),
                 clients: String::new(),
+                certificate: None,
                 applied_at: 1,
                 refused,
             })
@@ -198,8 +199,14 @@ mod tests {
         assert_eq!(judge(Some(Err("silent".into())), 1_000), None, "silence proves nothing");
         let (bundle, applied_at) = (bundle(), 1);
         let (revision, hash) = (bundle.revision().to_string(), bundle.hash().to_owned());
-        let applied =
-            Ok(Acknowledgement { revision, hash, clients: String::new(), applied_at, refused: None });
+        let applied = Ok(Acknowledgement {
+            revision,
+            hash,
+            clients: String::new(),
+            certificate: None,
+            applied_at,
+            refused: None,
+        });
         assert_eq!(judge(Some(applied), 1_000), None);
     }
 }

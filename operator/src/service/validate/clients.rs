@@ -1,6 +1,6 @@
 //! Which clients of applications a service lets in, of all that ask.
 
-use crate::access::{MAX_CLIENTS_OF_NAMESPACE, lets_in};
+use crate::agreement::{MAX_CLIENTS_OF_NAMESPACE, lets_in};
 use crate::service::child::Child;
 use crate::service::observe::Observed;
 use codecrucible_contract::{Clients, MAX_CLIENTS, RegisteredClient, layout};

@@ -1,8 +1,11 @@
 //! Step two: whether the resource makes sense together with what it refers to.
 
+mod access;
 mod clients;
 mod compile;
+mod tls;
 
+pub(crate) use access::selected;
 pub(crate) use clients::{registered, withdrawn};
 
 use super::child::Child;
@@ -10,7 +13,8 @@ use super::history::{Series, newest_policy};
 use super::observe::{MAX_CREDENTIAL_BYTES, MissingCredential, Observed};
 use super::remediation::Limits;
 use super::rollout::{changed_backend, moved_model};
-use crate::access::endpoint;
+use super::shown::Encryption;
+use crate::agreement::endpoint;
 use clients::admitted;
 use codecrucible_contract::{Bundle, Clients, Policy, Revision, layout};
 use codecrucible_crds::{CodeCrucible, ModelBackend, Remediation, conditions, names};
@@ -35,6 +39,8 @@ pub(crate) struct Validated {
     pub(crate) credentials: BTreeMap<String, String>,
     /// The clients of applications that are let in.
     pub(crate) clients: Clients,
+    /// How their connections are encrypted.
+    pub(crate) encryption: Encryption,
     /// Where clients inside the cluster reach the service.
     pub(crate) endpoint: String,
     /// When replicas that go wrong are replaced.
@@ -88,12 +94,14 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         }
         backends.push(compile::backend(&path, name, backend)?);
     }
+    let encryption = tls::encryption(resource, observed)?;
     let endpoint = endpoint(resource);
     let policy = Policy {
         identity: compile::identity(resource, &endpoint)?,
         observability: compile::observability(resource),
         backends,
         synthesis: compile::synthesis(resource)?,
+        access: access::access(resource, observed)?,
     };
     let bundle = Bundle::compile(policy, published(resource, observed).as_ref())
         .map_err(|error| Invalid::value(compile::explain(&error, resource)))?;
@@ -109,6 +117,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         model_claims,
         credentials,
         clients,
+        encryption,
         endpoint,
         remediation: remediation(resource)?,
         progress_deadline,

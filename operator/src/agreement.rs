@@ -2,7 +2,7 @@
 
 use crate::service::PUBLIC_PORT;
 use codecrucible_contract::layout;
-use codecrucible_crds::{CodeCrucible, names};
+use codecrucible_crds::{CodeCrucible, TlsMode, names};
 use kube::ResourceExt as _;
 
 /// Most clients of one namespace: no tenant takes the room of all others.
@@ -20,15 +20,23 @@ pub(crate) fn lets_in(service: &CodeCrucible, namespace: Option<&str>) -> bool {
 /// Where clients inside the cluster reach a service.
 pub(crate) fn endpoint(service: &CodeCrucible) -> String {
     let namespace = service.namespace().unwrap_or_default();
-    format!("http://{}.{namespace}.svc:{PUBLIC_PORT}", names::workload(&service.name_any()))
+    let scheme = if service.spec.tls.mode == TlsMode::Disabled { "http" } else { "https" };
+    format!("{scheme}://{}.{namespace}.svc:{PUBLIC_PORT}", names::workload(&service.name_any()))
 }
 
-/// What an application mounts: any OpenAI SDK works with it.
-pub(crate) fn credentials(id: String, secret: String, endpoint: &str) -> [(&'static str, String); 4] {
-    [
+/// What an application mounts: any OpenAI SDK works with it. `authority`: who vouches for the service's certificate, PEM.
+pub(crate) fn credentials(
+    id: String,
+    secret: String,
+    endpoint: &str,
+    authority: Option<&str>,
+) -> Vec<(&'static str, String)> {
+    let texts = [
         (layout::CLIENT_ID_FILE, id),
         (layout::CLIENT_SECRET_FILE, secret),
         ("token-url", format!("{endpoint}/oauth/token")),
         ("base-url", format!("{endpoint}/v1")),
-    ]
+    ];
+    let authority = authority.map(|authority| (layout::AUTHORITY_FILE, authority.to_owned()));
+    texts.into_iter().chain(authority).collect()
 }

@@ -1,0 +1,119 @@
+//! What is said of an access policy in its `status`. Pure.
+
+use super::targets::Tally;
+use crate::conventions::{Verdict, condition, verdict};
+use codecrucible_contract::Invalid;
+use codecrucible_crds::{AccessPolicy, AccessPolicyStatus, conditions as names};
+use jiff::Timestamp;
+
+/// The status of a policy that is valid or not, and of which so many services were seen to run it, if that is known. The same
+/// state gives the same status.
+pub(super) fn status(
+    policy: &AccessPolicy,
+    invalid: Option<&Invalid>,
+    tally: Option<Tally>,
+    now: Timestamp,
+) -> AccessPolicyStatus {
+    let before = policy.status.clone().unwrap_or_default();
+    let generation = policy.metadata.generation;
+    let accepted = match invalid {
+        None => verdict(true, names::REASON_VALID, "it compiles and type-checks"),
+        Some(invalid) => verdict(false, names::REASON_INVALID, invalid.to_string()),
+    };
+    let ready = if accepted.is_true { ready(tally.as_ref()) } else { accepted.clone() };
+    let conditions = [
+        (names::ACCEPTED, accepted.clone()),
+        (names::READY, ready.clone()),
+        (names::RECONCILING, reconciling(&accepted, &ready)),
+        (names::STALLED, stalled(&accepted)),
+    ];
+    let conditions = conditions
+        .map(|(type_, verdict)| condition(type_, verdict, generation, &before.conditions, now))
+        .to_vec();
+    let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+    match tally {
+        Some(Tally { services, applied, pending }) => AccessPolicyStatus {
+            observed_generation: generation,
+            conditions,
+            services: count(services),
+            applied_services: count(applied),
+            pending_services: pending,
+        },
+        // Nothing new is known of who runs it.
+        None => AccessPolicyStatus { observed_generation: generation, conditions, ..before },
+    }
+}
+
+fn ready(tally: Option<&Tally>) -> Verdict {
+    match tally {
+        None => {
+            verdict(false, names::REASON_PENDING, "not every service of this namespace was looked at yet")
+        }
+        Some(Tally { services: 0, .. }) => {
+            verdict(true, names::REASON_NOT_SELECTED, "no CodeCrucible of this namespace selects it")
+        }
+        Some(Tally { services, applied, pending }) => {
+            let count = format!("{applied} of {services} services run it in all of their ready replicas");
+            match pending.first() {
+                None => verdict(true, names::REASON_APPLIED, count),
+                Some(first) => verdict(false, names::REASON_PENDING, format!("{count}; not yet: {first}")),
+            }
+        }
+    }
+}
+
+fn reconciling(accepted: &Verdict, ready: &Verdict) -> Verdict {
+    if accepted.is_true && !ready.is_true {
+        return Verdict { is_true: true, ..ready.clone() };
+    }
+    verdict(false, names::REASON_STABLE, "nothing is left to do")
+}
+
+fn stalled(accepted: &Verdict) -> Verdict {
+    if accepted.is_true {
+        return verdict(false, names::REASON_STABLE, "nothing stands in the way");
+    }
+    Verdict { is_true: true, ..accepted.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(invalid: Option<&Invalid>, tally: Option<Tally>) -> AccessPolicyStatus {
+        let mut policy = AccessPolicy::new("p", serde_json::from_value(json!({})).unwrap());
+        policy.metadata.generation = Some(2);
+        status(&policy, invalid, tally, Timestamp::UNIX_EPOCH)
+    }
+
+    /// The conditions that are true, and the reason of `Ready`.
+    fn state(status: &AccessPolicyStatus) -> (Vec<&str>, &str) {
+        let holds = status.conditions.iter().filter(|condition| condition.status == "True");
+        let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+        (holds.map(|condition| &*condition.type_).collect(), &ready.reason)
+    }
+
+    #[test]
+    fn a_policy_is_ready_when_every_service_that_selects_it_runs_it() {
+        let some = Tally { services: 2, applied: 1, pending: vec!["b".into()] };
+        let waits = told(None, Some(some));
+        assert_eq!(state(&waits), (vec!["Accepted", "Reconciling"], "Pending"));
+        assert_eq!(
+            (waits.services, waits.applied_services, &*waits.pending_services),
+            (2, 1, &["b".to_owned()][..])
+        );
+        let all = told(None, Some(Tally { services: 2, applied: 2, pending: Vec::new() }));
+        assert_eq!(state(&all), (vec!["Accepted", "Ready"], "Applied"));
+        assert_eq!(state(&told(None, Some(Tally::default()))), (vec!["Accepted", "Ready"], "NotSelected"));
+        assert_eq!(state(&told(None, None)), (vec!["Accepted", "Reconciling"], "Pending"));
+    }
+
+    #[test]
+    fn one_that_is_wrong_is_stalled_with_the_path() {
+        let invalid = Invalid { path: "spec.statements[0]".into(), problem: "no".into() };
+        let wrong = told(Some(&invalid), Some(Tally { services: 1, applied: 0, pending: vec!["a".into()] }));
+        assert_eq!(state(&wrong), (vec!["Stalled"], "Invalid"));
+        assert!(wrong.conditions.iter().any(|condition| condition.message == "spec.statements[0]: no"));
+    }
+}

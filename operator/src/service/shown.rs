@@ -1,0 +1,142 @@
+//! The certificate that clients are shown. Pure.
+
+use super::certificates::Certificates;
+use codecrucible_contract::certificates::Certified;
+use codecrucible_contract::sha256_hex;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use x509_parser::parse_x509_certificate;
+
+/// Longest text of an authority that is passed on, bytes.
+const MAX_AUTHORITY_BYTES: usize = 16 * 1024;
+
+/// How connections of clients are encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Encryption {
+    /// Not at all.
+    Disabled,
+    /// With the certificate that replicas have anyhow.
+    Own,
+    /// With one that somebody gave.
+    Given {
+        shown: Shown,
+        /// Changes when anything of it does, the key too.
+        hash: String,
+    },
+}
+
+/// A certificate that clients are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// SHA-256, lower-case hexadecimal.
+    pub(crate) fingerprint: String,
+    /// When it ends, seconds since 1970.
+    pub(crate) not_after: i64,
+    /// Who vouches for it, PEM, if clients need to be told.
+    pub(crate) authority: Option<String>,
+}
+
+/// A certificate as somebody gave it. Without `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) certified: Certified,
+    pub(crate) authority: Option<String>,
+}
+
+impl Encryption {
+    /// What clients are shown, where something is.
+    pub(crate) fn shown(&self, certificates: &Certificates) -> Option<Shown> {
+        match self {
+            Self::Disabled => None,
+            Self::Own => {
+                let Certificates { authority, replica, .. } = certificates;
+                Some(Shown {
+                    // A certificate that we made is PEM.
+                    fingerprint: fingerprint(&replica.certified.certificate).unwrap_or_default(),
+                    not_after: replica.not_after,
+                    authority: Some(authority.certificate.clone()),
+                })
+            }
+            Self::Given { shown, .. } => Some(shown.clone()),
+        }
+    }
+
+    /// A name for what somebody gave; the operator's own certificate has its own.
+    pub(crate) fn hash(&self) -> Option<&str> {
+        match self {
+            Self::Disabled | Self::Own => None,
+            Self::Given { hash, .. } => Some(hash),
+        }
+    }
+}
+
+impl TryFrom<&Given> for Encryption {
+    type Error = &'static str;
+
+    fn try_from(given: &Given) -> Result<Self, Self::Error> {
+        let Given { certified: Certified { certificate, key }, authority } = given;
+        let chain = chain(certificate).ok_or("tls.crt is not a certificate in PEM")?;
+        let leaf = chain.first().ok_or("tls.crt is not a certificate in PEM")?;
+        let (_, parsed) = parse_x509_certificate(leaf).map_err(|_| "tls.crt is not a certificate")?;
+        let not_after = parsed.validity().not_after.timestamp();
+        let fingerprint = sha256_hex(leaf);
+        let private =
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| "tls.key is not a key in PEM")?;
+        CertifiedKey::from_der(chain, private, &default_provider()).map_err(
+            |_| "tls.key is not the key of the certificate in tls.crt, or of a kind that is not supported",
+        )?;
+        let authority = authority.clone().filter(|authority| authority.len() <= MAX_AUTHORITY_BYTES);
+        let hash = sha256_hex(format!("{certificate}{key}"));
+        Ok(Self::Given { shown: Shown { fingerprint, not_after, authority }, hash })
+    }
+}
+
+fn chain(pem: &str) -> Option<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().ok()
+}
+
+fn fingerprint(pem: &str) -> Option<String> {
+    chain(pem)?.first().map(sha256_hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use codecrucible_contract::certificates::{CERTIFICATE_SECONDS, Role, authority, issue};
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn given() -> Given {
+        let authority = authority("a", NOW).unwrap();
+        let certified = issue(&authority, "a", Role::Server(&["demo.team.svc".to_owned()]), NOW).unwrap();
+        Given { certified, authority: Some(authority.certificate) }
+    }
+
+    #[test]
+    fn a_certificate_that_is_given_is_told_by_its_end_and_its_fingerprint() {
+        let given = given();
+        let Ok(Encryption::Given { shown, .. }) = Encryption::try_from(&given) else { panic!("it is good") };
+        assert_eq!(shown.not_after, NOW + CERTIFICATE_SECONDS);
+        assert_eq!(Some(shown.fingerprint), fingerprint(&given.certified.certificate));
+        assert_eq!(shown.authority, given.authority);
+    }
+
+    #[test]
+    fn what_is_no_pair_is_refused_in_words_without_the_key() {
+        let refusal = |change: &dyn Fn(&mut Given)| {
+            let mut given = given();
+            change(&mut given);
+            Encryption::try_from(&given).unwrap_err()
+        };
+        assert!(refusal(&|given| given.certified.certificate = "x".into()).starts_with("tls.crt"));
+        assert!(
+            refusal(&|given| given.certified.certificate = given.certified.key.clone())
+                .starts_with("tls.crt")
+        );
+        assert!(refusal(&|given| given.certified.key = String::new()).starts_with("tls.key"));
+        let other = given().certified.key;
+        assert!(refusal(&|given| given.certified.key = other.clone()).starts_with("tls.key is not the key"));
+    }
+}

@@ -1,0 +1,108 @@
+//! Who may do what at a service: the access policies that it selects, compiled.
+
+use super::Invalid;
+use crate::access_policy::compile;
+use crate::service::observe::Observed;
+use codecrucible_contract::{Access, MAX_ACCESS_DOCUMENTS};
+use codecrucible_crds::{AccessPolicy, CodeCrucible};
+use kube::ResourceExt as _;
+use kube::core::{Selector, SelectorExt as _};
+use std::sync::Arc;
+
+/// What the selected policies come to together; nothing where none is asked for.
+pub(super) fn access(resource: &CodeCrucible, observed: &Observed) -> Result<Option<Access>, Invalid> {
+    if resource.spec.policy_selector.is_none() {
+        return Ok(None);
+    }
+    let selected = selected(resource, observed)?;
+    let path = "spec.policySelector";
+    if selected.is_empty() {
+        return Err(Invalid::not_found(format!(
+            "{path}: matches no AccessPolicy of this namespace, so nobody could do anything; label one, or remove the selector"
+        )));
+    }
+    if selected.len() > MAX_ACCESS_DOCUMENTS {
+        let count = selected.len();
+        return Err(Invalid::value(format!(
+            "{path}: matches {count} AccessPolicies, more than {MAX_ACCESS_DOCUMENTS}"
+        )));
+    }
+    let documents = selected.into_iter().map(|policy| {
+        compile(policy)
+            .map_err(|wrong| Invalid::value(format!("{path}: AccessPolicy {:?} {wrong}", policy.name_any())))
+    });
+    let namespace = resource.namespace().unwrap_or_default();
+    Ok(Some(Access { namespace, documents: documents.collect::<Result<_, _>>()? }))
+}
+
+/// The policies that a service selects, by name.
+pub(crate) fn selected<'a>(
+    resource: &CodeCrucible,
+    observed: &'a Observed,
+) -> Result<Vec<&'a AccessPolicy>, Invalid> {
+    let Some(selector) = &resource.spec.policy_selector else { return Ok(Vec::new()) };
+    let selector = Selector::try_from(selector.clone())
+        .map_err(|wrong| Invalid::value(format!("spec.policySelector: {wrong}")))?;
+    let is_selected = |policy: &&Arc<AccessPolicy>| {
+        policy.metadata.deletion_timestamp.is_none() && selector.matches(policy.labels())
+    };
+    let mut selected: Vec<&AccessPolicy> =
+        observed.access.iter().filter(is_selected).map(|policy| &**policy).collect();
+    selected.sort_by_key(|policy| policy.name_any());
+    Ok(selected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::fixtures;
+    use serde_json::{Value, json};
+
+    fn policy(name: &str, labels: Value, spec: Value) -> Arc<AccessPolicy> {
+        let mut policy = AccessPolicy::new(name, serde_json::from_value(spec).unwrap());
+        policy.metadata.namespace = Some("team".into());
+        policy.metadata.labels = serde_json::from_value(labels).unwrap();
+        Arc::new(policy)
+    }
+
+    fn observed() -> Observed {
+        let access = vec![
+            policy("b", json!({"for": "all"}), json!({})),
+            policy("a", json!({"for": "all", "kind": "x"}), json!({})),
+            policy("c", json!({}), json!({})),
+        ];
+        Observed { access, ..fixtures::observed() }
+    }
+
+    fn documents(selector: Value) -> Vec<String> {
+        let resource = fixtures::resource(json!({ "policySelector": selector }));
+        let access = access(&resource, &observed()).unwrap().unwrap();
+        assert_eq!(access.namespace, "team");
+        access.documents.into_iter().map(|document| document.name).collect()
+    }
+
+    #[test]
+    fn policies_are_selected_by_their_labels_and_come_in_order() {
+        assert_eq!(documents(json!({"matchLabels": {"for": "all"}})), ["a", "b"]);
+        assert_eq!(documents(json!({})), ["a", "b", "c"]);
+        let without = json!({"matchExpressions": [{"key": "kind", "operator": "DoesNotExist"}]});
+        assert_eq!(documents(without), ["b", "c"]);
+        assert_eq!(access(&fixtures::resource(json!({})), &observed()), Ok(None));
+    }
+
+    #[test]
+    fn a_selector_that_matches_nothing_or_makes_no_sense_is_refused_and_so_is_a_wrong_policy() {
+        let refusal = |selector: Value, observed: &Observed| {
+            let resource = fixtures::resource(json!({ "policySelector": selector }));
+            access(&resource, observed).unwrap_err().message
+        };
+        let nobody = refusal(json!({"matchLabels": {"for": "none"}}), &observed());
+        assert!(nobody.starts_with("spec.policySelector: matches no AccessPolicy"), "{nobody}");
+        let expression = json!({"matchExpressions": [{"key": "kind", "operator": "Sometimes"}]});
+        assert!(refusal(expression, &observed()).starts_with("spec.policySelector: "));
+        let wrong = policy("d", json!({}), json!({"statements": ["permit"]}));
+        let observed = Observed { access: vec![wrong], ..fixtures::observed() };
+        let told = refusal(json!({}), &observed);
+        assert!(told.starts_with("spec.policySelector: AccessPolicy \"d\" spec.statements[0]: "), "{told}");
+    }
+}

@@ -1,0 +1,56 @@
+//! Asks the authorizer for whoever calls, counts what it says, and tells the log of every denial.
+
+use super::authentication::Caller;
+use super::error::ApiError;
+use crate::authorization::{Action, Asked, Asking, Verdict};
+use crate::routing::Route;
+use crate::service::Service;
+use crate::snapshot::Snapshot;
+
+/// Lets a caller do something with a route's model, or says that it may not.
+pub(super) fn permit(
+    service: &Service,
+    snapshot: &Snapshot,
+    caller: &Caller,
+    action: Action,
+    route: &Route,
+) -> Result<(), ApiError> {
+    if decide(service, snapshot, caller, action, route) {
+        Ok(())
+    } else {
+        Err(ApiError::not_permitted(&route.public_model))
+    }
+}
+
+/// Whether a caller may do something with a route's model.
+pub(super) fn decide(
+    service: &Service,
+    snapshot: &Snapshot,
+    caller: &Caller,
+    action: Action,
+    route: &Route,
+) -> bool {
+    let authorizer = &snapshot.authorizer;
+    if !authorizer.rules() {
+        return true;
+    }
+    let Caller { principal, address, now } = caller;
+    let asking =
+        Asking { client: &principal.subject, address: *address, token_age: principal.age(*now), now: *now };
+    let asked = Asked { action, model: &route.public_model, backend: route.backend.name() };
+    let Verdict { is_allowed, because, shadow } = authorizer.decide(&asking, &asked);
+    let (client, model, action) = (asking.client, asked.model, action.as_str());
+    service.metrics().access_decisions.with_label_values(&[action, outcome(is_allowed)]).inc();
+    if !is_allowed {
+        tracing::info!(client, action, model, ?because, "access denied");
+    }
+    if let Some(shadow) = shadow.filter(|shadow| *shadow != is_allowed) {
+        service.metrics().shadow_differences.with_label_values(&[action, outcome(shadow)]).inc();
+        tracing::info!(client, action, model, would_be = outcome(shadow), "access policies in shadow differ");
+    }
+    is_allowed
+}
+
+fn outcome(is_allowed: bool) -> &'static str {
+    if is_allowed { "allowed" } else { "denied" }
+}
