@@ -2,8 +2,9 @@
 
 use codecrucible_contract as contract;
 use codecrucible_workload::backend::Engines;
-use codecrucible_workload::configuration::{Configuration, Folders, compile, initialize};
+use codecrucible_workload::configuration::{ClientFiles, Configuration, Folders, compile, initialize};
 use codecrucible_workload::http::{Listener, Shutdown, public_router};
+use codecrucible_workload::identity::KnownClients;
 use codecrucible_workload::service::Service;
 use codecrucible_workload::snapshot::Snapshot;
 use codecrucible_workload::telemetry::Metrics;
@@ -17,9 +18,10 @@ pub async fn product(backend: SocketAddr) -> anyhow::Result<(SocketAddr, String)
     initialize(&folders)?;
     compile(&folders, serde_json::to_vec(&policy(backend))?.as_slice())?;
     let snapshot = Snapshot::build(Configuration::read(&folders)?, None, &Engines::default())?;
+    let clients = KnownClients::from(&ClientFiles::read(&folders)?);
     std::fs::remove_dir_all(&folder)?;
-    let token = snapshot.issue_token("local", std::time::SystemTime::now())?.token;
-    let service = Service::new(snapshot, Arc::new(Metrics::new()?));
+    let service = Service::new(snapshot, clients, Arc::new(Metrics::new()?));
+    let token = service.issue_token("local", std::time::SystemTime::now())?.token;
     let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await?;
     let address = listener.local_address()?;
     tokio::spawn(listener.serve(public_router(service), None, Shutdown::never()));

@@ -38,7 +38,8 @@ use serde::{Deserialize, Serialize};
 #[allow(clippy::duplicated_attributes, reason = "columns have a type each")]
 #[serde(rename_all = "camelCase")]
 pub struct AccessPolicySpec {
-    /// What comes of it.
+    /// `Enforce`: requests are decided by it. `Shadow`: requests that it would decide otherwise are counted and logged, and
+    /// decided as if it were not there.
     #[serde(default)]
     pub enforcement: AccessEnforcement,
     /// What may be granted, by name. Roles are known to this policy alone.
@@ -168,7 +169,7 @@ pub struct AccessConditions {
         inner(length(min = 2, max = 43), regex(pattern = r"^[0-9a-fA-F:.]+(/[0-9]{1,3})?$"))
     )]
     pub addresses: Vec<String>,
-    /// The access token was issued no longer ago.
+    /// The access token was issued no longer ago. A client must then ask for a new one earlier than its token says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_token_age: Option<Duration>,
     /// It is between these times of the day.

@@ -31,7 +31,9 @@ pub const REASON_NAMESPACE_NOT_ALLOWED: &str = "NamespaceNotAllowed";
 pub const REASON_NOT_SELECTED: &str = "NotSelected";
 /// Every ready replica shows the certificate.
 pub const REASON_SHOWN: &str = "Shown";
-/// The certificate has ended, or ends very soon.
+/// The certificate ends within days, and nobody has renewed it.
+pub const REASON_EXPIRING: &str = "Expiring";
+/// The certificate has ended.
 pub const REASON_EXPIRED: &str = "Expired";
 /// `spec.tls.mode` is `Disabled`: nothing is encrypted.
 pub const REASON_DISABLED: &str = "Disabled";

@@ -4,6 +4,7 @@ use crate::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt as _;
 use serde_json::json;
+use serde_yaml::Value;
 
 /// Name and content of each file in `manifests/crds` and in the chart.
 pub fn definition_files() -> Result<Vec<(String, String)>, serde_yaml::Error> {
@@ -11,13 +12,26 @@ pub fn definition_files() -> Result<Vec<(String, String)>, serde_yaml::Error> {
         .map(not_current_yet);
     let file = |definition: &CustomResourceDefinition| {
         let name = definition.metadata.name.clone().unwrap_or_default();
-        let yaml = serde_yaml::to_string(definition)?;
+        let yaml = serde_yaml::to_string(&sorted(serde_yaml::to_value(definition)?))?;
         Ok((
             format!("{name}.yaml"),
             format!("# Generated from the crate codecrucible-crds by `make generate`.\n{yaml}"),
         ))
     };
     definitions.iter().map(file).collect()
+}
+
+/// The same, whatever order maps have in this build.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Mapping(map) => {
+            let mut entries: Vec<_> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            entries.sort_by(|(one, _), (other, _)| one.as_str().cmp(&other.as_str()));
+            Value::Mapping(entries.into_iter().collect())
+        }
+        Value::Sequence(items) => Value::Sequence(items.into_iter().map(sorted).collect()),
+        scalar => scalar,
+    }
 }
 
 /// What no operator has seen yet has seen no generation: pipelines take a resource without a status for one that is well.

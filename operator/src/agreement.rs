@@ -2,7 +2,7 @@
 
 use crate::service::PUBLIC_PORT;
 use codecrucible_contract::layout;
-use codecrucible_crds::{CodeCrucible, TlsMode, names};
+use codecrucible_crds::{CodeCrucible, names};
 use kube::ResourceExt as _;
 
 /// Most clients of one namespace: no tenant takes the room of all others.
@@ -17,10 +17,10 @@ pub(crate) fn lets_in(service: &CodeCrucible, namespace: Option<&str>) -> bool {
     })
 }
 
-/// Where clients inside the cluster reach a service.
-pub(crate) fn endpoint(service: &CodeCrucible) -> String {
+/// Where clients inside the cluster reach a service that speaks TLS with them, or does not.
+pub(crate) fn endpoint(service: &CodeCrucible, is_encrypted: bool) -> String {
     let namespace = service.namespace().unwrap_or_default();
-    let scheme = if service.spec.tls.mode == TlsMode::Disabled { "http" } else { "https" };
+    let scheme = if is_encrypted { "https" } else { "http" };
     format!("{scheme}://{}.{namespace}.svc:{PUBLIC_PORT}", names::workload(&service.name_any()))
 }
 

@@ -1,5 +1,6 @@
 //! What all parts of the running service share.
 
+use crate::identity::{IssueError, IssuedToken, KnownClients};
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 use crate::tls::PublicCertificate;
@@ -20,6 +21,7 @@ const MAX_HELD_BODIES_KB: usize = 256 * 1024;
 #[derive(Clone)]
 pub struct Service {
     snapshot: Arc<ArcSwap<Snapshot>>,
+    clients: Arc<ArcSwap<KnownClients>>,
     acknowledgement: Arc<ArcSwap<Acknowledgement>>,
     certificate: Arc<ArcSwapOption<ServerConfig>>,
     public_certificate: Arc<ArcSwapOption<PublicCertificate>>,
@@ -30,11 +32,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service on a first snapshot.
-    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Self {
+    /// A service on a first snapshot, for these clients.
+    pub fn new(snapshot: Snapshot, clients: KnownClients, metrics: Arc<Metrics>) -> Self {
         Self {
             acknowledgement: Arc::new(ArcSwap::from_pointee(acknowledge(&snapshot))),
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            clients: Arc::new(ArcSwap::from_pointee(clients)),
             certificate: Arc::default(),
             public_certificate: Arc::default(),
             metrics,
@@ -62,10 +65,29 @@ impl Service {
         self.acknowledgement.store(Arc::new(acknowledgement));
     }
 
+    /// The clients that may ask for tokens, and use them, for a moment.
+    pub fn clients(&self) -> Guard<Arc<KnownClients>> {
+        self.clients.load()
+    }
+
+    /// From now on these are let in and no others, whatever tokens the others have.
+    pub fn replace_clients(&self, clients: KnownClients) {
+        self.clients.store(Arc::new(clients));
+    }
+
+    /// A token for a client that has proved who it is.
+    pub fn issue_token(&self, client_id: &str, now: SystemTime) -> Result<IssuedToken, IssueError> {
+        let clients = self.clients();
+        // Without a credential, a token is good for nothing.
+        let credential = clients.credential(client_id).unwrap_or_default();
+        self.glance().tokens.issue(client_id, credential, now)
+    }
+
     /// What was applied, and what was refused since.
     pub fn acknowledgement(&self) -> Acknowledgement {
         let certificate = self.public_certificate.load().as_ref().map(|shown| shown.fingerprint.clone());
-        Acknowledgement { certificate, ..Acknowledgement::clone(&self.acknowledgement.load()) }
+        let clients = self.clients().registered_hash().to_owned();
+        Acknowledgement { clients, certificate, ..Acknowledgement::clone(&self.acknowledgement.load()) }
     }
 
     /// Notes why the newest configuration does not serve; nothing once it does, or is the one that serves.
@@ -124,7 +146,8 @@ impl Service {
 
 fn acknowledge(snapshot: &Snapshot) -> Acknowledgement {
     let (revision, hash) = (snapshot.bundle.revision().to_string(), snapshot.bundle.hash().to_owned());
-    let clients = snapshot.clients.registered_hash().to_owned();
+    // Clients and certificate come and go by themselves.
+    let clients = String::new();
     Acknowledgement { revision, hash, clients, certificate: None, applied_at: now(), refused: None }
 }
 

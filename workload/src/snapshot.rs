@@ -3,11 +3,10 @@
 use crate::authorization::Authorizer;
 use crate::backend::{Backend, Engines, Readiness, SetupError};
 use crate::configuration::Configuration;
-use crate::identity::{IssueError, IssuedToken, KeyError, KnownClients, SigningKeys, TokenAuthority};
+use crate::identity::{KeyError, SigningKeys, TokenAuthority};
 use crate::routing::{Route, Routes};
 use codecrucible_contract::{Backend as BackendPolicy, Bundle};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// One configuration, ready to serve.
 pub struct Snapshot {
@@ -15,8 +14,6 @@ pub struct Snapshot {
     pub bundle: Bundle,
     /// Issues and verifies tokens.
     pub tokens: TokenAuthority,
-    /// The clients that may ask for tokens, and use them.
-    pub clients: KnownClients,
     /// Who may do what.
     pub authorizer: Authorizer,
     /// Where models' names lead.
@@ -56,8 +53,7 @@ impl Snapshot {
         engines: &Engines,
     ) -> Result<Self, BuildError> {
         let fingerprint = configuration.fingerprint();
-        let Configuration { bundle, signing_keys, client_id, client_secret, clients, backend_credentials } =
-            configuration;
+        let Configuration { bundle, signing_keys, backend_credentials } = configuration;
         let keys = SigningKeys::from_pem_files(&signing_keys)?;
         let mut backends = Vec::new();
         for policy in &bundle.policy().backends {
@@ -66,20 +62,12 @@ impl Snapshot {
         }
         Ok(Self {
             tokens: TokenAuthority::new(keys, &bundle.policy().identity),
-            clients: KnownClients::new(&client_id, &client_secret, &clients),
             authorizer: Authorizer::new(bundle.policy().access.as_ref()),
             bundle,
             routes: routes(&backends),
             backends,
             fingerprint,
         })
-    }
-
-    /// A token for a client that has proved who it is.
-    pub fn issue_token(&self, client_id: &str, now: SystemTime) -> Result<IssuedToken, IssueError> {
-        // Without a credential, a token is good for nothing.
-        let credential = self.clients.credential(client_id).unwrap_or_default();
-        self.tokens.issue(client_id, credential, now)
     }
 
     /// Whether a new reading differs, or a backend that failed deserves another try.

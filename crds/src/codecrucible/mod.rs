@@ -67,7 +67,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.profile == 'Development' || self.tls.mode != 'Disabled'").message("tls.mode Disabled is only for profile Development; set that profile, or another mode"))]
 pub struct CodeCrucibleSpec {
-    /// What it is for.
+    /// `Production` and `Staging` refuse what is not safe; `Development` lets `tls.mode` be `Disabled`.
     #[serde(default)]
     pub profile: Profile,
     /// The workload's image.

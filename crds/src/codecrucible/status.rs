@@ -1,5 +1,6 @@
 //! What the operator saw.
 
+use crate::access_policy::AccessEnforcement;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +91,7 @@ pub struct PolicyStatus {
     /// Ready replicas that said that they run this revision.
     #[serde(default)]
     pub applied_replicas: i32,
-    /// The `AccessPolicy`s that are a part of it; nothing where whoever has a token may do everything.
+    /// The `AccessPolicy`s that are a part of it. Where none of them enforces, whoever has a token may do everything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub access: Vec<AccessInForce>,
     /// What each ready replica said that it runs, by its pod; at most a hundred.
@@ -107,6 +108,9 @@ pub struct PolicyStatus {
 pub struct AccessInForce {
     /// Its name.
     pub name: String,
+    /// Whether it decides, or is only compared with what does.
+    #[serde(default)]
+    pub enforcement: AccessEnforcement,
     /// SHA-256 of what it comes to.
     pub hash: String,
 }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Tls {
-    /// Whose certificate it is.
+    /// Whose certificate it is. `OperatorCA`: the operator's, of an authority that the service has for itself, renewed; clients
+    /// find the authority in their Secrets. `Secret`: that of `secretName`, whoever renews it. `Disabled`: nothing is encrypted;
+    /// only with the profile `Development`.
     pub mode: TlsMode,
     /// A Secret with the keys `tls.crt`, `tls.key` and, if clients need it, `ca.crt`, such as cert-manager makes.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -112,6 +112,7 @@ impl Targets {
 mod tests {
     use super::*;
     use codecrucible_contract::Enforcement;
+    use codecrucible_crds::AccessEnforcement;
     use kube::runtime::{reflector, watcher::Event};
     use serde_json::json;
     use std::sync::Arc;
@@ -134,7 +135,11 @@ mod tests {
     }
 
     fn seen(hash: &str, is_applied: bool) -> Seen {
-        let in_force = vec![AccessInForce { name: "p".into(), hash: hash.into() }];
+        let in_force = vec![AccessInForce {
+            name: "p".into(),
+            enforcement: AccessEnforcement::Enforce,
+            hash: hash.into(),
+        }];
         Seen { selected: BTreeSet::from(["p".to_owned()]), in_force, is_applied }
     }
 

@@ -1,7 +1,7 @@
 //! What is to be done about a client, from what was seen. Pure: random secrets come in as an argument.
 
 use super::observe::{Held, Observed};
-use crate::agreement::{MAX_CLIENTS_OF_NAMESPACE, credentials, endpoint, lets_in};
+use crate::agreement::{MAX_CLIENTS_OF_NAMESPACE, credentials, endpoint as endpoint_of, lets_in};
 use crate::conventions::drift::contains;
 use crate::conventions::{Verdict, secret, verdict};
 use codecrucible_contract::secrets::{SecretError, is_random_token};
@@ -89,9 +89,12 @@ fn admission<'a>(client: &SynthesisClient, observed: &'a Observed) -> Result<&'a
 }
 
 fn object(client: &SynthesisClient, target: &CodeCrucible, secret_text: String) -> Value {
-    let shown = target.status.as_ref().and_then(|status| status.certificate.as_ref());
-    let authority = shown.and_then(|shown| shown.authority.as_deref());
-    let texts = credentials(client.id(), secret_text, &endpoint(target), authority);
+    // What the service is, not what it asks to be. Before it is anything, nobody can reach it anyhow.
+    let status = target.status.as_ref();
+    let authority = status.and_then(|status| status.certificate.as_ref()?.authority.as_deref());
+    let endpoint = status.and_then(|status| status.endpoint.clone());
+    let endpoint = endpoint.unwrap_or_else(|| endpoint_of(target, true));
+    let texts = credentials(client.id(), secret_text, &endpoint, authority);
     let mut object = secret(texts.iter().map(|(key, text)| (*key, text.as_str())));
     object["apiVersion"] = "v1".into();
     object["kind"] = "Secret".into();

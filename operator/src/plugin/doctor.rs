@@ -43,12 +43,24 @@ pub(super) async fn look(
     let policies: Api<AccessPolicy> = Api::namespaced(client.clone(), namespace);
     for policy in policies.list(&ListParams::default()).await?.items {
         findings.extend(refused(&policy, policy.status.as_ref().map(|status| &*status.conditions)));
+        findings.extend(selected_by_nobody(&policy));
     }
     let clients: Api<SynthesisClient> = Api::namespaced(client.clone(), namespace);
     for client in clients.list(&ListParams::default()).await?.items {
         findings.extend(refused(&client, client.status.as_ref().map(|status| &*status.conditions)));
     }
     Ok(findings)
+}
+
+fn selected_by_nobody(policy: &AccessPolicy) -> Option<Finding> {
+    let conditions = &policy.status.as_ref()?.conditions;
+    conditions.iter().find(|condition| condition.reason == names::REASON_NOT_SELECTED)?;
+    let what = format!(
+        "AccessPolicy {}/{} decides nothing: no CodeCrucible selects it",
+        policy.namespace().unwrap_or_default(),
+        policy.name_any()
+    );
+    Some(finding(what, "compare its labels with spec.policySelector of the service"))
 }
 
 /// What stands in the way of something that has conditions.
@@ -133,7 +145,7 @@ fn advice(type_: &str, is_true: bool, reason: &str) -> Option<&'static str> {
         (names::POLICY_SYNCED, false, names::REASON_UNREACHABLE) => Some(
             "the operator must reach port 9443 of the pods: look for a NetworkPolicy or a mesh in between",
         ),
-        (names::CERTIFICATE_VALID, false, names::REASON_EXPIRED) => {
+        (names::CERTIFICATE_VALID, _, names::REASON_EXPIRED | names::REASON_EXPIRING) => {
             Some("renew the Secret of spec.tls.secretName; with the mode OperatorCA, does an operator lead?")
         }
         (names::PROGRESSING, false, names::REASON_ROLLED_BACK) => {

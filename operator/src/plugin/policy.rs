@@ -69,7 +69,7 @@ pub(super) async fn rollback(
         format!("{name} follows its resource again\n")
     } else {
         format!(
-            "{name} is held at policy {revision}; `kubectl crucible policy rollback {name} {NONE}` ends that\n"
+            "{name} is held at policy {revision}, and who may do what is as it was then; `kubectl crucible policy rollback {name} {NONE}` ends that\n"
         )
     })
 }

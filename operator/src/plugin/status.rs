@@ -4,7 +4,7 @@ use super::paint::Paint;
 use super::view::{BackendView, ConditionView, PodView, View};
 use super::{Output, say};
 use anyhow::Context as _;
-use codecrucible_crds::{CodeCrucible, PolicyStatus, conditions};
+use codecrucible_crds::{AccessEnforcement, CodeCrucible, PolicyStatus, conditions};
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use kube::runtime::WatchStreamExt as _;
@@ -120,10 +120,7 @@ fn tree(view: &View, paint: Paint) -> String {
             writeln!(text, "├─ pods made from {}, last good {good}: {:?}", rollout.revision, rollout.phase);
     }
     if let Some(policy) = &view.policy {
-        let names: Vec<_> = policy.access.iter().map(|access| &*access.name).collect();
-        let said =
-            if names.is_empty() { "whoever has a token may do everything".into() } else { names.join(", ") };
-        let _ = writeln!(text, "├─ access {said}");
+        let _ = writeln!(text, "├─ access {}", access(policy));
     }
     if let Some(clients) = &view.clients {
         let all = clients.applied_replicas + clients.pending_replicas;
@@ -139,6 +136,20 @@ fn tree(view: &View, paint: Paint) -> String {
         let _ = writeln!(text, "{branch} backend {}", backend_line(backend, paint));
     }
     text
+}
+
+fn access(policy: &PolicyStatus) -> String {
+    let told = policy.access.iter().map(|access| match access.enforcement {
+        AccessEnforcement::Enforce => access.name.clone(),
+        AccessEnforcement::Shadow => format!("{} (in shadow)", access.name),
+    });
+    let told = told.collect::<Vec<_>>().join(", ");
+    let is_ruled = policy.access.iter().any(|access| access.enforcement == AccessEnforcement::Enforce);
+    match (is_ruled, told.is_empty()) {
+        (true, _) => told,
+        (false, true) => "whoever has a token may do everything".into(),
+        (false, false) => format!("whoever has a token may do everything; {told}"),
+    }
 }
 
 fn pod_line(pod: &PodView, policy: Option<&PolicyStatus>, paint: Paint) -> String {
@@ -183,7 +194,7 @@ mod tests {
     fn each_pod_stands_with_what_it_said() {
         let policy = json!({"revision": "2-x", "hash": "h", "appliedReplicas": 1,
             "replicas": [{"pod": "a", "revision": "2-x"}, {"pod": "b", "revision": "1-x"}],
-            "rejected": [{"pod": "b", "reason": "no such model"}], "access": [{"name": "team", "hash": "h"}, {"name": "stop", "hash": "h"}]});
+            "rejected": [{"pod": "b", "reason": "no such model"}], "access": [{"name": "team", "hash": "h"}, {"name": "stop", "hash": "h", "enforcement": "Shadow"}]});
         let clients = json!({"registered": 4, "hash": "h", "appliedReplicas": 1, "pendingReplicas": 1});
         let condition = json!({"type": "Ready", "status": "True", "reason": "R", "message": "2 of 3", "lastTransitionTime": "2026-01-01T00:00:00Z"});
         let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
@@ -192,7 +203,7 @@ mod tests {
         for line in [
             "team/demo  (the operator has not seen the newest change yet)",
             "├─ Ready         yes 2 of 3",
-            "├─ access team, stop",
+            "├─ access team, stop (in shadow)",
             "├─ clients of applications: 4 known to 1 of 2 replicas",
             "├─ pod a: ready, runs policy 2-x",
             "├─ pod b: not ready, still runs policy 1-x; refuses the newest: no such model",

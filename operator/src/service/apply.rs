@@ -1,8 +1,9 @@
 //! Step four: all writes except `status`.
 
 use super::Context;
+use super::certificates::Certificates;
 use super::child::Child;
-use super::desired::{Prepared, Publication, clients_alone};
+use super::desired::{Prepared, Publication, certificates_alone, clients_alone};
 use super::history::{self, Kept};
 use super::observe::Observed;
 use super::outcome::Outcome;
@@ -79,6 +80,20 @@ async fn try_apply(
         evict(context, resource, eviction).await?;
     }
     Ok(Applied { publication, deployment })
+}
+
+/// Renews certificates that are due, of a service of which nothing else is written: it serves on, and so must they.
+pub(crate) async fn renew(
+    context: &Context,
+    resource: &CodeCrucible,
+    observed: &Observed,
+    certificates: &Certificates,
+) -> Result<(), ApplyError> {
+    for prepared in certificates_alone(resource, certificates) {
+        let live = observed.children.get(&prepared.child);
+        write(context, resource, prepared, live).await?;
+    }
+    Ok(())
 }
 
 /// Takes clients off the list that are no longer let in, of a service of which nothing else is written.

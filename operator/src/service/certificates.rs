@@ -48,6 +48,20 @@ impl Certificates {
         kept.map_or_else(|| owner.all(now), Ok)
     }
 
+    /// New ones, if those of a service that has some are due. What is missing is made with everything else.
+    pub(crate) fn due(
+        resource: &CodeCrucible,
+        observed: &Observed,
+        now: i64,
+    ) -> Result<Option<Self>, SecretError> {
+        let has_some =
+            [Child::Authority, Child::Certificate].iter().all(|child| observed.children.contains_key(child));
+        if !has_some || Self::stored(observed, now).is_some() {
+            return Ok(None);
+        }
+        Self::gather(resource, observed, now).map(Some)
+    }
+
     /// What is stored, if nothing is missing or due. Whether it is any good is not looked at: should somebody have edited
     /// it, it differs from what was applied.
     pub(crate) fn stored(observed: &Observed, now: i64) -> Option<Self> {

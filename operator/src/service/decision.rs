@@ -44,7 +44,7 @@ impl Decision {
     /// Whether the service is well as it is.
     pub(crate) fn is_settled(&self) -> bool {
         match self {
-            Self::Leave(outcome) => matches!(outcome, Outcome::Paused { .. }),
+            Self::Leave(outcome) => matches!(outcome, Outcome::Paused),
             Self::Apply(plan) => plan.is_empty(),
         }
     }
@@ -54,9 +54,7 @@ impl Decision {
 pub(crate) fn accept(resource: &CodeCrucible, observed: &Observed) -> Result<Validated, Decision> {
     match validate(resource, observed) {
         Err(invalid) => Err(Decision::Leave(Outcome::Invalid(invalid))),
-        Ok(Validated { endpoint, .. }) if resource.spec.maintenance.paused => {
-            Err(Decision::Leave(Outcome::Paused { endpoint }))
-        }
+        Ok(_) if resource.spec.maintenance.paused => Err(Decision::Leave(Outcome::Paused)),
         Ok(validated) => Ok(validated),
     }
 }

@@ -1,9 +1,12 @@
 //! A small service as tests see it: its resource, a backend, secrets that do not change.
 
 use super::certificates::{Certificates, Lasting};
+use super::child::Child;
 use super::facts::Facts;
 use super::observe::Observed;
+use super::validate::validate;
 use codecrucible_contract::certificates::Certified;
+use codecrucible_contract::{Access, Bundle, Policy, layout};
 use codecrucible_crds::{CodeCrucible, ModelBackend};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -29,6 +32,18 @@ pub(crate) fn observed() -> Observed {
         backend("remote", json!({"type": "OpenAI", "url": "http://vllm:8000/v1", "models": [{"name": "m"}]}));
     let backends = BTreeMap::from([("remote".to_owned(), remote)]);
     Observed::of_names(backends, BTreeMap::new(), "codecrucible-system")
+}
+
+impl Observed {
+    /// Puts who may do what into the policy that replicas read.
+    pub(crate) fn hand_out(&mut self, access: Option<Access>) {
+        let Ok(validated) = validate(&resource(json!({})), self) else { panic!("it is not valid") };
+        let policy = Policy { access, ..validated.bundle.policy().clone() };
+        let bundle = Bundle::compile(policy, None).unwrap().to_json();
+        let config_map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "demo-policy"},
+            "data": {layout::BUNDLE_FILE: bundle}});
+        self.children.insert(Child::Policy, serde_json::from_value(config_map).unwrap());
+    }
 }
 
 pub(crate) fn facts() -> Facts {

@@ -3,6 +3,7 @@
 //! and what is read is checked against the name.
 
 use super::desired::metadata::metadata;
+use super::pod::TLS_ARGUMENT;
 use codecrucible_contract::{Bundle, Revision, canonical, sha256_hex};
 use codecrucible_crds::{CodeCrucible, names};
 use jiff::Timestamp;
@@ -26,6 +27,12 @@ pub(crate) struct Template {
 impl Template {
     pub(crate) fn new(content: Value) -> Self {
         Self { key: sha256_hex(canonical(&content))[..KEY_DIGITS].to_owned(), content }
+    }
+
+    /// Whether pods that are made from it speak TLS with clients.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        let arguments = self.content["spec"]["containers"][0]["args"].as_array();
+        arguments.is_some_and(|arguments| arguments.iter().any(|argument| argument == TLS_ARGUMENT))
     }
 
     /// From what was kept under a key. Nothing if that is something else.

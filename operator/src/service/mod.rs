@@ -39,7 +39,8 @@ pub(crate) use preview::{
 use crate::access_policy::Targets;
 use crate::reporter::Reporter;
 use crate::telemetry::Metrics;
-use apply::{apply, withdraw};
+use apply::{apply, renew, withdraw};
+use certificates::Certificates;
 use codecrucible_contract::secrets::SecretError;
 use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient, conditions};
 use decision::{Decision, accept};
@@ -199,6 +200,9 @@ async fn try_reconcile(
         Decision::Leave(outcome) => {
             if matches!(outcome, Outcome::Invalid(_)) {
                 withdraw(context, &resource, &observed).await?;
+                if let Some(due) = Certificates::due(&resource, &observed, now.as_second())? {
+                    renew(context, &resource, &observed, &due).await?;
+                }
             }
             outcome
         }

@@ -16,10 +16,7 @@ pub(crate) enum Outcome {
     /// The resource is wrong; nothing was written, what serves goes on serving.
     Invalid(Invalid),
     /// The resource says that nothing is to be written.
-    Paused {
-        /// Where clients reach the service.
-        endpoint: String,
-    },
+    Paused,
     /// Everything is written.
     Applied(Box<Applied>),
     /// A write failed.
@@ -34,9 +31,7 @@ impl Outcome {
             Self::Invalid(invalid) if invalid.reason == conditions::REASON_NOT_OWNED => {
                 Ok(Duration::from_secs(NOT_OWNED_SECONDS))
             }
-            Self::Invalid(_) | Self::Paused { .. } | Self::Applied(_) => {
-                Ok(Duration::from_secs(RESYNC_SECONDS))
-            }
+            Self::Invalid(_) | Self::Paused | Self::Applied(_) => Ok(Duration::from_secs(RESYNC_SECONDS)),
         }
     }
 }

@@ -10,3 +10,5 @@ pub(crate) const STATUS_PORT: u16 = 9443;
 pub(crate) const CONFIGURATION_FOLDER: &str = "/etc/codecrucible";
 /// Where the volumes of embedded models are mounted.
 pub(crate) const MODELS_FOLDER: &str = "/models";
+/// With it, a workload speaks TLS with clients.
+pub(crate) const TLS_ARGUMENT: &str = "--tls";

@@ -85,7 +85,7 @@ proptest! {
                 prop_assert!(path.starts_with("spec.") && !path.contains(' '), "{}", invalid.message);
             }
             Decision::Leave(left) => {
-                let is_paused = matches!(left, Outcome::Paused { .. });
+                let is_paused = matches!(left, Outcome::Paused);
                 prop_assert!(is_paused);
             }
             Decision::Apply(plan) => {

@@ -7,6 +7,8 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
 /// Longest text of an authority that is passed on, bytes.
@@ -22,6 +24,8 @@ pub(crate) enum Encryption {
     /// With one that somebody gave.
     Given {
         shown: Shown,
+        /// The DNS names that it is good for.
+        names: Vec<String>,
         /// Changes when anything of it does, the key too.
         hash: String,
     },
@@ -81,6 +85,7 @@ impl TryFrom<&Given> for Encryption {
         let leaf = chain.first().ok_or("tls.crt is not a certificate in PEM")?;
         let (_, parsed) = parse_x509_certificate(leaf).map_err(|_| "tls.crt is not a certificate")?;
         let not_after = parsed.validity().not_after.timestamp();
+        let names = dns_names(&parsed);
         let fingerprint = sha256_hex(leaf);
         let private =
             PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| "tls.key is not a key in PEM")?;
@@ -89,8 +94,18 @@ impl TryFrom<&Given> for Encryption {
         )?;
         let authority = authority.clone().filter(|authority| authority.len() <= MAX_AUTHORITY_BYTES);
         let hash = sha256_hex(format!("{certificate}{key}"));
-        Ok(Self::Given { shown: Shown { fingerprint, not_after, authority }, hash })
+        Ok(Self::Given { shown: Shown { fingerprint, not_after, authority }, names, hash })
     }
+}
+
+fn dns_names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let extension = certificate.subject_alternative_name().ok().flatten();
+    let names = extension.map(|extension| extension.value.general_names.iter()).into_iter().flatten();
+    let dns = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    };
+    names.filter_map(dns).collect()
 }
 
 fn chain(pem: &str) -> Option<Vec<CertificateDer<'static>>> {
@@ -117,7 +132,10 @@ mod tests {
     #[test]
     fn a_certificate_that_is_given_is_told_by_its_end_and_its_fingerprint() {
         let given = given();
-        let Ok(Encryption::Given { shown, .. }) = Encryption::try_from(&given) else { panic!("it is good") };
+        let Ok(Encryption::Given { shown, names, .. }) = Encryption::try_from(&given) else {
+            panic!("it is good")
+        };
+        assert_eq!(names, ["demo.team.svc"]);
         assert_eq!(shown.not_after, NOW + CERTIFICATE_SECONDS);
         assert_eq!(Some(shown.fingerprint), fingerprint(&given.certified.certificate));
         assert_eq!(shown.authority, given.authority);

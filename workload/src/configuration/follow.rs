@@ -1,7 +1,8 @@
 //! Follows the configuration directory: what is good replaces what serves, what is bad changes nothing.
 
-use super::{CertificateFiles, Changes, Configuration, Folders, KeyPairFiles};
+use super::{CertificateFiles, Changes, ClientFiles, Configuration, Folders, KeyPairFiles};
 use crate::backend::Engines;
+use crate::identity::KnownClients;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{LogControl, Metrics};
@@ -15,6 +16,8 @@ pub struct Follower {
     logging: LogControl,
     /// What the last refusal said: the same one is not told again at every look.
     last_refusal: Option<String>,
+    /// The clients that were read last.
+    clients: ClientFiles,
     /// The certificate that was read last, good or not.
     certificate: Option<CertificateFiles>,
     /// The same of the one that clients are shown; nothing where nothing is encrypted.
@@ -32,13 +35,15 @@ impl Follower {
         let engines = Engines::default();
         let snapshot = Snapshot::build(Configuration::read(&folders)?, None, &engines)?;
         announce(&snapshot, &metrics, &logging);
-        let service = Service::new(snapshot, metrics.into());
+        let clients = ClientFiles::read(&folders)?;
+        let service = Service::new(snapshot, KnownClients::from(&clients), metrics.into());
         let mut follower = Self {
             folders,
             engines,
             service,
             logging,
             last_refusal: None,
+            clients,
             certificate: None,
             public_certificate: is_encrypted.then_some(None),
         };
@@ -67,7 +72,8 @@ impl Follower {
 
     fn look(&mut self) {
         self.renew_certificates();
-        match self.try_apply() {
+        let renewed = self.renew_clients();
+        match self.try_apply().and(renewed) {
             Ok(()) => {
                 if self.last_refusal.take().is_some() {
                     self.service.note_refusal(None);
@@ -84,6 +90,17 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// Nobody waits for a model to be thrown out.
+    fn renew_clients(&mut self) -> anyhow::Result<()> {
+        let clients = ClientFiles::read(&self.folders)?;
+        if clients != self.clients {
+            self.service.replace_clients(KnownClients::from(&clients));
+            tracing::info!(registered = clients.registered.len(), "clients replaced");
+            self.clients = clients;
+        }
+        Ok(())
     }
 
     fn renew_certificates(&mut self) {

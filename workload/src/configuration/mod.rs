@@ -9,7 +9,7 @@ mod watch;
 pub use compile::compile;
 pub use follow::Follower;
 pub use initialize::initialize;
-pub use read::{CertificateFiles, Configuration, KeyPairFiles, ReadError};
+pub use read::{CertificateFiles, ClientFiles, Configuration, KeyPairFiles, ReadError};
 pub use watch::Changes;
 
 use codecrucible_contract::layout;

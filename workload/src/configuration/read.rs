@@ -21,14 +21,31 @@ pub struct Configuration {
     pub bundle: Bundle,
     /// PKCS#8 PEM files by name; the last one signs.
     pub signing_keys: BTreeMap<String, Vec<u8>>,
-    /// The client's identifier.
-    pub client_id: String,
-    /// The client's secret.
-    pub client_secret: String,
-    /// The clients of applications.
-    pub clients: Clients,
     /// Bearer tokens by backend.
     pub backend_credentials: BTreeMap<String, String>,
+}
+
+/// Whom the service lets in. Read apart from everything else: a policy that is refused, or a model that takes its time, must
+/// not keep anybody in who was thrown out. Without `Debug`: it holds a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientFiles {
+    /// The identifier of the service's own client.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+    /// The clients of applications.
+    pub registered: Clients,
+}
+
+impl ClientFiles {
+    /// Reads them.
+    pub fn read(folders: &Folders) -> Result<Self, ReadError> {
+        Ok(Self {
+            id: read_text(&folders.client.join(layout::CLIENT_ID_FILE))?,
+            secret: read_text(&folders.client.join(layout::CLIENT_SECRET_FILE))?,
+            registered: clients(&folders.clients)?,
+        })
+    }
 }
 
 /// The replica's certificate with its key, and that of the authority. PEM, not parsed yet. Read apart from everything
@@ -79,19 +96,12 @@ impl Configuration {
     pub fn read(folders: &Folders) -> Result<Self, ReadError> {
         let bundle = Bundle::parse(&read_file(&folders.policy.join(layout::BUNDLE_FILE), MAX_BUNDLE_BYTES)?)?;
         let backend_credentials = backend_credentials(&bundle, &folders.backend_credentials)?;
-        Ok(Self {
-            bundle,
-            signing_keys: signing_keys(&folders.signing_keys)?,
-            client_id: read_text(&folders.client.join(layout::CLIENT_ID_FILE))?,
-            client_secret: read_text(&folders.client.join(layout::CLIENT_SECRET_FILE))?,
-            clients: clients(&folders.clients)?,
-            backend_credentials,
-        })
+        Ok(Self { bundle, signing_keys: signing_keys(&folders.signing_keys)?, backend_credentials })
     }
 
     /// A hash of everything that was read.
     pub fn fingerprint(&self) -> [u8; 32] {
-        let Self { bundle, signing_keys, client_id, client_secret, clients, backend_credentials } = self;
+        let Self { bundle, signing_keys, backend_credentials } = self;
         let mut hash = Sha256::new();
         let mut add = |part: &[u8]| {
             hash.update((part.len() as u64).to_be_bytes());
@@ -100,9 +110,6 @@ impl Configuration {
         add(bundle.revision().to_string().as_bytes());
         add(bundle.hash().as_bytes());
         signing_keys.iter().for_each(|(name, pem)| [name.as_bytes(), pem].into_iter().for_each(&mut add));
-        add(client_id.as_bytes());
-        add(client_secret.as_bytes());
-        add(clients.to_json().as_bytes());
         backend_credentials
             .iter()
             .for_each(|(name, value)| [name, value].into_iter().for_each(|text| add(text.as_bytes())));

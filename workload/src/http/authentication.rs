@@ -34,7 +34,7 @@ pub(super) async fn require_token(
     let snapshot = service.glance();
     let principal = snapshot.tokens.verify(token, now)?;
     // Who is taken off the list, or lost a secret, is out at once and not when the last token has expired.
-    if snapshot.clients.credential(&principal.subject) != Some(&*principal.credential) {
+    if service.clients().credential(&principal.subject) != Some(&*principal.credential) {
         return Err(TokenError::UnknownClient.into());
     }
     drop(snapshot);

@@ -46,11 +46,10 @@ async fn issue(service: &Service, headers: &HeaderMap, body: Body) -> Result<Val
         None => return Err(bad_request("invalid_request", "grant_type is required")),
     }
     let (id, secret) = credentials(headers, request)?;
-    let snapshot = service.snapshot();
-    if !snapshot.clients.matches(&id, &secret) {
+    if !service.clients().matches(&id, &secret) {
         return Err(invalid_client());
     }
-    let issued = snapshot.issue_token(&id, SystemTime::now()).map_err(|error| {
+    let issued = service.issue_token(&id, SystemTime::now()).map_err(|error| {
         tracing::error!(%error, "no token could be issued");
         OauthError {
             status: StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,5 +1,6 @@
 //! The clients that are let in: the one that the operator makes for each service, and those of applications.
 
+use crate::configuration::ClientFiles;
 use codecrucible_contract::{Clients, sha256_hex};
 use std::collections::HashMap;
 use subtle::ConstantTimeEq as _;
@@ -15,6 +16,12 @@ const CREDENTIAL_DIGITS: usize = 16;
 pub struct KnownClients {
     secrets: HashMap<String, String>,
     registered_hash: String,
+}
+
+impl From<&ClientFiles> for KnownClients {
+    fn from(ClientFiles { id, secret, registered }: &ClientFiles) -> Self {
+        Self::new(id, secret, registered)
+    }
 }
 
 impl KnownClients {

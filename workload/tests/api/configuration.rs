@@ -65,20 +65,41 @@ async fn a_registered_client_is_let_in_and_is_out_at_once_when_it_is_taken_off()
 
     let renewed = RegisteredClient { id: "team.app".into(), secret_sha256: sha256_hex("another") };
     folder.write_clients(&Clients::new([renewed]).unwrap().to_json());
-    program.says("configuration applied");
+    program.says("clients replaced");
     assert_eq!(models().await.unwrap().status(), 401, "it was had with a secret that is good no longer");
     folder.write_clients(&Clients::new([app]).unwrap().to_json());
-    program.says("configuration applied");
+    program.says("clients replaced");
 
     folder.write_clients("{}");
     let refusal = program.says("configuration refused");
     assert!(refusal["reason"].as_str().unwrap().contains("clients.json"), "{refusal}");
     assert_eq!(models().await.unwrap().status(), 200, "what was good goes on");
     folder.write_clients(&Clients::default().to_json());
-    program.says("configuration applied");
+    program.says("clients replaced");
     let (status, code, document) = refusal_of(models().await.unwrap()).await;
     assert_eq!((status, code.as_str()), (401, "invalid_api_key"), "{document}");
     assert_eq!(ask("apps+secret").await.unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn a_client_that_is_taken_off_is_out_also_while_the_policy_is_refused() {
+    let folder = Folder::new();
+    folder.write_bundle(&bundle(policy("http://127.0.0.1:9/v1")));
+    let app = RegisteredClient { id: "team.app".into(), secret_sha256: sha256_hex("secret") };
+    folder.write_clients(&Clients::new([app]).unwrap().to_json());
+    let program = Program::start(&folder);
+    let base = format!("http://{}", program.says("listening")["public"].as_str().unwrap());
+    let ask = || {
+        let form = "grant_type=client_credentials&client_id=team.app&client_secret=secret";
+        let request = reqwest::Client::new().post(format!("{base}/oauth/token")).body(form);
+        request.header("content-type", "application/x-www-form-urlencoded").send()
+    };
+    assert_eq!(ask().await.unwrap().status(), 200);
+    folder.write_bundle("{");
+    program.says("configuration refused");
+    folder.write_clients(&Clients::default().to_json());
+    program.says("clients replaced");
+    assert_eq!(ask().await.unwrap().status(), 401);
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use codecrucible_contract as contract;
 use codecrucible_workload::backend::Engines;
-use codecrucible_workload::configuration::{Configuration, Folders, initialize};
+use codecrucible_workload::configuration::{ClientFiles, Configuration, Folders, initialize};
 use codecrucible_workload::http::{Listener, Shutdown, public_router};
+use codecrucible_workload::identity::KnownClients;
 use codecrucible_workload::service::Service;
 use codecrucible_workload::snapshot::Snapshot;
 use codecrucible_workload::telemetry::Metrics;
@@ -116,8 +117,9 @@ impl Api {
     pub async fn of(folder: Folder) -> Self {
         let configuration = Configuration::read(&Folders::new(&folder.0)).unwrap();
         let snapshot = Snapshot::build(configuration, None, &Engines::default()).unwrap();
-        let token = snapshot.issue_token("local", std::time::SystemTime::now()).unwrap().token;
-        let service = Service::new(snapshot, Arc::new(Metrics::new().unwrap()));
+        let clients = KnownClients::from(&ClientFiles::read(&Folders::new(&folder.0)).unwrap());
+        let service = Service::new(snapshot, clients, Arc::new(Metrics::new().unwrap()));
+        let token = service.issue_token("local", std::time::SystemTime::now()).unwrap().token;
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let base = format!("http://{}", listener.local_address().unwrap());
         let stop = CancellationToken::new();

@@ -4,7 +4,7 @@ use super::metadata::{labels, selector};
 use super::mounts;
 use super::replicas::Replicas;
 use crate::service::child::Child;
-use crate::service::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, PUBLIC_PORT, STATUS_PORT};
+use crate::service::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, PUBLIC_PORT, STATUS_PORT, TLS_ARGUMENT};
 use crate::service::rollout::{Chosen, RolledBack};
 use codecrucible_crds::{CodeCrucible, TlsMode, names};
 use jiff::Timestamp;
@@ -122,7 +122,7 @@ fn arguments(resource: &CodeCrucible) -> Vec<String> {
     .collect();
     arguments.insert(0, "serve".into());
     if resource.spec.tls.mode != TlsMode::Disabled {
-        arguments.push("--tls".into());
+        arguments.push(TLS_ARGUMENT.into());
     }
     arguments
 }

@@ -10,14 +10,16 @@ pub(crate) mod secrets;
 
 pub(crate) use replicas::{Replicas, live as live_replicas};
 
+use super::certificates::Certificates;
 use super::child::Child;
 use super::facts::Facts;
 use super::history::Template;
 use super::rollout::{Chosen, RolledBack};
 use super::shown::Shown;
 use super::validate::Validated;
-use codecrucible_contract::{Bundle, Clients, canonical, layout, sha256_hex};
-use codecrucible_crds::{AccessInForce, CodeCrucible, names};
+use crate::agreement::endpoint;
+use codecrucible_contract::{AccessDocument, Bundle, Clients, Enforcement, canonical, layout, sha256_hex};
+use codecrucible_crds::{AccessEnforcement, AccessInForce, CodeCrucible, names};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -57,6 +59,8 @@ pub(crate) struct Publication {
     pub(crate) certificate: Option<Shown>,
     /// Where clients reach the service.
     pub(crate) endpoint: String,
+    /// What is not as the resource wants it, although it is valid.
+    pub(crate) notes: Vec<String>,
     /// Names everything that the pods mount; pods are touched when it changes.
     pub(crate) configuration: String,
     /// The key of what the pods are made from.
@@ -89,14 +93,17 @@ pub(crate) fn desired(
         credentials,
         clients,
         encryption,
-        endpoint,
+        notes,
         remediation: _,
         progress_deadline,
         operator_namespace,
     } = validated;
-    let certificate = encryption.shown(&facts.certificates);
+    // What the pods are, not what the resource asks for: pods that failed may have been taken back.
+    let is_encrypted = chosen.template.is_encrypted();
+    let endpoint = endpoint(resource, is_encrypted);
+    let certificate = encryption.shown(&facts.certificates).filter(|_| is_encrypted);
     let authority = certificate.as_ref().and_then(|shown| shown.authority.as_deref());
-    let secrets = secrets::Secrets::new(resource, credentials, facts, clients, (endpoint, authority));
+    let secrets = secrets::Secrets::new(resource, credentials, facts, clients, (&endpoint, authority));
     let content = |child: Child| match child {
         Child::ServiceAccount => json!({"automountServiceAccountToken": false}),
         Child::SigningKeys => secrets.signing_keys(),
@@ -106,7 +113,7 @@ pub(crate) fn desired(
         Child::Authority => secrets.authority(),
         Child::Certificate => secrets.certificate(),
         Child::Policy => json!({"data": {layout::BUNDLE_FILE: bundle.to_json()}}),
-        Child::Service => network::service(resource),
+        Child::Service => network::service(resource, is_encrypted),
         Child::NetworkPolicy => network::network_policy(resource, bundle.policy(), operator_namespace),
         Child::DisruptionBudget => deployment::disruption_budget(resource),
         Child::Deployment => {
@@ -127,7 +134,8 @@ pub(crate) fn desired(
             hash,
             clients: clients.clone(),
             certificate,
-            endpoint: endpoint.clone(),
+            endpoint,
+            notes: notes.clone(),
             configuration,
             template: chosen.template.key.clone(),
             rolled_back: chosen.rolled_back.clone(),
@@ -139,7 +147,15 @@ pub(crate) fn desired(
 
 fn in_force(bundle: &Bundle) -> Vec<AccessInForce> {
     let documents = bundle.policy().access.iter().flat_map(|access| &access.documents);
-    documents.map(|document| AccessInForce { name: document.name.clone(), hash: document.hash() }).collect()
+    let in_force = |document: &AccessDocument| AccessInForce {
+        name: document.name.clone(),
+        enforcement: match document.enforcement {
+            Enforcement::Enforce => AccessEnforcement::Enforce,
+            Enforcement::Shadow => AccessEnforcement::Shadow,
+        },
+        hash: document.hash(),
+    };
+    documents.map(in_force).collect()
 }
 
 /// The clients alone, and a name for what the pods mount then.
@@ -147,6 +163,14 @@ pub(crate) fn clients_alone(resource: &CodeCrucible, clients: &Clients) -> (Prep
     let content = secrets::clients(clients);
     let configuration = format!("clients.{}", &clients.hash()[..SECRETS_HASH_DIGITS]);
     (prepare(resource, Child::RegisteredClients, content), configuration)
+}
+
+/// The certificates alone.
+pub(crate) fn certificates_alone(resource: &CodeCrucible, certificates: &Certificates) -> [Prepared; 2] {
+    [
+        prepare(resource, Child::Authority, secrets::authority(certificates)),
+        prepare(resource, Child::Certificate, secrets::certificate(certificates)),
+    ]
 }
 
 /// A name for all that the pods mount. Only a hash of the secrets is in it; `given` is that of a certificate that is not ours.
@@ -188,7 +212,6 @@ pub(crate) mod tests {
     use super::super::observe::Observed;
     use super::super::validate::validate;
     use super::*;
-    use crate::service::certificates::Certificates;
     use codecrucible_crds::PolicyStatus;
     use kube::api::DynamicObject;
 
@@ -255,6 +278,25 @@ pub(crate) mod tests {
         let second = set(&changed, &observed);
         assert_eq!(object(&second, Child::Deployment), &deployment);
         assert!(second.publication.revision.starts_with("2-"), "{}", second.publication.revision);
+    }
+
+    #[test]
+    fn what_clients_are_told_follows_the_pods_that_run_and_not_the_ones_that_failed() {
+        let plain = fixtures::resource(json!({"profile": "Development", "tls": {"mode": "Disabled"}}));
+        let encrypted = fixtures::resource(json!({}));
+        let observed = fixtures::observed();
+        let made_of = |pods: &CodeCrucible| {
+            let Ok(validated) = validate(&encrypted, &observed) else { panic!("it is not valid") };
+            let chosen = as_wanted(pods, &validated);
+            desired(&encrypted, &validated, &fixtures::facts(), &chosen, Replicas::Exactly(1), &[])
+        };
+        let (after, back) = (made_of(&encrypted), made_of(&plain));
+        assert_eq!(after.publication.endpoint, "https://demo.team.svc:8080");
+        assert!(after.publication.certificate.is_some());
+        assert_eq!(back.publication.endpoint, "http://demo.team.svc:8080");
+        assert_eq!(back.publication.certificate, None);
+        assert_eq!(object(&back, Child::Service)["spec"]["ports"][0]["name"], "http");
+        assert!(object(&back, Child::OwnClient)["data"].get("ca.crt").is_none());
     }
 
     #[test]

@@ -3,16 +3,18 @@
 use super::metadata::selector;
 use crate::service::pod::{ADMIN_PORT, PUBLIC_PORT, STATUS_PORT};
 use codecrucible_contract::{BackendKind, Policy};
-use codecrucible_crds::{CodeCrucible, Network, TlsMode};
+use codecrucible_crds::{CodeCrucible, Network};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-pub(super) fn service(resource: &CodeCrucible) -> Value {
-    let name = if resource.spec.tls.mode == TlsMode::Disabled { "http" } else { "https" };
+pub(super) fn service(resource: &CodeCrucible, is_encrypted: bool) -> Value {
+    let protocol = if is_encrypted { "https" } else { "http" };
     json!({"spec": {
         "type": "ClusterIP",
         "selector": selector(resource),
-        "ports": [{"name": name, "port": PUBLIC_PORT, "targetPort": "http", "protocol": "TCP"}],
+        "ports": [{
+            "name": protocol, "appProtocol": protocol, "port": PUBLIC_PORT, "targetPort": "http", "protocol": "TCP",
+        }],
     }})
 }
 

@@ -48,27 +48,34 @@ impl<'a> Secrets<'a> {
         secret(self.backend_credentials.iter().map(|(key, value)| (key.as_str(), value.as_str())))
     }
 
-    /// What no pod mounts.
     pub(super) fn authority(&self) -> Value {
-        let Certificates { authority, operator, .. } = self.certificates;
-        secret([
-            (layout::AUTHORITY_FILE, authority.certificate.as_str()),
-            (AUTHORITY_KEY, &authority.key),
-            (OPERATOR_FILE, &operator.certified.certificate),
-            (OPERATOR_KEY, &operator.certified.key),
-            (NOT_AFTER, &operator.not_after.to_string()),
-        ])
+        authority(self.certificates)
     }
 
     pub(super) fn certificate(&self) -> Value {
-        let Certificates { authority, replica, .. } = self.certificates;
-        secret([
-            (layout::AUTHORITY_FILE, authority.certificate.as_str()),
-            (layout::CERTIFICATE_FILE, &replica.certified.certificate),
-            (layout::CERTIFICATE_KEY_FILE, &replica.certified.key),
-            (NOT_AFTER, &replica.not_after.to_string()),
-        ])
+        certificate(self.certificates)
     }
+}
+
+/// What no pod mounts.
+pub(super) fn authority(Certificates { authority, operator, .. }: &Certificates) -> Value {
+    secret([
+        (layout::AUTHORITY_FILE, authority.certificate.as_str()),
+        (AUTHORITY_KEY, &authority.key),
+        (OPERATOR_FILE, &operator.certified.certificate),
+        (OPERATOR_KEY, &operator.certified.key),
+        (NOT_AFTER, &operator.not_after.to_string()),
+    ])
+}
+
+/// What replicas show.
+pub(super) fn certificate(Certificates { authority, replica, .. }: &Certificates) -> Value {
+    secret([
+        (layout::AUTHORITY_FILE, authority.certificate.as_str()),
+        (layout::CERTIFICATE_FILE, &replica.certified.certificate),
+        (layout::CERTIFICATE_KEY_FILE, &replica.certified.key),
+        (NOT_AFTER, &replica.not_after.to_string()),
+    ])
 }
 
 /// Identifiers, and hashes of secrets.

@@ -5,8 +5,11 @@ use crate::conventions::{Verdict, verdict, whole_seconds};
 use crate::service::observe::Observed;
 use crate::service::outcome::Outcome;
 use codecrucible_crds::{CertificateStatus, conditions as names};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
+
+/// The time before its end in which a certificate should have been renewed.
+const SHORTLY: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// How far the certificate has spread that was handed out last. Nothing where nothing is encrypted.
 pub(super) fn certificate(
@@ -22,7 +25,7 @@ pub(super) fn certificate(
             (shown.fingerprint.clone(), whole_seconds(not_after), shown.authority.clone())
         }
         // What was handed out before still stands.
-        Outcome::Invalid(_) | Outcome::Paused { .. } | Outcome::Failed(_) => {
+        Outcome::Invalid(_) | Outcome::Paused | Outcome::Failed(_) => {
             let before = before?;
             (before.fingerprint.clone(), before.not_after.clone(), before.authority.clone())
         }
@@ -55,6 +58,8 @@ pub(super) fn certificate_valid(status: Option<&CertificateStatus>, now: Timesta
         verdict(false, names::REASON_NO_REPLICA, "no replica is ready")
     } else if *pending_replicas > 0 {
         verdict(false, names::REASON_PENDING, count)
+    } else if ends.duration_since(now) < SHORTLY {
+        verdict(true, names::REASON_EXPIRING, format!("{count}, and nobody has renewed it"))
     } else {
         verdict(true, names::REASON_SHOWN, count)
     }
@@ -63,8 +68,10 @@ pub(super) fn certificate_valid(status: Option<&CertificateStatus>, now: Timesta
 /// The longest time until the next look: replicas do not tell by themselves, and certificates end.
 pub(super) fn look_again(status: Option<&CertificateStatus>, now: Timestamp) -> Duration {
     let Some(status) = status else { return Duration::MAX };
-    let left = status.not_after.0.duration_since(now);
-    let left = if left.is_positive() { left.unsigned_abs() } else { Duration::MAX };
+    let end = status.not_after.0;
+    let until = [end.saturating_sub(SHORTLY).unwrap_or(end), end].map(|moment| moment.duration_since(now));
+    let left =
+        until.into_iter().find(|left| left.is_positive()).map_or(Duration::MAX, |left| left.unsigned_abs());
     if status.pending_replicas > 0 {
         return pause(status.published_at.as_ref().map(|time| time.0), now).min(left);
     }
@@ -74,6 +81,9 @@ pub(super) fn look_again(status: Option<&CertificateStatus>, now: Timestamp) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// When the certificate ends, seconds since 1970.
+    const END: i64 = 1_000_000;
     use codecrucible_contract::Acknowledgement;
     use serde_json::json;
 
@@ -82,7 +92,7 @@ mod tests {
     }
 
     fn handed_out(applied: i32, pending: i32) -> CertificateStatus {
-        let status = json!({"notAfter": at(1_000).to_string(), "fingerprint": "f", "publishedAt": at(100).to_string(),
+        let status = json!({"notAfter": at(END).to_string(), "fingerprint": "f", "publishedAt": at(100).to_string(),
             "appliedReplicas": applied, "pendingReplicas": pending});
         serde_json::from_value(status).unwrap()
     }
@@ -93,17 +103,20 @@ mod tests {
             let told = certificate_valid(Some(&handed_out(applied, pending)), at(second));
             (told.is_true, told.reason)
         };
-        assert_eq!(state(2, 0, 999), (true, "Shown"));
-        assert_eq!(state(1, 1, 999), (false, "Pending"));
-        assert_eq!(state(0, 0, 999), (false, "NoReplica"));
-        assert_eq!(state(2, 0, 1_000), (false, "Expired"));
+        assert_eq!(state(2, 0, END - 700_000), (true, "Shown"));
+        assert_eq!(state(2, 0, END - 600_000), (true, "Expiring"));
+        assert_eq!(state(1, 1, END - 1), (false, "Pending"));
+        assert_eq!(state(0, 0, END - 1), (false, "NoReplica"));
+        assert_eq!(state(2, 0, END), (false, "Expired"));
         assert_eq!(certificate_valid(None, at(0)).reason, "Disabled");
     }
 
     #[test]
     fn it_is_looked_at_again_when_it_ends_and_soon_while_a_replica_is_behind() {
-        assert_eq!(look_again(Some(&handed_out(1, 0)), at(900)), Duration::from_secs(100));
-        assert_eq!(look_again(Some(&handed_out(1, 0)), at(1_001)), Duration::MAX);
+        let after = |second| look_again(Some(&handed_out(1, 0)), at(second));
+        assert_eq!(after(END - 604_900), Duration::from_secs(100), "a week before");
+        assert_eq!(after(END - 100), Duration::from_secs(100));
+        assert_eq!(after(END + 1), Duration::MAX);
         assert_eq!(look_again(Some(&handed_out(0, 1)), at(101)), Duration::from_millis(250));
         assert_eq!(look_again(None, at(0)), Duration::MAX);
     }
@@ -122,7 +135,7 @@ mod tests {
             };
             observed.answers.insert(pod.into(), Ok(told));
         }
-        let paused = Outcome::Paused { endpoint: String::new() };
+        let paused = Outcome::Paused;
         let status = certificate(Some(&handed_out(3, 0)), &observed, &paused, at(200)).unwrap();
         assert_eq!((status.applied_replicas, status.pending_replicas), (1, 2));
         assert_eq!(certificate(None, &observed, &paused, at(200)), None);

@@ -21,7 +21,7 @@ pub(super) fn clients(
             let clients = &applied.publication.clients;
             (i32::try_from(clients.len()).unwrap_or(i32::MAX), clients.hash())
         }
-        Outcome::Invalid(_) | Outcome::Paused { .. } | Outcome::Failed(_) => {
+        Outcome::Invalid(_) | Outcome::Paused | Outcome::Failed(_) => {
             // What is handed out still; some may have been thrown out.
             let clients = registered(observed)?;
             (i32::try_from(clients.len()).unwrap_or(i32::MAX), clients.hash())

@@ -45,7 +45,12 @@ impl Seen<'_> {
     fn accepted(&self) -> Verdict {
         match self.outcome {
             Outcome::Invalid(invalid) => verdict(false, invalid.reason, invalid.message.clone()),
-            Outcome::Paused { .. } | Outcome::Applied(_) | Outcome::Failed(_) => {
+            Outcome::Applied(applied) if !applied.publication.notes.is_empty() => verdict(
+                true,
+                names::REASON_VALID,
+                format!("valid, but {}", applied.publication.notes.join("; ")),
+            ),
+            Outcome::Paused | Outcome::Applied(_) | Outcome::Failed(_) => {
                 verdict(true, names::REASON_VALID, "the resource is valid")
             }
         }
@@ -74,7 +79,7 @@ impl Seen<'_> {
 
     fn progressing(&self) -> Verdict {
         match self.outcome {
-            Outcome::Paused { .. } => {
+            Outcome::Paused => {
                 verdict(false, names::REASON_PAUSED, "spec.maintenance.paused is set: nothing is written")
             }
             Outcome::Invalid(invalid) => verdict(false, invalid.reason, "waiting for a valid resource"),
@@ -127,7 +132,7 @@ impl Seen<'_> {
         let stalled = match self.outcome {
             Outcome::Invalid(invalid) => Some(verdict(true, invalid.reason, invalid.message.clone())),
             Outcome::Applied(_) => self.stuck(),
-            Outcome::Failed(_) | Outcome::Paused { .. } => self.refused(),
+            Outcome::Failed(_) | Outcome::Paused => self.refused(),
         };
         stalled.unwrap_or_else(|| verdict(false, names::REASON_STABLE, "nothing stands in the way"))
     }
@@ -137,7 +142,7 @@ impl Seen<'_> {
             Outcome::Invalid(_) => accepted.clone(),
             Outcome::Failed(error) => verdict(false, names::REASON_APPLY_FAILED, error.to_string()),
             // A paused resource is as ready as its replicas are.
-            Outcome::Applied(_) | Outcome::Paused { .. } => available.clone(),
+            Outcome::Applied(_) | Outcome::Paused => available.clone(),
         }
     }
 
@@ -162,6 +167,7 @@ mod tests {
     fn applied() -> Outcome {
         let publication = Publication {
             access: Vec::new(),
+            notes: Vec::new(),
             certificate: None,
             revision: "1-x".into(),
             hash: "x".into(),

@@ -64,9 +64,14 @@ fn note_access(context: &Context, resource: &CodeCrucible, observed: &Observed, 
     let seen = Seen {
         selected: selected.into_iter().map(|policy| policy.name_any()).collect(),
         in_force: status.policy.as_ref().map_or_else(Vec::new, |policy| policy.access.clone()),
-        is_applied: is_synced(Some(status)),
+        is_applied: is_synced(Some(status)) || is_asleep(status),
     };
     context.targets.note(ObjectRef::from_obj(resource).into_kind_unchecked(()), seen);
+}
+
+/// Whether no replica is asked for: then there is none that could run anything else.
+fn is_asleep(status: &CodeCrucibleStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.reason == types::REASON_SCALED_TO_ZERO)
 }
 
 fn is_synced(status: Option<&CodeCrucibleStatus>) -> bool {

@@ -46,7 +46,7 @@ pub(super) fn spread(
             let Publication { revision, hash, access, is_pinned, .. } = &applied.publication;
             (revision, hash, access, *is_pinned)
         }
-        Outcome::Invalid(_) | Outcome::Paused { .. } | Outcome::Failed(_) => {
+        Outcome::Invalid(_) | Outcome::Paused | Outcome::Failed(_) => {
             before.map(|before| (&before.revision, &before.hash, &before.access, before.pinned))?
         }
     };

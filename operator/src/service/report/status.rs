@@ -26,9 +26,8 @@ pub(super) fn status(
         Outcome::Applied(applied) => {
             (applied.deployment.as_ref(), Some(applied.publication.endpoint.clone()))
         }
-        Outcome::Paused { endpoint } => (observed.children.get(&Child::Deployment), Some(endpoint.clone())),
         // What was published before still stands.
-        Outcome::Invalid(_) | Outcome::Failed(_) => {
+        Outcome::Invalid(_) | Outcome::Paused | Outcome::Failed(_) => {
             (observed.children.get(&Child::Deployment), before.endpoint)
         }
     };

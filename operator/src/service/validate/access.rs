@@ -1,18 +1,21 @@
 //! Who may do what at a service: the access policies that it selects, compiled.
 
-use super::Invalid;
+use super::{Invalid, handed_out};
 use crate::access_policy::compile;
 use crate::service::observe::Observed;
-use codecrucible_contract::{Access, MAX_ACCESS_DOCUMENTS};
+use codecrucible_contract::{Access, AccessDocument, MAX_ACCESS_DOCUMENTS};
 use codecrucible_crds::{AccessPolicy, CodeCrucible};
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
 use std::sync::Arc;
 
-/// What the selected policies come to together; nothing where none is asked for.
-pub(super) fn access(resource: &CodeCrucible, observed: &Observed) -> Result<Option<Access>, Invalid> {
+/// What the selected policies come to together, and what of them is not as it should be; nothing where none is asked for.
+pub(super) fn access(
+    resource: &CodeCrucible,
+    observed: &Observed,
+) -> Result<(Option<Access>, Vec<String>), Invalid> {
     if resource.spec.policy_selector.is_none() {
-        return Ok(None);
+        return Ok((None, Vec::new()));
     }
     let selected = selected(resource, observed)?;
     let path = "spec.policySelector";
@@ -27,12 +30,27 @@ pub(super) fn access(resource: &CodeCrucible, observed: &Observed) -> Result<Opt
             "{path}: matches {count} AccessPolicies, more than {MAX_ACCESS_DOCUMENTS}"
         )));
     }
-    let documents = selected.into_iter().map(|policy| {
-        compile(policy)
-            .map_err(|wrong| Invalid::value(format!("{path}: AccessPolicy {:?} {wrong}", policy.name_any())))
-    });
+    let (mut documents, mut notes) = (Vec::new(), Vec::new());
+    for policy in selected {
+        match compile(policy) {
+            Ok(document) => documents.push(document),
+            Err(wrong) => {
+                let wrong = format!("{path}: AccessPolicy {:?} {wrong}", policy.name_any());
+                // One author's mistake must not keep another one's change, or any other, from the service.
+                let before = in_force(observed, &policy.name_any());
+                documents.push(before.ok_or_else(|| Invalid::value(wrong.clone()))?);
+                notes.push(format!("{wrong}; it is in force as it was before"));
+            }
+        }
+    }
     let namespace = resource.namespace().unwrap_or_default();
-    Ok(Some(Access { namespace, documents: documents.collect::<Result<_, _>>()? }))
+    Ok((Some(Access { namespace, documents }), notes))
+}
+
+/// A policy as it is in force.
+fn in_force(observed: &Observed, name: &str) -> Option<AccessDocument> {
+    let bundle = handed_out(observed)?;
+    bundle.policy().access.as_ref()?.documents.iter().find(|document| document.name == name).cloned()
 }
 
 /// The policies that a service selects, by name.
@@ -76,7 +94,7 @@ mod tests {
 
     fn documents(selector: Value) -> Vec<String> {
         let resource = fixtures::resource(json!({ "policySelector": selector }));
-        let access = access(&resource, &observed()).unwrap().unwrap();
+        let access = access(&resource, &observed()).unwrap().0.unwrap();
         assert_eq!(access.namespace, "team");
         access.documents.into_iter().map(|document| document.name).collect()
     }
@@ -87,7 +105,7 @@ mod tests {
         assert_eq!(documents(json!({})), ["a", "b", "c"]);
         let without = json!({"matchExpressions": [{"key": "kind", "operator": "DoesNotExist"}]});
         assert_eq!(documents(without), ["b", "c"]);
-        assert_eq!(access(&fixtures::resource(json!({})), &observed()), Ok(None));
+        assert_eq!(access(&fixtures::resource(json!({})), &observed()), Ok((None, Vec::new())));
     }
 
     #[test]
@@ -100,9 +118,27 @@ mod tests {
         assert!(nobody.starts_with("spec.policySelector: matches no AccessPolicy"), "{nobody}");
         let expression = json!({"matchExpressions": [{"key": "kind", "operator": "Sometimes"}]});
         assert!(refusal(expression, &observed()).starts_with("spec.policySelector: "));
+        // One that was never in force leaves nothing to go on with.
         let wrong = policy("d", json!({}), json!({"statements": ["permit"]}));
         let observed = Observed { access: vec![wrong], ..fixtures::observed() };
         let told = refusal(json!({}), &observed);
         assert!(told.starts_with("spec.policySelector: AccessPolicy \"d\" spec.statements[0]: "), "{told}");
+    }
+
+    #[test]
+    fn a_policy_that_is_wrong_stays_in_force_as_it_was_and_holds_nothing_else_up() {
+        let resource = fixtures::resource(json!({"policySelector": {}}));
+        let mut observed = observed();
+        let before = access(&resource, &observed).unwrap().0;
+        observed.hand_out(before.clone());
+        observed.access[0] = policy("b", json!({}), json!({"statements": ["permit"]}));
+        let permit = "permit (principal, action, resource);";
+        observed.access[1] = policy("a", json!({}), json!({"statements": [permit]}));
+        let (after, notes) = access(&resource, &observed).unwrap();
+        let (before, after) = (before.unwrap().documents, after.unwrap().documents);
+        assert_eq!(after[0].rules[0].cedar, permit, "a changed");
+        assert_eq!(after[1..], before[1..], "b and c are as they were");
+        let [note] = &notes[..] else { panic!("{notes:?}") };
+        assert!(note.contains("AccessPolicy \"b\" spec.statements[0]: "), "{note}");
     }
 }

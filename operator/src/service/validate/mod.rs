@@ -41,8 +41,8 @@ pub(crate) struct Validated {
     pub(crate) clients: Clients,
     /// How their connections are encrypted.
     pub(crate) encryption: Encryption,
-    /// Where clients inside the cluster reach the service.
-    pub(crate) endpoint: String,
+    /// What is not as the resource wants it, although it is valid.
+    pub(crate) notes: Vec<String>,
     /// When replicas that go wrong are replaced.
     pub(crate) remediation: Limits,
     /// How long a rollout may be without progress.
@@ -95,13 +95,15 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         backends.push(compile::backend(&path, name, backend)?);
     }
     let encryption = tls::encryption(resource, observed)?;
-    let endpoint = endpoint(resource);
+    let issuer = endpoint(resource, encryption != Encryption::Disabled);
+    let (access, mut notes) = access::access(resource, observed)?;
+    notes.extend(tls::note(resource, &encryption));
     let policy = Policy {
-        identity: compile::identity(resource, &endpoint)?,
+        identity: compile::identity(resource, &issuer)?,
         observability: compile::observability(resource),
         backends,
         synthesis: compile::synthesis(resource)?,
-        access: access::access(resource, observed)?,
+        access,
     };
     let bundle = Bundle::compile(policy, published(resource, observed).as_ref())
         .map_err(|error| Invalid::value(compile::explain(&error, resource)))?;
@@ -118,7 +120,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         credentials,
         clients,
         encryption,
-        endpoint,
+        notes,
         remediation: remediation(resource)?,
         progress_deadline,
         operator_namespace,
@@ -204,15 +206,17 @@ fn check_names(resource: &CodeCrucible, observed: &Observed) -> Result<(), Inval
 /// The revision that was published last. When the ConfigMap is gone, the status still knows it, so that
 /// counters never go back.
 fn published(resource: &CodeCrucible, observed: &Observed) -> Option<Revision> {
-    let in_config_map = observed
-        .data(Child::Policy, layout::BUNDLE_FILE)
-        .and_then(|json| Bundle::parse(json.as_bytes()).ok())
-        .map(|bundle| bundle.revision().clone());
+    let in_config_map = handed_out(observed).map(|bundle| bundle.revision().clone());
     // While the service is held at an older one, only what is kept tells which was the newest.
     let in_history = newest_policy(&observed.history);
     let in_status = resource.status.as_ref().and_then(|status| status.policy.as_ref()?.revision.parse().ok());
     // Of several with one counter the last one counts, which is that of the ConfigMap.
     [in_status, in_history, in_config_map].into_iter().flatten().max_by_key(|revision| revision.counter)
+}
+
+/// The policy that replicas read.
+fn handed_out(observed: &Observed) -> Option<Bundle> {
+    Bundle::parse(observed.data(Child::Policy, layout::BUNDLE_FILE)?.as_bytes()).ok()
 }
 
 /// The credential that a backend needs, if it needs one.
