@@ -1,7 +1,9 @@
 //! From an `AccessPolicy` to rules in Cedar. Pure.
 
 use super::roles::{Roles, invalid};
-use codecrucible_contract::{AccessDocument, AccessRule, Enforcement, Invalid, MAX_ACCESS_RULES, entity};
+use codecrucible_contract::{
+    AccessDocument, AccessRule, Enforcement, Invalid, MAX_ACCESS_DOCUMENT_BYTES, MAX_ACCESS_RULES, entity,
+};
 use codecrucible_crds::{
     AccessAction, AccessBinding, AccessConditions, AccessEnforcement, AccessHours, AccessPermission,
     AccessPolicy, AccessSubject, AccessSubjectKind,
@@ -17,12 +19,14 @@ pub(crate) fn compile(policy: &AccessPolicy) -> Result<AccessDocument, Invalid> 
     for (index, binding) in policy.spec.bindings.iter().enumerate() {
         let path = format!("bindings[{index}]");
         rules.extend(granted(&path, binding, &roles, &policy.namespace().unwrap_or_default())?);
-        if rules.len() > MAX_ACCESS_RULES {
+        let bytes: usize = rules.iter().map(|rule| rule.cedar.len()).sum();
+        if rules.len() > MAX_ACCESS_RULES || bytes > MAX_ACCESS_DOCUMENT_BYTES {
             return Err(invalid(
                 "spec.bindings".into(),
                 format!(
-                    "each subject and permission is a rule, and there are more than {MAX_ACCESS_RULES}; name namespaces \
-                     instead of single clients, or make another AccessPolicy"
+                    "each subject and permission is a rule, and there are more than {MAX_ACCESS_RULES}, or of more than \
+                     {MAX_ACCESS_DOCUMENT_BYTES} bytes together; name namespaces instead of single clients, or make another \
+                     AccessPolicy"
                 ),
             ));
         }
@@ -61,6 +65,11 @@ fn granted(
         invalid(format!("spec.{path}.role"), problem)
     })?;
     let conditions = conditions(&format!("spec.{path}.conditions"), &binding.conditions)?;
+    if binding.subjects.len() * permissions.len() > MAX_ACCESS_RULES {
+        let problem =
+            format!("each subject and permission is a rule, and there are more than {MAX_ACCESS_RULES}");
+        return Err(invalid("spec.bindings".into(), problem));
+    }
     let mut rules = Vec::new();
     for (index, subject) in binding.subjects.iter().enumerate() {
         let path = format!("{path}.subjects[{index}]");

@@ -41,8 +41,8 @@ const MAX_KEY_BYTES: usize = 64;
 const MAX_KEPT_SEEN: u32 = 100;
 /// Largest certificate or key that is looked at, bytes.
 const MAX_PEM_BYTES: usize = 64 * 1024;
-/// Most access policies of a namespace that are looked at before the watch has shown them.
-const MAX_ACCESS_POLICIES_SEEN: u32 = 500;
+/// Access policies of one page of a list, which is read only before the watch has shown them.
+const PAGE_ACCESS_POLICIES: u32 = 50;
 /// Longest wait for an API server that does not remember enough yet, seconds.
 pub(super) const GLANCE_SECONDS: u64 = 2;
 /// Longest credential, bytes: it becomes a header, and few servers take longer ones.
@@ -288,8 +288,16 @@ async fn access(
         return Ok(shown.state().into_iter().filter(is_here).collect());
     }
     let api: Api<AccessPolicy> = Api::namespaced(context.client.clone(), namespace);
-    let listed = api.list(&ListParams::default().limit(MAX_ACCESS_POLICIES_SEEN)).await;
-    Ok(listed.map_err(failed("AccessPolicies"))?.items.into_iter().map(Arc::new).collect())
+    let (mut found, mut page) = (Vec::new(), ListParams::default().limit(PAGE_ACCESS_POLICIES));
+    loop {
+        let listed = api.list(&page).await.map_err(failed("AccessPolicies"))?;
+        found.extend(listed.items.into_iter().map(Arc::new));
+        // All of them, or none: one that is left out may be the one that forbids.
+        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
 }
 
 /// Nothing before the watch has shown everything: whoever is not known yet must not be thrown out.

@@ -17,8 +17,9 @@ mod validate;
 pub mod voices;
 
 pub use access::{
-    ACCESS_SCHEMA, Access, AccessDocument, AccessRule, Enforcement, MAX_ACCESS_DOCUMENTS,
-    MAX_ACCESS_RULE_BYTES, MAX_ACCESS_RULES, access_schema, entity,
+    ACCESS_SCHEMA, Access, AccessDocument, AccessRule, Enforcement, MAX_ACCESS_BYTES,
+    MAX_ACCESS_DOCUMENT_BYTES, MAX_ACCESS_DOCUMENTS, MAX_ACCESS_RULE_BYTES, MAX_ACCESS_RULES, access_schema,
+    entity,
 };
 pub use acknowledgement::{Acknowledgement, MAX_ACKNOWLEDGEMENT_BYTES, Refused, STATUS_PATH};
 pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};

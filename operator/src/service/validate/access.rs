@@ -3,7 +3,7 @@
 use super::{Invalid, handed_out};
 use crate::access_policy::compile;
 use crate::service::observe::Observed;
-use codecrucible_contract::{Access, AccessDocument, MAX_ACCESS_DOCUMENTS};
+use codecrucible_contract::{Access, AccessDocument, MAX_ACCESS_BYTES, MAX_ACCESS_DOCUMENTS};
 use codecrucible_crds::{AccessPolicy, CodeCrucible};
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
@@ -30,10 +30,19 @@ pub(super) fn access(
             "{path}: matches {count} AccessPolicies, more than {MAX_ACCESS_DOCUMENTS}"
         )));
     }
-    let (mut documents, mut notes) = (Vec::new(), Vec::new());
+    let (mut documents, mut notes, mut bytes) = (Vec::new(), Vec::new(), 0);
     for policy in selected {
         match compile(policy) {
-            Ok(document) => documents.push(document),
+            Ok(document) => {
+                bytes += document.bytes();
+                // Before more of them are held in memory.
+                if bytes > MAX_ACCESS_BYTES {
+                    return Err(Invalid::value(format!(
+                        "{path}: what matches comes to more than {MAX_ACCESS_BYTES} bytes of rules"
+                    )));
+                }
+                documents.push(document);
+            }
             Err(wrong) => {
                 let wrong = format!("{path}: AccessPolicy {:?} {wrong}", policy.name_any());
                 // One author's mistake must not keep another one's change, or any other, from the service.

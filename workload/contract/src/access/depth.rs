@@ -7,6 +7,10 @@ const MAX_WORDS: usize = 1_000;
 
 /// Whether a rule is flat enough to be read, whatever it says.
 pub(super) fn check(rule: &str) -> Result<(), String> {
+    // What ends a line for one reader and not for another one hides what follows.
+    if rule.chars().any(|one| one.is_control() && one != '\n' && one != '\t') {
+        return Err("has a control character other than the end of a line and a tabulator".into());
+    }
     let (mut nesting, mut words, mut is_in_word) = (0_usize, 0_usize, false);
     let mut rest = rule.chars();
     while let Some(character) = rest.next() {
@@ -62,6 +66,14 @@ mod tests {
         assert_eq!(check(&format!("// {brackets}\n")), Ok(()));
         assert!(check(&format!("// x\n{brackets}")).is_err(), "a comment ends with its line");
         assert_eq!(check(&"()".repeat(1_000)), Ok(()));
+    }
+
+    #[test]
+    fn nothing_hides_behind_a_character_that_ends_a_comment_for_the_parser_alone() {
+        assert!(check(&format!("// x\r{}", "(".repeat(MAX_NESTING + 1))).is_err());
+        for hidden in ['\r', '\u{b}', '\u{c}', '\u{85}', '\0'] {
+            assert!(check(&format!("// x{hidden}")).is_err(), "{hidden:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub const ACCESS_SCHEMA: &str = include_str!("schema.cedarschema");
 pub const MAX_ACCESS_DOCUMENTS: usize = 64;
 /// Most rules of one document.
 pub const MAX_ACCESS_RULES: usize = 1_000;
+/// Most that the rules of one document come to, bytes.
+pub const MAX_ACCESS_DOCUMENT_BYTES: usize = 256 * 1024;
+/// Most that those of all documents come to, bytes: reading and checking them takes its time.
+pub const MAX_ACCESS_BYTES: usize = 512 * 1024;
 /// Longest rule, bytes.
 pub const MAX_ACCESS_RULE_BYTES: usize = 8 * 1024;
 /// Most of what Cedar says of a rule that is passed on, characters.
@@ -91,6 +95,10 @@ impl Access {
         check(self.documents.len() <= MAX_ACCESS_DOCUMENTS, "access.documents", || {
             format!("has {} entries, more than {MAX_ACCESS_DOCUMENTS}", self.documents.len())
         })?;
+        let bytes: usize = self.documents.iter().map(AccessDocument::bytes).sum();
+        check(bytes <= MAX_ACCESS_BYTES, "access.documents", || {
+            format!("come to {bytes} bytes of rules, more than {MAX_ACCESS_BYTES}")
+        })?;
         let mut names = HashSet::new();
         for (index, document) in self.documents.iter().enumerate() {
             let path = format!("access.documents[{index}]");
@@ -110,6 +118,9 @@ impl AccessDocument {
         check(self.rules.len() <= MAX_ACCESS_RULES, "rules", || {
             format!("has {} entries, more than {MAX_ACCESS_RULES}", self.rules.len())
         })?;
+        check(self.bytes() <= MAX_ACCESS_DOCUMENT_BYTES, "rules", || {
+            format!("come to {} bytes, more than {MAX_ACCESS_DOCUMENT_BYTES}", self.bytes())
+        })?;
         let mut ids = HashSet::new();
         for (index, rule) in self.rules.iter().enumerate() {
             let path = format!("rules[{index}]");
@@ -124,6 +135,11 @@ impl AccessDocument {
                 .map_err(|problem| Invalid { path: format!("rules[{index}].cedar"), problem })?;
         }
         Ok(())
+    }
+
+    /// What its rules come to, bytes.
+    pub fn bytes(&self) -> usize {
+        self.rules.iter().map(|rule| rule.cedar.len()).sum()
     }
 
     /// SHA-256 of the document's canonical form, lower-case hexadecimal.
