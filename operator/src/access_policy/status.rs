@@ -1,7 +1,7 @@
 //! What is said of an access policy in its `status`. Pure.
 
 use super::targets::Tally;
-use crate::conventions::{Verdict, condition, verdict};
+use crate::conventions::{Verdict, condition, reconciling, stalled, verdict};
 use codecrucible_contract::Invalid;
 use codecrucible_crds::{AccessPolicy, AccessPolicyStatus, conditions as names};
 use jiff::Timestamp;
@@ -60,20 +60,6 @@ fn ready(tally: Option<&Tally>) -> Verdict {
             }
         }
     }
-}
-
-fn reconciling(accepted: &Verdict, ready: &Verdict) -> Verdict {
-    if accepted.is_true && !ready.is_true {
-        return Verdict { is_true: true, ..ready.clone() };
-    }
-    verdict(false, names::REASON_STABLE, "nothing is left to do")
-}
-
-fn stalled(accepted: &Verdict) -> Verdict {
-    if accepted.is_true {
-        return verdict(false, names::REASON_STABLE, "nothing stands in the way");
-    }
-    Verdict { is_true: true, ..accepted.clone() }
 }
 
 #[cfg(test)]

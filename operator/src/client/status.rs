@@ -1,7 +1,7 @@
 //! What is said of a client in its `status`. Pure.
 
 use super::decision::Decision;
-use crate::conventions::{Verdict, condition, verdict};
+use crate::conventions::{condition, reconciling, stalled};
 use codecrucible_crds::{SynthesisClient, SynthesisClientStatus, conditions as names};
 use jiff::Timestamp;
 
@@ -28,24 +28,10 @@ pub(super) fn status(client: &SynthesisClient, decision: &Decision, now: Timesta
     }
 }
 
-fn reconciling(accepted: &Verdict, ready: &Verdict) -> Verdict {
-    // A service that sleeps is not on its way to anything.
-    if accepted.is_true && !ready.is_true && ready.reason != names::REASON_NO_REPLICA {
-        return Verdict { is_true: true, ..ready.clone() };
-    }
-    verdict(false, names::REASON_STABLE, "nothing is left to do")
-}
-
-fn stalled(accepted: &Verdict) -> Verdict {
-    if accepted.is_true {
-        return verdict(false, names::REASON_STABLE, "nothing stands in the way");
-    }
-    Verdict { is_true: true, ..accepted.clone() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conventions::{Verdict, verdict};
     use serde_json::json;
 
     fn decision(secret_sha256: Option<&str>, accepted: Verdict, ready: Verdict) -> Decision {

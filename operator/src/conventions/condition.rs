@@ -1,5 +1,6 @@
 //! Conditions: a status, a reason and a message, and the time of the last change of the status.
 
+use codecrucible_crds::conditions as names;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -16,6 +17,23 @@ pub(crate) struct Verdict {
 
 pub(crate) fn verdict(is_true: bool, reason: &'static str, message: impl Into<String>) -> Verdict {
     Verdict { is_true, reason, message: message.into() }
+}
+
+/// `Stalled`, of something that is refused or not.
+pub(crate) fn stalled(accepted: &Verdict) -> Verdict {
+    if accepted.is_true {
+        return verdict(false, names::REASON_STABLE, "nothing stands in the way");
+    }
+    Verdict { is_true: true, ..accepted.clone() }
+}
+
+/// `Reconciling`, of something that is on its way to being ready or not.
+pub(crate) fn reconciling(accepted: &Verdict, ready: &Verdict) -> Verdict {
+    // A service that sleeps is not on its way to anything.
+    if accepted.is_true && !ready.is_true && ready.reason != names::REASON_NO_REPLICA {
+        return Verdict { is_true: true, ..ready.clone() };
+    }
+    verdict(false, names::REASON_STABLE, "nothing is left to do")
 }
 
 /// A condition as it is written. Its time moves only when its status does, so that the same state gives the same

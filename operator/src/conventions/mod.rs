@@ -7,6 +7,6 @@ pub(crate) mod events;
 mod ownership;
 mod secret;
 
-pub(crate) use condition::{Verdict, condition, verdict, whole_seconds};
+pub(crate) use condition::{Verdict, condition, reconciling, stalled, verdict, whole_seconds};
 pub(crate) use ownership::is_owned;
 pub(crate) use secret::{secret, text_at};

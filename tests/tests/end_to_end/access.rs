@@ -53,78 +53,130 @@ fn metrics(namespace: &Namespace<'_>) -> Vec<String> {
     pods.split(' ').filter_map(|pod| namespace.kubectl(&["get", "--raw", &path(pod)]).ok()).collect()
 }
 
+/// A service and a client of it.
+struct Service {
+    namespace: Namespace<'static>,
+    forward: PortForward,
+    client: Client,
+}
+
+impl Service {
+    /// Goes by nothing yet.
+    fn start(name: &str, replicas: u32) -> Self {
+        let namespace = Namespace::new(name);
+        namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+        select(&namespace, &json!({ "replicas": replicas }));
+        namespace.wait_until_ready("demo");
+        let forward = PortForward::start(namespace.cluster, name, "service/demo", 8080).unwrap();
+        let credentials = Credentials::in_secret(namespace.cluster, name, "demo-client").unwrap();
+        let client = Client::authenticate(&forward.url(), &credentials).unwrap();
+        Self { namespace, forward, client }
+    }
+
+    /// Goes by the policy `team`, which lets the client chat and see the models.
+    fn go_by_team(&self) {
+        self.namespace.apply(&policy("team", &spec("demo"))).unwrap();
+        select(&self.namespace, &json!({"policySelector": {"matchLabels": {"for": "demo"}}}));
+        eventually("it is in force", || access_in_force(&self.namespace) == ["team"]);
+        wait_for_policy(&self.namespace, "team", "Ready", "True/Applied");
+    }
+
+    fn apply(&self, name: &str, spec: &Value) {
+        self.namespace.apply(&policy(name, spec)).unwrap();
+    }
+
+    fn delete(&self, name: &str) {
+        self.namespace.kubectl(&["delete", "accesspolicy", name]).unwrap();
+    }
+
+    fn status(&self, path: &str, body: &Value) -> u16 {
+        self.client.post(path, body).unwrap().status().as_u16()
+    }
+
+    fn chat(&self) -> u16 {
+        let messages = json!([{"role": "user", "content": "hi"}]);
+        self.status("/v1/chat/completions", &json!({"model": "coder", "messages": messages}))
+    }
+
+    fn synthesis(&self) -> u16 {
+        self.status("/v1/synthesis", &json!({"task": "write"}))
+    }
+
+    fn models(&self) -> u16 {
+        self.client.get("/v1/models").unwrap()
+    }
+}
+
+/// Forbids everything.
+fn stop() -> Value {
+    json!({"statements": ["forbid (principal, action, resource);"]})
+}
+
 #[test]
 fn a_service_goes_by_the_policies_that_it_selects_and_says_when_every_replica_does() {
-    let namespace = Namespace::new("access");
-    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
-    select(&namespace, &json!({"replicas": 2}));
-    namespace.apply(&policy("team", &spec("demo"))).unwrap();
-    let message = wait_for_policy(&namespace, "team", "Ready", "True/NotSelected");
+    let service = Service::start("access", 2);
+    service.apply("team", &spec("demo"));
+    let message = wait_for_policy(&service.namespace, "team", "Ready", "True/NotSelected");
     assert!(message.starts_with("no CodeCrucible"), "{message}");
+    assert_ne!(service.synthesis(), 403, "nothing is ruled yet");
 
-    namespace.wait_until_ready("demo");
-    let forward = PortForward::start(namespace.cluster, &namespace.name, "service/demo", 8080).unwrap();
-    let credentials = Credentials::in_secret(namespace.cluster, &namespace.name, "demo-client").unwrap();
-    let client = Client::authenticate(&forward.url(), &credentials).unwrap();
-    let status = |path: &str, body: &Value| client.post(path, body).unwrap().status().as_u16();
-    let synthesis = || status("/v1/synthesis", &json!({"task": "write"}));
-    assert_ne!(synthesis(), 403, "nothing is ruled yet");
-
-    select(&namespace, &json!({"policySelector": {"matchLabels": {"for": "demo"}}}));
-    let message = wait_for_policy(&namespace, "team", "Ready", "True/Applied");
+    service.go_by_team();
+    let message = wait_for_policy(&service.namespace, "team", "Ready", "True/Applied");
     assert_eq!(message, "1 of 1 services run it in all of their ready replicas");
-    assert_eq!(access_in_force(&namespace), ["team"]);
-    assert_eq!(synthesis(), 403);
-    assert_eq!(client.get("/v1/models").unwrap(), 200);
-    let message = json!({"model": "coder", "messages": [{"role": "user", "content": "hi"}]});
-    let chat = || status("/v1/chat/completions", &message);
-    assert_ne!(chat(), 403);
+    assert_eq!((service.synthesis(), service.models()), (403, 200));
+    assert_ne!(service.chat(), 403);
 
-    namespace.apply(&policy("team", &spec("nobody"))).unwrap();
-    eventually("it may not chat any more", || chat() == 403);
-    run_with_sdk("openai_denied.py", &forward.url(), client.token(), &[]);
-    namespace.apply(&policy("team", &spec("demo"))).unwrap();
-    eventually("it may again", || chat() != 403);
+    service.apply("team", &spec("nobody"));
+    eventually("it may not chat any more", || service.chat() == 403);
+    run_with_sdk("openai_denied.py", &service.forward.url(), service.client.token(), &[]);
+    service.apply("team", &spec("demo"));
+    eventually("it may again", || service.chat() != 403);
+}
 
-    // Another one forbids what this one permits.
-    namespace
-        .apply(&policy("stop", &json!({"statements": ["forbid (principal, action, resource);"]})))
-        .unwrap();
-    wait_for_policy(&namespace, "stop", "Ready", "True/Applied");
-    assert_eq!(chat(), 403);
-    // In shadow it decides nothing.
-    let shadow = json!({"enforcement": "Shadow", "statements": ["forbid (principal, action, resource);"]});
-    namespace.apply(&policy("stop", &shadow)).unwrap();
-    eventually("it is in force no longer", || chat() != 403);
+#[test]
+fn what_one_policy_forbids_no_other_permits_and_one_in_shadow_decides_nothing() {
+    let service = Service::start("access-two", 1);
+    service.go_by_team();
+    service.apply("stop", &stop());
+    eventually("it is forbidden", || service.chat() == 403);
+    wait_for_policy(&service.namespace, "stop", "Ready", "True/Applied");
+
+    let mut shadow = stop();
+    shadow["enforcement"] = json!("Shadow");
+    service.apply("stop", &shadow);
+    eventually("it is in force no longer", || service.chat() != 403);
     eventually("the difference is counted", || {
         let counted = "codecrucible_access_shadow_differences_total{action=\"complete\",outcome=\"denied\"}";
-        metrics(&namespace).iter().any(|metrics| metrics.contains(counted))
+        metrics(&service.namespace).iter().any(|metrics| metrics.contains(counted))
     });
-    namespace.kubectl(&["delete", "accesspolicy", "stop"]).unwrap();
-    eventually("it is gone from the policy", || access_in_force(&namespace) == ["team"]);
+    service.delete("stop");
+    eventually("it is gone from the policy", || access_in_force(&service.namespace) == ["team"]);
+}
 
-    // One that is wrong is in force as it was, and says where it is wrong; everything else of the service goes on.
+#[test]
+fn a_policy_that_is_wrong_stays_in_force_as_it_was_and_one_that_is_gone_lets_nobody_in() {
+    let service = Service::start("access-kept", 1);
+    service.go_by_team();
     let mut wrong = spec("demo");
     wrong["roles"][0]["inherits"] = json!(["chatter"]);
-    namespace.apply(&policy("team", &wrong)).unwrap();
-    let message = wait_for_policy(&namespace, "team", "Stalled", "True/Invalid");
+    service.apply("team", &wrong);
+    let message = wait_for_policy(&service.namespace, "team", "Stalled", "True/Invalid");
     assert!(message.starts_with("spec.roles[0].inherits: the roles reader → chatter → reader"), "{message}");
     eventually("the service tells of it", || {
-        let (state, told) = namespace.condition("demo", "Accepted");
+        let (state, told) = service.namespace.condition("demo", "Accepted");
         state == "True/Valid" && told.contains("AccessPolicy \"team\" spec.roles[0].inherits: ")
     });
-    assert_eq!((synthesis(), client.get("/v1/models").unwrap()), (403, 200));
-    let stop = json!({"statements": ["forbid (principal, action, resource);"]});
-    namespace.apply(&policy("stop", &stop)).unwrap();
-    eventually("another one's change arrives", || chat() == 403);
-    namespace.kubectl(&["delete", "accesspolicy", "stop"]).unwrap();
+    assert_eq!((service.synthesis(), service.models()), (403, 200));
+    service.apply("stop", &stop());
+    eventually("another one's change arrives", || service.chat() == 403);
+    service.delete("stop");
+    eventually("and goes", || service.chat() != 403);
 
-    // Without any, nobody is let in by mistake.
-    namespace.kubectl(&["delete", "accesspolicy", "team"]).unwrap();
-    namespace.wait_for("demo", "Accepted", "False/ReferenceNotFound");
-    assert_eq!((synthesis(), client.get("/v1/models").unwrap()), (403, 200));
-    select(&namespace, &json!({"policySelector": null}));
-    eventually("nothing is ruled any more", || synthesis() != 403);
+    service.delete("team");
+    service.namespace.wait_for("demo", "Accepted", "False/ReferenceNotFound");
+    assert_eq!((service.synthesis(), service.models()), (403, 200));
+    select(&service.namespace, &json!({"policySelector": null}));
+    eventually("nothing is ruled any more", || service.synthesis() != 403);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Accepts connections within limits, and ends them gracefully.
 
+use super::first_words::FirstWords;
 use axum::Router;
 use http::Request;
 use hyper::body::Incoming;
@@ -25,10 +26,6 @@ use tokio_util::sync::CancellationToken;
 const MAX_CONNECTIONS: usize = 8_192;
 /// Longest time that a client may take to send a request's head, seconds.
 const MAX_HEAD_SECONDS: u64 = 10;
-/// What a client of HTTP/2 sends first (RFC 9113, section 3.4).
-const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Pause between two looks at a preface that has not arrived whole, milliseconds.
-const PEEK_PAUSE_MS: u64 = 20;
 /// Requests under way at once on one connection of HTTP/2.
 const MAX_CONCURRENT_STREAMS: u32 = 100;
 /// Time after which a silent connection of HTTP/2 is asked whether it is still there, seconds.
@@ -94,6 +91,7 @@ impl Listener {
             tokio::spawn(async move {
                 let greeted = stop.run_until_cancelled(greet(stream, certificate)).await;
                 if let Some(Some(stream)) = greeted {
+                    let stream = FirstWords::within(Duration::from_secs(MAX_HEAD_SECONDS), stream);
                     let connection = server.serve_connection(TokioIo::new(stream), routes).into_owned();
                     if let Err(error) = watcher.watch(connection).await {
                         tracing::debug!(error, "connection ended with an error");
@@ -171,11 +169,8 @@ impl Drop for Counted {
     }
 }
 
-/// The connection, once the client has begun to speak and both sides know whom they speak with, if that is asked for.
+/// The connection, once both sides know whom they speak with, if that is asked for.
 async fn greet(stream: TcpStream, certificate: Option<Certificate>) -> Option<Stream> {
-    if !speaks_in_time(&stream).await {
-        return None;
-    }
     let Some(certificate) = certificate else { return Some(Either::Left(stream)) };
     let handshake = TlsAcceptor::from(certificate()?).accept(stream);
     match timeout(Duration::from_secs(MAX_HEAD_SECONDS), handshake).await.ok()? {
@@ -183,24 +178,6 @@ async fn greet(stream: TcpStream, certificate: Option<Certificate>) -> Option<St
         Err(error) => {
             tracing::debug!(%error, "a client is not let in");
             None
-        }
-    }
-}
-
-/// Whether a client begins to speak before its time is over. The server below has no such limit until it
-/// knows which protocol is spoken.
-async fn speaks_in_time(stream: &TcpStream) -> bool {
-    timeout(Duration::from_secs(MAX_HEAD_SECONDS), first_words(stream)).await.unwrap_or(false)
-}
-
-async fn first_words(stream: &TcpStream) -> bool {
-    let mut words = [0; HTTP2_PREFACE.len()];
-    loop {
-        match stream.peek(&mut words).await {
-            Ok(0) | Err(_) => return false,
-            Ok(count) if count == words.len() || !HTTP2_PREFACE.starts_with(&words[..count]) => return true,
-            // The beginning of HTTP/2, and no more yet.
-            Ok(_) => sleep(Duration::from_millis(PEEK_PAUSE_MS)).await,
         }
     }
 }

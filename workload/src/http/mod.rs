@@ -7,6 +7,7 @@ mod body;
 mod chat;
 mod error;
 mod events;
+mod first_words;
 mod identifiers;
 mod listener;
 mod models;
