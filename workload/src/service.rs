@@ -114,6 +114,7 @@ impl Service {
 
     /// From the next connection on clients are shown this.
     pub fn replace_public_certificate(&self, certificate: PublicCertificate) {
+        self.metrics.certificate_end_seconds.set(certificate.not_after);
         self.public_certificate.store(Some(Arc::new(certificate)));
     }
 

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 use std::sync::Arc;
+use x509_parser::parse_x509_certificate;
 
 /// Why the certificate cannot be used. The key is not in the message.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,8 @@ pub struct PublicCertificate {
     pub config: Arc<ServerConfig>,
     /// SHA-256 of the certificate, lower-case hexadecimal.
     pub fingerprint: String,
+    /// When it ends, seconds since 1970.
+    pub not_after: i64,
 }
 
 /// The server's side of connections of clients.
@@ -40,10 +43,11 @@ pub fn public_certificate(files: &KeyPairFiles) -> Result<PublicCertificate, Cer
     let (chain, key) = pair(files)?;
     let leaf = chain.first().ok_or_else(|| problem("the certificate")("there is none"))?;
     let fingerprint = sha256_hex(leaf);
+    let not_after = parse_x509_certificate(leaf).map_err(problem("the certificate"))?.1.validity().not_after;
     let builder = builder()?.with_no_client_auth();
     let mut config = builder.with_single_cert(chain, key).map_err(problem("the certificate and its key"))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(PublicCertificate { config: Arc::new(config), fingerprint })
+    Ok(PublicCertificate { config: Arc::new(config), fingerprint, not_after: not_after.timestamp() })
 }
 
 /// The server's side of connections of whoever asks how the replica is.

@@ -6,12 +6,12 @@ use codecrucible_contract::Invalid;
 use codecrucible_crds::{AccessPolicy, AccessPolicyStatus, conditions as names};
 use jiff::Timestamp;
 
-/// The status of a policy that is valid or not, and of which so many services were seen to run it, if that is known. The same
+/// The status of a policy that is valid or not, and of which so many services were seen to run it. The same
 /// state gives the same status.
 pub(super) fn status(
     policy: &AccessPolicy,
     invalid: Option<&Invalid>,
-    tally: Option<Tally>,
+    tally: Tally,
     now: Timestamp,
 ) -> AccessPolicyStatus {
     let before = policy.status.clone().unwrap_or_default();
@@ -20,7 +20,7 @@ pub(super) fn status(
         None => verdict(true, names::REASON_VALID, "it compiles and type-checks"),
         Some(invalid) => verdict(false, names::REASON_INVALID, invalid.to_string()),
     };
-    let ready = if accepted.is_true { ready(tally.as_ref()) } else { accepted.clone() };
+    let ready = if accepted.is_true { ready(&tally) } else { accepted.clone() };
     let conditions = [
         (names::ACCEPTED, accepted.clone()),
         (names::READY, ready.clone()),
@@ -32,33 +32,33 @@ pub(super) fn status(
         .to_vec();
     let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     match tally {
-        Some(Tally { services, applied, pending }) => AccessPolicyStatus {
+        // Nothing new is known of who runs it.
+        Tally { unseen: Some(_), .. } => {
+            AccessPolicyStatus { observed_generation: generation, conditions, ..before }
+        }
+        Tally { services, applied, pending, unseen: None } => AccessPolicyStatus {
             observed_generation: generation,
             conditions,
             services: count(services),
             applied_services: count(applied),
             pending_services: pending,
         },
-        // Nothing new is known of who runs it.
-        None => AccessPolicyStatus { observed_generation: generation, conditions, ..before },
     }
 }
 
-fn ready(tally: Option<&Tally>) -> Verdict {
-    match tally {
-        None => {
-            verdict(false, names::REASON_PENDING, "not every service of this namespace was looked at yet")
-        }
-        Some(Tally { services: 0, .. }) => {
-            verdict(true, names::REASON_NOT_SELECTED, "no CodeCrucible of this namespace selects it")
-        }
-        Some(Tally { services, applied, pending }) => {
-            let count = format!("{applied} of {services} services run it in all of their ready replicas");
-            match pending.first() {
-                None => verdict(true, names::REASON_APPLIED, count),
-                Some(first) => verdict(false, names::REASON_PENDING, format!("{count}; not yet: {first}")),
-            }
-        }
+fn ready(tally: &Tally) -> Verdict {
+    let Tally { services, applied, pending, unseen } = tally;
+    if let Some(unseen) = unseen {
+        let message = format!("what the CodeCrucible {unseen:?} selects was not looked at yet");
+        return verdict(false, names::REASON_PENDING, message);
+    }
+    if *services == 0 {
+        return verdict(true, names::REASON_NOT_SELECTED, "no CodeCrucible of this namespace selects it");
+    }
+    let count = format!("{applied} of {services} services run it in all of their ready replicas");
+    match pending.first() {
+        None => verdict(true, names::REASON_APPLIED, count),
+        Some(first) => verdict(false, names::REASON_PENDING, format!("{count}; not yet: {first}")),
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn told(invalid: Option<&Invalid>, tally: Option<Tally>) -> AccessPolicyStatus {
+    fn told(invalid: Option<&Invalid>, tally: Tally) -> AccessPolicyStatus {
         let mut policy = AccessPolicy::new("p", serde_json::from_value(json!({})).unwrap());
         policy.metadata.generation = Some(2);
         status(&policy, invalid, tally, Timestamp::UNIX_EPOCH)
@@ -82,23 +82,27 @@ mod tests {
 
     #[test]
     fn a_policy_is_ready_when_every_service_that_selects_it_runs_it() {
-        let some = Tally { services: 2, applied: 1, pending: vec!["b".into()] };
-        let waits = told(None, Some(some));
+        let some = Tally { services: 2, applied: 1, pending: vec!["b".into()], unseen: None };
+        let waits = told(None, some);
         assert_eq!(state(&waits), (vec!["Accepted", "Reconciling"], "Pending"));
         assert_eq!(
             (waits.services, waits.applied_services, &*waits.pending_services),
             (2, 1, &["b".to_owned()][..])
         );
-        let all = told(None, Some(Tally { services: 2, applied: 2, pending: Vec::new() }));
+        let all = told(None, Tally { services: 2, applied: 2, ..Tally::default() });
         assert_eq!(state(&all), (vec!["Accepted", "Ready"], "Applied"));
-        assert_eq!(state(&told(None, Some(Tally::default()))), (vec!["Accepted", "Ready"], "NotSelected"));
-        assert_eq!(state(&told(None, None)), (vec!["Accepted", "Reconciling"], "Pending"));
+        assert_eq!(state(&told(None, Tally::default())), (vec!["Accepted", "Ready"], "NotSelected"));
+        assert_eq!(
+            state(&told(None, Tally { unseen: Some("c".into()), ..Tally::default() })),
+            (vec!["Accepted", "Reconciling"], "Pending")
+        );
     }
 
     #[test]
     fn one_that_is_wrong_is_stalled_with_the_path() {
         let invalid = Invalid { path: "spec.statements[0]".into(), problem: "no".into() };
-        let wrong = told(Some(&invalid), Some(Tally { services: 1, applied: 0, pending: vec!["a".into()] }));
+        let wrong =
+            told(Some(&invalid), Tally { services: 1, pending: vec!["a".into()], ..Tally::default() });
         assert_eq!(state(&wrong), (vec!["Stalled"], "Invalid"));
         assert!(wrong.conditions.iter().any(|condition| condition.message == "spec.statements[0]: no"));
     }

@@ -36,10 +36,14 @@ pub(crate) struct Seen {
 /// How many services run a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
+    /// Those that select it, and those that run it still.
     pub(crate) services: usize,
+    /// Those of them that run it as they should.
     pub(crate) applied: usize,
     /// Some of the others, by name.
     pub(crate) pending: Vec<String>,
+    /// The first that was not looked at yet, so that what it selects is not known.
+    pub(crate) unseen: Option<String>,
 }
 
 impl Targets {
@@ -72,15 +76,14 @@ impl Targets {
         names.into_iter().for_each(|name| (self.wake)(ObjectRef::new(&name).within(namespace)));
     }
 
-    /// Who runs a policy that came to `document`, or to nothing because it is wrong. Nothing while a service of its namespace
-    /// was not looked at yet.
+    /// Who runs a policy that came to `document`, or to nothing because it is wrong.
     pub(crate) fn tally(
         &self,
         namespace: &str,
         name: &str,
         document: Option<&AccessDocument>,
         services: &Store<Known>,
-    ) -> Option<Tally> {
+    ) -> Tally {
         let wanted = document.map(AccessDocument::hash);
         let seen = self.seen();
         let mut tally = Tally::default();
@@ -88,19 +91,24 @@ impl Targets {
         existing.retain(|service| service.metadata.namespace.as_deref() == Some(namespace));
         existing.sort_by(|one, other| one.metadata.name.cmp(&other.metadata.name));
         for service in existing {
-            let Seen { selected, in_force, is_applied } = seen.get(&ObjectRef::from_obj(&*service))?;
-            if !selected.contains(name) {
+            let Some(Seen { selected, in_force, is_applied }) = seen.get(&ObjectRef::from_obj(&*service))
+            else {
+                tally.unseen = tally.unseen.or_else(|| service.metadata.name.clone());
+                continue;
+            };
+            let (is_selected, runs) = (selected.contains(name), in_force.iter().find(|one| one.name == name));
+            if !is_selected && runs.is_none() {
                 continue;
             }
             tally.services += 1;
-            let runs_it = |one: &AccessInForce| one.name == name && Some(&one.hash) == wanted.as_ref();
-            if *is_applied && in_force.iter().any(runs_it) {
+            let runs_it = runs.is_some_and(|one| Some(&one.hash) == wanted.as_ref());
+            if *is_applied && is_selected && runs_it {
                 tally.applied += 1;
             } else if tally.pending.len() < MAX_PENDING {
                 tally.pending.extend(service.metadata.name.clone());
             }
         }
-        Some(tally)
+        tally
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<ObjectRef<Known>, Seen>> {
@@ -148,17 +156,16 @@ mod tests {
         let (targets, services) = (Targets::nobodys(), services(&["a", "b", "c", "d"]));
         let tally = || targets.tally("team", "p", Some(&document()), &services);
         targets.note(service("a"), seen(&document().hash(), true));
-        assert_eq!(tally(), None, "the others were not looked at yet");
+        assert_eq!((tally().applied, tally().unseen), (1, Some("b".into())), "b was not looked at yet");
         targets.note(service("b"), seen(&document().hash(), false));
         targets.note(service("c"), seen("of before", true));
         targets.note(service("d"), Seen::default());
         let pending = vec!["b".to_owned(), "c".to_owned()];
-        assert_eq!(tally(), Some(Tally { services: 3, applied: 1, pending }));
-        assert_eq!(
-            targets.tally("team", "p", None, &services).unwrap().applied,
-            0,
-            "a wrong one is run by nobody"
-        );
+        assert_eq!(tally(), Tally { services: 3, applied: 1, pending, unseen: None });
+        targets.note(service("d"), Seen { selected: BTreeSet::new(), ..seen(&document().hash(), true) });
+        let pending = ["b", "c", "d"].map(str::to_owned).to_vec();
+        assert_eq!(tally().pending, pending, "d does not select it any longer, and runs it still");
+        assert_eq!(targets.tally("team", "p", None, &services).applied, 0, "a wrong one is run by nobody");
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use super::decision::{Decision, Write};
 use super::observe::secret_api;
 use super::{Context, RegistrationError};
+use codecrucible_contract::layout;
 use codecrucible_crds::{SynthesisClient, names};
 use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::Value;
 
 /// Writes what was decided, over what was looked at and nothing else.
 pub(super) async fn apply(
@@ -12,14 +14,20 @@ pub(super) async fn apply(
     client: &SynthesisClient,
     decision: &Decision,
 ) -> Result<(), RegistrationError> {
-    let Some(Write { object, over }) = &decision.write else { return Ok(()) };
+    let Some(Write { object, over, forgets_authority }) = &decision.write else { return Ok(()) };
     let (api, name) = (secret_api(context, client), client.secret_name());
     let written = match over {
         Some(uid) => {
             let mut object = object.clone();
             object["metadata"]["uid"] = uid.as_str().into();
-            let parameters = PatchParams::apply(names::FIELD_MANAGER).force();
-            api.patch(&name, &parameters, &Patch::Apply(&object)).await
+            if *forgets_authority {
+                // What was created once is not removed by applying something without it.
+                object["data"][layout::AUTHORITY_FILE] = Value::Null;
+                api.patch(&name, &PatchParams::default(), &Patch::Merge(&object)).await
+            } else {
+                let parameters = PatchParams::apply(names::FIELD_MANAGER).force();
+                api.patch(&name, &parameters, &Patch::Apply(&object)).await
+            }
         }
         None => {
             // Created, not applied: should there be one since we looked, it is not ours to take.

@@ -25,6 +25,8 @@ pub(super) struct Write {
     pub(super) object: Value,
     /// The identity of the one that was looked at; nothing where there is none.
     pub(super) over: Option<String>,
+    /// Whether the authority that it names is to go.
+    pub(super) forgets_authority: bool,
 }
 
 /// Decides for a client.
@@ -49,8 +51,11 @@ pub(super) fn decide(
     let secret_sha256 = sha256_hex(&secret);
     let object = object(client, target, secret);
     let write = match observed.secret.document() {
-        Some(live) if contains(&live, &object) => None,
-        _ => Some(Write { object, over: uid(&observed.secret) }),
+        Some(live) if contains(&live, &object) && !has_old_authority(&live, &object) => None,
+        live => {
+            let forgets_authority = live.is_some_and(|live| has_old_authority(&live, &object));
+            Some(Write { object, over: uid(&observed.secret), forgets_authority })
+        }
     };
     let accepted = verdict(true, names::REASON_VALID, "the service lets this client in");
     let ready = ready(client, target, observed, &secret_sha256);
@@ -104,6 +109,12 @@ fn object(client: &SynthesisClient, target: &CodeCrucible, secret_text: String) 
         "ownerReferences": [client.controller_owner_ref(&())],
     });
     object
+}
+
+/// Whether an authority is left of before, which no longer vouches for the service.
+fn has_old_authority(live: &Value, object: &Value) -> bool {
+    let has_one = |object: &Value| object["data"].get(layout::AUTHORITY_FILE).is_some();
+    has_one(live) && !has_one(object)
 }
 
 fn uid(held: &Held) -> Option<String> {
@@ -219,6 +230,21 @@ mod tests {
         assert!(again.write.is_none());
         assert_eq!(observed.secret.text("client-id").as_deref(), Some("apps.app"));
         assert_eq!(observed.secret.text("base-url").as_deref(), Some("https://demo.team.svc:8080/v1"));
+    }
+
+    #[test]
+    fn an_authority_that_no_longer_vouches_for_the_service_goes() {
+        let (client, mut observed) = (client("apps"), observed(Some(service())));
+        let first = decided(&client, &observed).write.unwrap();
+        assert!(!first.forgets_authority);
+        observed.secret = carried_out(decided(&client, &observed));
+        let Held::Us(held) = &mut observed.secret else { panic!("it is ours") };
+        held.data["data"]["ca.crt"] = "b2xk".into();
+        held.data["data"]["of-a-person"] = "b2xk".into();
+        assert!(decided(&client, &observed).write.unwrap().forgets_authority);
+        let Held::Us(held) = &mut observed.secret else { panic!("it is ours") };
+        held.data["data"].as_object_mut().unwrap().remove("ca.crt");
+        assert!(decided(&client, &observed).write.is_none(), "what others added is theirs");
     }
 
     #[test]

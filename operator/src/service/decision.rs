@@ -32,7 +32,8 @@ impl Decision {
     ) -> Self {
         let wanted = wanted_template(resource, &validated);
         let chosen = choose_template(resource, wanted, &validated, observed, now);
-        let bundle = choose_policy(&chosen, validated.bundle.clone(), observed);
+        let (published, last_good) = (validated.published.as_ref(), observed.last_good_policy.as_ref());
+        let bundle = choose_policy(&chosen, validated.bundle.clone(), published, last_good);
         let validated = Validated { bundle, ..validated };
         let replicas = Replicas::of(resource, observed.children.get(&Child::Deployment));
         let Remediation { eviction, at } = remediate(resource, &validated, observed, may_act, now);

@@ -1,6 +1,8 @@
 //! The certificate that clients are shown. Pure.
 
 use super::certificates::Certificates;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use codecrucible_contract::certificates::Certified;
 use codecrucible_contract::sha256_hex;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -13,6 +15,8 @@ use x509_parser::parse_x509_certificate;
 
 /// Longest text of an authority that is passed on, bytes.
 const MAX_AUTHORITY_BYTES: usize = 16 * 1024;
+/// Length of a line of base64 in PEM, characters.
+const PEM_LINE_CHARACTERS: usize = 64;
 
 /// How connections of clients are encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +96,8 @@ impl TryFrom<&Given> for Encryption {
         CertifiedKey::from_der(chain, private, &default_provider()).map_err(
             |_| "tls.key is not the key of the certificate in tls.crt, or of a kind that is not supported",
         )?;
-        let authority = authority.clone().filter(|authority| authority.len() <= MAX_AUTHORITY_BYTES);
+        let authority = authority.as_deref().map(certificates_alone).transpose()?;
+        let authority = authority.filter(|authority| authority.len() <= MAX_AUTHORITY_BYTES);
         let hash = sha256_hex(format!("{certificate}{key}"));
         Ok(Self::Given { shown: Shown { fingerprint, not_after, authority }, names, hash })
     }
@@ -106,6 +111,29 @@ fn dns_names(certificate: &X509Certificate<'_>) -> Vec<String> {
         _ => None,
     };
     names.filter_map(dns).collect()
+}
+
+/// The certificates in a text, and nothing else of it: it is passed on to everybody who may read a client's Secret.
+fn certificates_alone(text: &str) -> Result<String, &'static str> {
+    let wrong = "ca.crt is not certificates in PEM";
+    let chain = chain(text).filter(|chain| !chain.is_empty()).ok_or(wrong)?;
+    let mut alone = String::new();
+    for certificate in &chain {
+        parse_x509_certificate(certificate).map_err(|_| wrong)?;
+        alone.push_str(&in_pem(certificate));
+    }
+    Ok(alone)
+}
+
+/// RFC 7468, section 5.1.
+fn in_pem(certificate: &[u8]) -> String {
+    let text = STANDARD.encode(certificate);
+    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    for line in text.as_bytes().chunks(PEM_LINE_CHARACTERS) {
+        pem.extend(line.iter().map(|byte| char::from(*byte)));
+        pem.push('\n');
+    }
+    pem + "-----END CERTIFICATE-----\n"
 }
 
 fn chain(pem: &str) -> Option<Vec<CertificateDer<'static>>> {
@@ -138,7 +166,22 @@ mod tests {
         assert_eq!(names, ["demo.team.svc"]);
         assert_eq!(shown.not_after, NOW + CERTIFICATE_SECONDS);
         assert_eq!(Some(shown.fingerprint), fingerprint(&given.certified.certificate));
-        assert_eq!(shown.authority, given.authority);
+        assert_eq!(shown.authority, given.authority.map(|pem| pem.replace("\r\n", "\n")));
+    }
+
+    #[test]
+    fn of_an_authority_only_certificates_are_passed_on() {
+        let good = given();
+        let with = |authority: String| Encryption::try_from(&Given { authority: Some(authority), ..given() });
+        let authority = good.authority.unwrap().replace("\r\n", "\n");
+        let Ok(Encryption::Given { shown, .. }) = with(format!("a note\n{}{authority}", good.certified.key))
+        else {
+            panic!("it is good")
+        };
+        assert_eq!(shown.authority, Some(authority));
+        for wrong in ["a note".to_owned(), good.certified.key] {
+            assert_eq!(with(wrong), Err("ca.crt is not certificates in PEM"));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The bundle: a policy with the revision that names its content.
 
+use crate::access::Access;
 use crate::canonical::canonical;
 use crate::hash::sha256_hex;
 use crate::policy::Policy;
@@ -78,6 +79,18 @@ impl Bundle {
         let bundle = Self { revision: Revision { counter, hash_prefix }, hash, policy };
         let bytes = bundle.to_json().len();
         if bytes > MAX_BUNDLE_BYTES { Err(BundleError::TooLarge { bytes }) } else { Ok(bundle) }
+    }
+
+    /// The same policy with other rules of who may do what.
+    pub fn with_access(
+        &self,
+        access: Option<&Access>,
+        previous: Option<&Revision>,
+    ) -> Result<Self, BundleError> {
+        if self.policy.access.as_ref() == access {
+            return Ok(self.clone());
+        }
+        Self::compile(Policy { access: access.cloned(), ..self.policy.clone() }, previous)
     }
 
     /// Reads a document; everything that [`Bundle::compile`] promises is checked again.

@@ -21,6 +21,9 @@ pub enum Action {
 }
 
 impl Action {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::ListModels, Self::Complete, Self::Synthesize];
+
     /// Its name in rules and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -195,12 +198,30 @@ mod tests {
         let verdict = rules.decide(&asking("apps.shop"), &COMPLETE);
         assert_eq!((verdict.is_allowed, &*verdict.because), (false, &["team/statements[1]".to_owned()][..]));
         assert!(may(&rules, "other.shop"));
-        // Two documents are one set.
+        // Two documents are one set, and so are rules about one client, its namespace and all.
         let split = authorizer(vec![
             document("a", Enforcement::Enforce, &["permit (principal, action, resource);"]),
             document("b", Enforcement::Enforce, &["forbid (principal, action, resource);"]),
         ]);
         assert!(!may(&split, "apps.shop"));
+        for (permitted, forbidden) in [
+            (r#"== Client::"apps.shop""#, r#"in Namespace::"apps""#),
+            (r#"== Client::"apps.shop""#, ""),
+            (r#"in Namespace::"apps""#, r#"== Client::"apps.shop""#),
+            ("", r#"== Client::"apps.shop""#),
+        ] {
+            let permit = format!("permit (principal {permitted}, action, resource);");
+            let forbid = format!("forbid (principal {forbidden}, action == Action::\"complete\", resource);");
+            let both = enforcing(&[&permit, &forbid]);
+            let verdict = both.decide(&asking("apps.shop"), &COMPLETE);
+            assert_eq!(
+                (verdict.is_allowed, &*verdict.because),
+                (false, &["team/statements[1]".to_owned()][..]),
+                "{permit} {forbid}"
+            );
+            let listed = Asked { action: Action::ListModels, ..COMPLETE };
+            assert!(both.decide(&asking("apps.shop"), &listed).is_allowed, "{permit} {forbid}");
+        }
     }
 
     #[test]

@@ -7,18 +7,19 @@ use crate::routing::Route;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 
-/// Lets a caller do something with a route's model, or says that it may not.
+/// Lets a caller do something with a route's model, or says that it may not. A model that the caller did not name, because it
+/// is the default, is not named to it either.
 pub(super) fn permit(
     service: &Service,
     snapshot: &Snapshot,
     caller: &Caller,
     action: Action,
-    route: &Route,
+    (named, route): (Option<&str>, &Route),
 ) -> Result<(), ApiError> {
     if decide(service, snapshot, caller, action, route) {
         Ok(())
     } else {
-        Err(ApiError::not_permitted(&route.public_model))
+        Err(ApiError::not_permitted(named))
     }
 }
 
@@ -39,14 +40,25 @@ pub(super) fn decide(
         Asking { client: &principal.subject, address: *address, token_age: principal.age(*now), now: *now };
     let asked = Asked { action, model: &route.public_model, backend: route.backend.name() };
     let Verdict { is_allowed, because, shadow } = authorizer.decide(&asking, &asked);
-    let (client, model, action) = (asking.client, asked.model, action.as_str());
-    service.metrics().access_decisions.with_label_values(&[action, outcome(is_allowed)]).inc();
-    if !is_allowed {
-        tracing::info!(client, action, model, ?because, "access denied");
+    let (client, model, name) = (asking.client, asked.model, action.as_str());
+    service.metrics().access_decisions.with_label_values(&[name, outcome(is_allowed)]).inc();
+    match action {
+        _ if is_allowed => {}
+        // A list without some models is an answer, and each of them would be a line.
+        Action::ListModels => tracing::debug!(client, model, ?because, "model not listed"),
+        Action::Complete | Action::Synthesize => {
+            tracing::info!(client, action = name, model, ?because, "access denied");
+        }
     }
     if let Some(shadow) = shadow.filter(|shadow| *shadow != is_allowed) {
-        service.metrics().shadow_differences.with_label_values(&[action, outcome(shadow)]).inc();
-        tracing::info!(client, action, model, would_be = outcome(shadow), "access policies in shadow differ");
+        service.metrics().shadow_differences.with_label_values(&[name, outcome(shadow)]).inc();
+        tracing::info!(
+            client,
+            action = name,
+            model,
+            would_be = outcome(shadow),
+            "access policies in shadow differ"
+        );
     }
     is_allowed
 }

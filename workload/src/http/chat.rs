@@ -32,7 +32,8 @@ pub(super) async fn complete(
     let snapshot = service.snapshot();
     let route =
         snapshot.routes.of_model(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
-    access::permit(&service, &snapshot, &caller, Action::Complete, route)?;
+    let named = Some(&*request.model);
+    access::permit(&service, &snapshot, &caller, Action::Complete, (named, route))?;
     let answer = match route.backend.kind() {
         Kind::Remote(remote) => pass_through(remote, route, &request).await,
         Kind::Embedded(_) => from_embedded(route, &request).await,

@@ -39,8 +39,10 @@ impl ApiError {
         Self { parameter: Some("model".into()), ..error }
     }
 
-    pub(super) fn not_permitted(model: &str) -> Self {
-        let message = format!("This client may not use the model `{model}` in this way.");
+    pub(super) fn not_permitted(model: Option<&str>) -> Self {
+        let model =
+            model.map_or_else(|| "the default model".to_owned(), |model| format!("the model `{model}`"));
+        let message = format!("This client may not use {model} in this way.");
         let error = Self::new(StatusCode::FORBIDDEN, "permission_error", "not_permitted", message);
         Self { parameter: Some("model".into()), ..error }
     }

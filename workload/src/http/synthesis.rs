@@ -50,7 +50,7 @@ pub(super) async fn synthesize(
         .map_err(|error| RequestError::body(format!("the body is not a valid synthesis request: {error}")))?;
     let snapshot = service.snapshot();
     let route = chosen_route(&snapshot.routes, request.model.as_deref())?;
-    access::permit(&service, &snapshot, &caller, Action::Synthesize, route)?;
+    access::permit(&service, &snapshot, &caller, Action::Synthesize, (request.model.as_deref(), route))?;
     let (model, backend) = (route.backend_model.clone(), route.backend.clone());
     let stream = request.stream;
     let plan = request.plan(&snapshot.bundle.policy().synthesis)?;

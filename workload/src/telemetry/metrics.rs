@@ -28,6 +28,8 @@ pub struct Metrics {
     pub configuration_stale: IntGauge,
     /// Open connections.
     pub connections: IntGauge,
+    /// When the certificate ends that clients are shown, seconds since 1970; zero where there is none.
+    pub certificate_end_seconds: IntGauge,
 }
 
 impl Metrics {
@@ -92,6 +94,13 @@ impl Metrics {
             connections: registered(
                 &registry,
                 IntGauge::new("codecrucible_connections", "Open connections to the public API.")?,
+            )?,
+            certificate_end_seconds: registered(
+                &registry,
+                IntGauge::new(
+                    "codecrucible_certificate_end_timestamp_seconds",
+                    "When the certificate ends that clients are shown, since 1970; 0 where there is none.",
+                )?,
             )?,
             registry,
         })

@@ -89,6 +89,7 @@ pub(crate) fn desired(
 ) -> DesiredSet {
     let Validated {
         bundle,
+        published: _,
         model_claims: _,
         credentials,
         clients,

@@ -10,7 +10,7 @@ mod trouble;
 #[cfg(test)]
 pub(crate) use failure::Failure;
 pub(crate) use failure::ready_since;
-pub(crate) use policy::{changed_backend, moved_model};
+pub(crate) use policy::{changed_backend, choose_policy, moved_model};
 pub(crate) use progress::Progress;
 pub(crate) use rollback::{Chosen, Live, RolledBack};
 pub(crate) use trial::{TRIAL, are_proven};
@@ -24,7 +24,6 @@ use codecrucible_contract::Bundle;
 use codecrucible_crds::CodeCrucible;
 use failure::Judged;
 use jiff::Timestamp;
-use policy::loadable;
 pub(crate) use rollback::choose;
 
 /// What the pods are to be made from: what the resource wants, unless that has failed.
@@ -53,14 +52,6 @@ pub(crate) fn choose_template(
     // Whoever does not want to go back gets what the resource wants, also where something was taken back before.
     let last_good = observed.last_good.as_ref().filter(|_| resource.spec.rollout.automatic_rollback);
     choose(wanted, &live, last_good, now, failure)
-}
-
-/// What is to be handed out to pods that are made from this: the newest policy, unless they are back and cannot load it.
-pub(crate) fn choose_policy(chosen: &Chosen, newest: Bundle, observed: &Observed) -> Bundle {
-    match chosen.rolled_back {
-        None => newest,
-        Some(_) => loadable(&chosen.template, &newest, observed.last_good_policy.as_ref()).clone(),
-    }
 }
 
 /// When a policy was handed out. Nothing while it is still to be.

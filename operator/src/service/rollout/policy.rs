@@ -1,15 +1,27 @@
 //! Which policy pods can load that are back: the newest, unless it needs a model that they do not mount.
 
+use super::Chosen;
 use crate::service::history::Template;
 use crate::service::pod::MODELS_FOLDER;
-use codecrucible_contract::{Backend, BackendKind, Bundle};
+use codecrucible_contract::{Backend, BackendKind, Bundle, Revision};
+
+/// What is to be handed out to pods that are made from this: the newest policy, unless they are back and cannot load it. Who
+/// may do what stays as it is now: nobody gets back what was taken away since. `published` is what was handed out last.
+pub(crate) fn choose_policy(
+    chosen: &Chosen,
+    newest: Bundle,
+    published: Option<&Revision>,
+    last_good: Option<&Bundle>,
+) -> Bundle {
+    if chosen.rolled_back.is_none() {
+        return newest;
+    }
+    let loadable = loadable(&chosen.template, &newest, last_good);
+    loadable.with_access(newest.policy().access.as_ref(), published).unwrap_or(newest)
+}
 
 /// The newest policy, or the one that ran with the template before, if only that can be loaded.
-pub(super) fn loadable<'a>(
-    template: &Template,
-    newest: &'a Bundle,
-    last_good: Option<&'a Bundle>,
-) -> &'a Bundle {
+fn loadable<'a>(template: &Template, newest: &'a Bundle, last_good: Option<&'a Bundle>) -> &'a Bundle {
     if carries(template, newest) {
         return newest;
     }
@@ -56,7 +68,9 @@ fn carries(template: &Template, bundle: &Bundle) -> bool {
 mod tests {
     use super::*;
     use crate::service::fixtures;
+    use crate::service::rollout::RolledBack;
     use crate::service::validate::validate;
+    use codecrucible_contract::Access;
     use serde_json::{Value, json};
 
     fn bundle(backend: Value) -> Bundle {
@@ -90,6 +104,28 @@ mod tests {
         assert_eq!(loadable(&without, &embedded("n.gguf"), None), &embedded("n.gguf"), "there is no other");
         let changed = remote("http://b/v1");
         assert_eq!(loadable(&without, &changed, Some(&old)), &changed, "it needs no model");
+    }
+
+    #[test]
+    fn pods_that_are_back_never_bring_back_access_that_was_taken_away() {
+        let old = remote("http://a/v1");
+        let mut policy = old.policy().clone();
+        let mut added = embedded("m.gguf").policy().backends[0].clone();
+        added.models[0].alias = Some("added".into());
+        policy.backends.push(Backend { name: "added".into(), ..added });
+        policy.access = Some(Access { namespace: "now".into(), documents: Vec::new() });
+        let published = "7-0123456789ab".parse().unwrap();
+        let newest = Bundle::compile(policy, Some(&published)).unwrap();
+        let rolled_back = Some(RolledBack { from: "t".into(), because: "no".into() });
+        let back = Chosen { template: template(&[]), rolled_back, since: None };
+        let handed_out = choose_policy(&back, newest.clone(), Some(&published), Some(&old));
+        assert_eq!(handed_out.policy().backends, old.policy().backends, "the added one cannot be loaded");
+        assert_eq!(handed_out.policy().access, newest.policy().access);
+        assert_eq!(handed_out.revision().counter, 8);
+        let again = choose_policy(&back, newest.clone(), Some(handed_out.revision()), Some(&old));
+        assert_eq!(again, handed_out, "the same again is no new revision");
+        let wanted = Chosen { rolled_back: None, ..back };
+        assert_eq!(choose_policy(&wanted, newest.clone(), Some(&published), Some(&old)), newest);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{Invalid, handed_out};
 use crate::access_policy::compile;
 use crate::service::observe::Observed;
-use codecrucible_contract::{Access, AccessDocument, MAX_ACCESS_BYTES, MAX_ACCESS_DOCUMENTS};
+use codecrucible_contract::{Access, Enforcement, MAX_ACCESS_BYTES, MAX_ACCESS_DOCUMENTS};
 use codecrucible_crds::{AccessPolicy, CodeCrucible};
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
@@ -30,7 +30,8 @@ pub(super) fn access(
             "{path}: matches {count} AccessPolicies, more than {MAX_ACCESS_DOCUMENTS}"
         )));
     }
-    let (mut documents, mut notes, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let before = handed_out(observed).and_then(|bundle| bundle.policy().access.clone());
+    let (mut documents, mut notes, mut left_out, mut bytes) = (Vec::new(), Vec::new(), None, 0);
     for policy in selected {
         match compile(policy) {
             Ok(document) => {
@@ -46,20 +47,30 @@ pub(super) fn access(
             Err(wrong) => {
                 let wrong = format!("{path}: AccessPolicy {:?} {wrong}", policy.name_any());
                 // One author's mistake must not keep another one's change, or any other, from the service.
-                let before = in_force(observed, &policy.name_any());
-                documents.push(before.ok_or_else(|| Invalid::value(wrong.clone()))?);
-                notes.push(format!("{wrong}; it is in force as it was before"));
+                // Before there is anything to go on with, it may be the one that forbids.
+                let before = before.as_ref().ok_or_else(|| Invalid::value(wrong.clone()))?;
+                match before.documents.iter().find(|document| document.name == policy.name_any()) {
+                    Some(document) => {
+                        documents.push(document.clone());
+                        notes.push(format!("{wrong}; it is in force as it was before"));
+                    }
+                    None => {
+                        notes.push(format!("{wrong}; it is not in force, as before"));
+                        left_out = left_out.or(Some(wrong));
+                    }
+                }
             }
         }
     }
+    if documents.iter().all(|document| document.enforcement == Enforcement::Shadow) {
+        // What was left out may be meant in place of the last one that denied anything.
+        if let Some(wrong) = left_out {
+            return Err(Invalid::value(wrong));
+        }
+        notes.push(format!("{path}: all that it matches is in Shadow, so every client may do everything"));
+    }
     let namespace = resource.namespace().unwrap_or_default();
     Ok((Some(Access { namespace, documents }), notes))
-}
-
-/// A policy as it is in force.
-fn in_force(observed: &Observed, name: &str) -> Option<AccessDocument> {
-    let bundle = handed_out(observed)?;
-    bundle.policy().access.as_ref()?.documents.iter().find(|document| document.name == name).cloned()
 }
 
 /// The policies that a service selects, by name.
@@ -132,6 +143,28 @@ mod tests {
         let observed = Observed { access: vec![wrong], ..fixtures::observed() };
         let told = refusal(json!({}), &observed);
         assert!(told.starts_with("spec.policySelector: AccessPolicy \"d\" spec.statements[0]: "), "{told}");
+    }
+
+    #[test]
+    fn a_new_policy_that_is_wrong_is_left_out_unless_nothing_else_would_deny_anything() {
+        let resource = fixtures::resource(json!({"policySelector": {}}));
+        let wrong = || policy("d", json!({}), json!({"statements": ["permit"]}));
+        let mut observed = observed();
+        let before = access(&resource, &observed).unwrap().0;
+        observed.access.push(wrong());
+        assert!(access(&resource, &observed).is_err(), "nothing was handed out yet");
+        observed.hand_out(before.clone());
+        let (after, notes) = access(&resource, &observed).unwrap();
+        assert_eq!(after, before);
+        assert!(notes[0].ends_with("it is not in force, as before"), "{notes:?}");
+        observed.access = vec![policy("s", json!({}), json!({"enforcement": "Shadow"})), wrong()];
+        let refused = access(&resource, &observed).unwrap_err().message;
+        assert!(refused.contains("AccessPolicy \"d\""), "{refused}");
+        observed.access.pop();
+        let (_, notes) = access(&resource, &observed).unwrap();
+        assert!(notes[0].contains("every client may do everything"), "{notes:?}");
+        observed.access = vec![wrong()];
+        assert!(access(&resource, &observed).is_err());
     }
 
     #[test]

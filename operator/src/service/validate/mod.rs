@@ -33,6 +33,8 @@ const MAX_DEADLINE_SECONDS: u32 = 86_400;
 pub(crate) struct Validated {
     /// The compiled policy with its revision.
     pub(crate) bundle: Bundle,
+    /// The revision that was handed out last, or kept as the newest.
+    pub(crate) published: Option<Revision>,
     /// Claims that hold models, by the backend that uses them.
     pub(crate) model_claims: Vec<(String, String)>,
     /// The credentials of the backends that need one.
@@ -105,7 +107,8 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         synthesis: compile::synthesis(resource)?,
         access,
     };
-    let bundle = Bundle::compile(policy, published(resource, observed).as_ref())
+    let published = published(resource, observed);
+    let bundle = Bundle::compile(policy, published.as_ref())
         .map_err(|error| Invalid::value(compile::explain(&error, resource)))?;
     let bundle = match pinned(resource, observed, &bundle)? {
         Some(pinned) => pinned,
@@ -116,6 +119,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
     let operator_namespace = observed.operator_namespace.clone();
     Ok(Validated {
         bundle,
+        published,
         model_claims,
         credentials,
         clients,

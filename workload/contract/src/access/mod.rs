@@ -4,6 +4,7 @@
 //! say. A document in `Shadow` is only compared with that.
 
 mod depth;
+mod found_right;
 
 use crate::hash::sha256_hex;
 use crate::validate::{Checked, Invalid, check, name};
@@ -127,6 +128,10 @@ impl AccessDocument {
             check(ids.insert(&rule.id), &format!("{path}.id"), || format!("{:?} occurs twice", rule.id))?;
             name(&format!("{path}.id"), &rule.id)?;
         }
+        found_right::once(self.hash(), || self.check_rules())
+    }
+
+    fn check_rules(&self) -> Checked {
         let schema = access_schema()
             .ok_or_else(|| Invalid { path: "rules".into(), problem: "this build has no schema".into() })?;
         let validator = Validator::new(schema.clone());
