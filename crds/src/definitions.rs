@@ -1,6 +1,6 @@
 //! The custom resource definitions as files.
 
-use crate::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient};
+use crate::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient, conditions};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt as _;
 use serde_json::json;
@@ -34,13 +34,22 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-/// What no operator has seen yet has seen no generation: pipelines take a resource without a status for one that is well.
+/// What no operator has seen yet says so, and has seen no generation: pipelines take a resource without a status for one that
+/// is well, and people would see nothing in the column where they look.
 fn not_current_yet(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut definition.spec.versions {
         let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
         let properties = schema.and_then(|schema| schema.properties.as_mut());
         if let Some(status) = properties.and_then(|properties| properties.get_mut("status")) {
-            status.default = Some(JSON(json!({"observedGeneration": -1})));
+            let condition = |type_: &str, status: &str| {
+                json!({
+                    "type": type_, "status": status, "reason": conditions::REASON_PENDING,
+                    "message": "no operator has looked at it yet", "lastTransitionTime": "1970-01-01T00:00:00Z",
+                })
+            };
+            let conditions =
+                [condition(conditions::READY, "Unknown"), condition(conditions::RECONCILING, "True")];
+            status.default = Some(JSON(json!({"observedGeneration": -1, "conditions": conditions})));
         }
     }
     definition

@@ -2,11 +2,12 @@
 
 use super::certificates::{Certificates, Lasting};
 use super::child::Child;
+use super::document;
 use super::facts::Facts;
 use super::observe::Observed;
 use super::validate::validate;
 use codecrucible_contract::certificates::Certified;
-use codecrucible_contract::{Access, Bundle, Policy, layout};
+use codecrucible_contract::{Access, Bundle, Policy};
 use codecrucible_crds::{CodeCrucible, ModelBackend};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -39,10 +40,9 @@ impl Observed {
     pub(crate) fn hand_out(&mut self, access: Option<Access>) {
         let Ok(validated) = validate(&resource(json!({})), self) else { panic!("it is not valid") };
         let policy = Policy { access, ..validated.bundle.policy().clone() };
-        let bundle = Bundle::compile(policy, None).unwrap().to_json();
-        let config_map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "demo-policy"},
-            "data": {layout::BUNDLE_FILE: bundle}});
-        self.children.insert(Child::Policy, serde_json::from_value(config_map).unwrap());
+        let mut object = document::config_map(&Bundle::compile(policy, None).unwrap());
+        object["metadata"] = json!({"name": "demo-policy"});
+        self.children.insert(Child::Policy, serde_json::from_value(object).unwrap());
     }
 }
 

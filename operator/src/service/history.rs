@@ -3,6 +3,7 @@
 //! and what is read is checked against the name.
 
 use super::desired::metadata::metadata;
+use super::document;
 use super::pod::TLS_ARGUMENT;
 use codecrucible_contract::{Bundle, Revision, canonical, sha256_hex};
 use codecrucible_crds::{CodeCrucible, names};
@@ -89,15 +90,9 @@ impl Record {
     pub(crate) fn of_policy(bundle: &Bundle) -> Self {
         let revision = bundle.revision();
         let number = i64::try_from(revision.counter).unwrap_or(i64::MAX);
-        let data = json!({"bundle": bundle.to_json()});
+        let data = document::kept(bundle);
         Self { series: Series::Policy, key: revision.to_string(), number: Some(number), data }
     }
-}
-
-/// The policy that was kept under a revision. Nothing if that is something else.
-pub(crate) fn policy_from_kept(kept: &Value, revision: &str) -> Option<Bundle> {
-    let bundle = Bundle::parse(kept.get("bundle")?.as_str()?.as_bytes()).ok()?;
-    Some(bundle).filter(|bundle| bundle.revision().to_string() == revision)
 }
 
 /// The kind of the objects.
@@ -224,8 +219,8 @@ mod tests {
         let revision = validated.bundle.revision().to_string();
         let record = keep(&[], Record::of_policy(&validated.bundle), &[]).record.remove(0);
         assert_eq!(record["metadata"]["name"], format!("demo-policy-{revision}"));
-        assert_eq!(policy_from_kept(&record["data"], &revision), Some(validated.bundle));
-        assert_eq!(policy_from_kept(&record["data"], "2-0123456789ab"), None);
+        assert_eq!(document::from_kept(&record["data"], &revision), Some(validated.bundle));
+        assert_eq!(document::from_kept(&record["data"], "2-0123456789ab"), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod certificates;
 mod child;
 mod decision;
 mod desired;
+mod document;
 mod facts;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -212,6 +213,37 @@ async fn try_reconcile(
     Ok(Some(outcome.into_result()?.min(look_again)))
 }
 
+/// Whether what the resource asks for was looked at before.
+fn is_reported(resource: &CodeCrucible) -> bool {
+    let reported = resource.status.as_ref().and_then(|status| status.observed_generation);
+    reported.is_some() && reported == resource.metadata.generation
+}
+
+/// What follows from a glance, if that is that all is well.
+async fn glance(
+    context: &Context,
+    resource: &CodeCrucible,
+    observed: &mut Observed,
+    may_act: bool,
+    now: Timestamp,
+) -> Option<Decision> {
+    // An API server that does not remember enough waits for a while, and then refuses.
+    let glance =
+        timeout(Duration::from_secs(GLANCE_SECONDS), observed.look(context, resource, Look::Glance)).await;
+    if !matches!(glance, Ok(Ok(()))) {
+        tracing::debug!(?glance, "a glance was not possible");
+        return None;
+    }
+    // No key is made after a glance, only to be thrown away.
+    let facts = Facts::stored(observed, now)?;
+    observed.ask_replicas(resource).await;
+    let decision = match accept(resource, observed) {
+        Err(left) => left,
+        Ok(validated) => Decision::make(resource, validated, &facts, observed, may_act, now),
+    };
+    decision.is_settled().then_some(decision)
+}
+
 /// A glance at what belongs to the resource is enough where all is well, which is nearly always; before anything is
 /// written or refused, it is looked at exactly.
 async fn look_and_decide(
@@ -221,21 +253,11 @@ async fn look_and_decide(
 ) -> Result<(Observed, Decision), ReconcileError> {
     let may_act = context.guard.permits(resource, now);
     let mut observed = observe(context, resource).await?;
-    // An API server that does not remember enough waits for a while, and then refuses.
-    let glance =
-        timeout(Duration::from_secs(GLANCE_SECONDS), observed.look(context, resource, Look::Glance)).await;
-    if !matches!(glance, Ok(Ok(()))) {
-        tracing::debug!(?glance, "a glance was not possible");
-    } else if let Some(facts) = Facts::stored(&observed, now) {
-        // No key is made after a glance, only to be thrown away.
-        observed.ask_replicas(resource).await;
-        let decision = match accept(resource, &observed) {
-            Err(left) => left,
-            Ok(validated) => Decision::make(resource, validated, &facts, &observed, may_act, now),
-        };
-        if decision.is_settled() {
-            return Ok((observed, decision));
-        }
+    // What was asked for only now is hardly ever there already.
+    if is_reported(resource)
+        && let Some(decision) = glance(context, resource, &mut observed, may_act, now).await
+    {
+        return Ok((observed, decision));
     }
     observed.look(context, resource, Look::Exact).await?;
     observed.ask_replicas(resource).await;

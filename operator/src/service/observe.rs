@@ -6,6 +6,7 @@
 use super::acknowledgements::{self, Answer};
 use super::child::Child;
 use super::desired::metadata::selector_text;
+use super::document;
 use super::history::{self, Kept, Series, Template};
 use super::newest::Newest;
 use super::rollout::Live;
@@ -405,7 +406,7 @@ pub(super) async fn policy(
     revision: &str,
 ) -> Result<Option<Bundle>, ObserveError> {
     let data = record(context, resource, Series::Policy, revision).await?;
-    Ok(data.and_then(|data| history::policy_from_kept(&data, revision)))
+    Ok(data.and_then(|data| document::from_kept(&data, revision)))
 }
 
 /// What is kept under a key, if it is ours. A key that no object's name can have is not asked for.

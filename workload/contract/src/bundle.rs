@@ -3,6 +3,7 @@
 use crate::access::Access;
 use crate::canonical::canonical;
 use crate::hash::sha256_hex;
+use crate::packing::{MAX_PACKED_BYTES, Packed};
 use crate::policy::Policy;
 use crate::validate::Invalid;
 use serde::Deserialize;
@@ -12,8 +13,8 @@ use std::str::FromStr;
 
 /// The format that this build reads and writes.
 pub const FORMAT: &str = "codecrucible.dev/bundle.v1";
-/// Largest bundle, bytes: what fits a ConfigMap beside its metadata.
-pub const MAX_BUNDLE_BYTES: usize = 900 * 1024;
+/// Largest bundle, bytes. How large it may be when it is handed out is told by [`crate::MAX_PACKED_BYTES`].
+pub const MAX_BUNDLE_BYTES: usize = 4 * 1024 * 1024;
 /// How much of the hash a revision shows, hexadecimal digits.
 const REVISION_HASH_DIGITS: usize = 12;
 
@@ -40,6 +41,12 @@ pub enum BundleError {
     /// Larger than [`MAX_BUNDLE_BYTES`].
     #[error("the bundle has {bytes} bytes, more than the limit of {MAX_BUNDLE_BYTES} bytes")]
     TooLarge {
+        /// The size found.
+        bytes: usize,
+    },
+    /// Compressed, and larger than [`crate::MAX_PACKED_BYTES`] all the same.
+    #[error("the compressed bundle has {bytes} bytes, more than the limit of {MAX_PACKED_BYTES} bytes")]
+    TooLargePacked {
         /// The size found.
         bytes: usize,
     },
@@ -77,8 +84,12 @@ impl Bundle {
             None => 1,
         };
         let bundle = Self { revision: Revision { counter, hash_prefix }, hash, policy };
-        let bytes = bundle.to_json().len();
-        if bytes > MAX_BUNDLE_BYTES { Err(BundleError::TooLarge { bytes }) } else { Ok(bundle) }
+        let json = bundle.to_json();
+        if json.len() > MAX_BUNDLE_BYTES {
+            return Err(BundleError::TooLarge { bytes: json.len() });
+        }
+        Packed::new(json)?;
+        Ok(bundle)
     }
 
     /// The same policy with other rules of who may do what.
@@ -234,7 +245,7 @@ mod tests {
     fn an_oversized_bundle_is_refused_with_the_limit() {
         let error = Bundle::parse(&vec![b' '; MAX_BUNDLE_BYTES + 1]).unwrap_err();
         assert_eq!(error, BundleError::TooLarge { bytes: MAX_BUNDLE_BYTES + 1 });
-        assert!(error.to_string().contains("921600 bytes"));
+        assert!(error.to_string().contains("4194304 bytes"));
     }
 
     #[test]

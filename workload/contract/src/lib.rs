@@ -11,6 +11,7 @@ pub mod certificates;
 mod clients;
 mod hash;
 pub mod layout;
+mod packing;
 mod policy;
 pub mod secrets;
 mod validate;
@@ -26,6 +27,7 @@ pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
 pub use canonical::canonical;
 pub use clients::{Clients, MAX_CLIENTS, MAX_CLIENTS_BYTES, RegisteredClient};
 pub use hash::sha256_hex;
+pub use packing::{MAX_PACKED_BYTES, Packed};
 pub use policy::{
     Backend, BackendKind, Embedded, Identity, LogLevel, Mode, Model, Observability, Policy, Remote,
     Synthesis, Timeouts, Voice,

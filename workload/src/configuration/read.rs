@@ -2,7 +2,7 @@
 
 use super::Folders;
 use codecrucible_contract::{
-    BackendKind, Bundle, BundleError, Clients, MAX_BUNDLE_BYTES, MAX_CLIENTS_BYTES, layout,
+    BackendKind, Bundle, BundleError, Clients, MAX_BUNDLE_BYTES, MAX_CLIENTS_BYTES, MAX_PACKED_BYTES, layout,
 };
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -94,7 +94,7 @@ pub enum ReadError {
 impl Configuration {
     /// Reads everything; nothing is kept from a reading that fails.
     pub fn read(folders: &Folders) -> Result<Self, ReadError> {
-        let bundle = Bundle::parse(&read_file(&folders.policy.join(layout::BUNDLE_FILE), MAX_BUNDLE_BYTES)?)?;
+        let bundle = bundle(&folders.policy)?;
         let backend_credentials = backend_credentials(&bundle, &folders.backend_credentials)?;
         Ok(Self { bundle, signing_keys: signing_keys(&folders.signing_keys)?, backend_credentials })
     }
@@ -127,6 +127,15 @@ impl CertificateFiles {
         let authority = read_file(&folder.join(layout::AUTHORITY_FILE), MAX_SECRET_BYTES)?;
         Ok(Some(Self { own: KeyPairFiles::read(folder)?, authority }))
     }
+}
+
+/// Compressed, where that is there: a folder that is swapped as a whole has one of the two.
+fn bundle(folder: &Path) -> Result<Bundle, ReadError> {
+    let compressed = folder.join(layout::COMPRESSED_BUNDLE_FILE);
+    if compressed.exists() {
+        return Ok(Bundle::parse_compressed(&read_file(&compressed, MAX_PACKED_BYTES)?)?);
+    }
+    Ok(Bundle::parse(&read_file(&folder.join(layout::BUNDLE_FILE), MAX_BUNDLE_BYTES)?)?)
 }
 
 fn signing_keys(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {

@@ -2,7 +2,9 @@
 
 use crate::program::Program;
 use crate::support::{Folder, bundle, policy, refusal as refusal_of};
-use codecrucible_contract::{BackendKind, Bundle, Clients, Embedded, LogLevel, RegisteredClient, sha256_hex};
+use codecrucible_contract::{
+    BackendKind, Bundle, Clients, Embedded, LogLevel, Packed, RegisteredClient, Voice, sha256_hex,
+};
 use codecrucible_workload::configuration::Folders;
 use std::io::Read as _;
 use std::process::Command;
@@ -40,6 +42,26 @@ fn a_new_bundle_is_applied_and_a_bad_one_refused_while_the_last_good_one_serves(
     assert!(metrics.contains(&format!("codecrucible_bundle_info{{revision=\"{}\"}} 1", second.revision())));
     assert!(metrics.contains("codecrucible_configurations_refused_total 3"));
     assert!(metrics.contains("codecrucible_configuration_stale 1"));
+}
+
+#[test]
+fn a_bundle_that_is_too_large_to_be_plain_is_applied_compressed() {
+    let folder = Folder::new();
+    let first = policy("http://127.0.0.1:9/v1");
+    folder.write_bundle(&bundle(first.clone()));
+    let program = Program::start(&folder);
+    let mut second = first.clone();
+    let voice =
+        |index| Voice { name: format!("v{index}"), temperature_percent: 1, prompt: "prompt ".repeat(2_000) };
+    second.synthesis.voices.extend((0..20).map(voice));
+    let previous = Bundle::compile(first, None).unwrap();
+    let second = Bundle::compile(second, Some(previous.revision())).unwrap();
+    let Packed::Compressed(bytes) = second.pack() else { panic!("it is plain") };
+    folder.write_compressed_bundle(&bytes[..bytes.len() / 2]);
+    let refusal = program.says("configuration refused");
+    assert!(refusal["reason"].as_str().unwrap().contains("does not decompress"), "{refusal}");
+    folder.write_compressed_bundle(&bytes);
+    assert_eq!(program.says("configuration applied")["revision"], second.revision().to_string());
 }
 
 #[tokio::test]

@@ -35,12 +35,16 @@ impl Folder {
         self.write("policy", "bundle.json", bundle);
     }
 
+    pub fn write_compressed_bundle(&self, bundle: &[u8]) {
+        self.write("policy", "bundle.json.gz", bundle);
+    }
+
     pub fn write_clients(&self, clients: &str) {
         self.write("clients", "clients.json", clients);
     }
 
     /// As the kubelet does: a reader never sees half a file.
-    fn write(&self, folder: &str, file: &str, text: &str) {
+    fn write(&self, folder: &str, file: &str, text: impl AsRef<[u8]>) {
         let folder = self.0.join(folder);
         let unfinished = folder.join(".unfinished");
         std::fs::create_dir_all(&folder).unwrap();

@@ -12,13 +12,14 @@ pub(crate) use replicas::{Replicas, live as live_replicas};
 
 use super::certificates::Certificates;
 use super::child::Child;
+use super::document;
 use super::facts::Facts;
 use super::history::Template;
 use super::rollout::{Chosen, RolledBack};
 use super::shown::Shown;
 use super::validate::Validated;
 use crate::agreement::endpoint;
-use codecrucible_contract::{AccessDocument, Bundle, Clients, Enforcement, canonical, layout, sha256_hex};
+use codecrucible_contract::{AccessDocument, Bundle, Clients, Enforcement, canonical, sha256_hex};
 use codecrucible_crds::{AccessEnforcement, AccessInForce, CodeCrucible, names};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -113,7 +114,7 @@ pub(crate) fn desired(
         Child::BackendCredentials => secrets.backend_credentials(),
         Child::Authority => secrets.authority(),
         Child::Certificate => secrets.certificate(),
-        Child::Policy => json!({"data": {layout::BUNDLE_FILE: bundle.to_json()}}),
+        Child::Policy => document::config_map(bundle),
         Child::Service => network::service(resource, is_encrypted),
         Child::NetworkPolicy => network::network_policy(resource, bundle.policy(), operator_namespace),
         Child::DisruptionBudget => deployment::disruption_budget(resource),

@@ -9,6 +9,7 @@ pub(crate) use access::selected;
 pub(crate) use clients::{registered, withdrawn};
 
 use super::child::Child;
+use super::document;
 use super::history::{Series, newest_policy};
 use super::observe::{MAX_CREDENTIAL_BYTES, MissingCredential, Observed};
 use super::remediation::Limits;
@@ -16,7 +17,7 @@ use super::rollout::{changed_backend, moved_model};
 use super::shown::Encryption;
 use crate::agreement::endpoint;
 use clients::admitted;
-use codecrucible_contract::{Bundle, Clients, Policy, Revision, layout};
+use codecrucible_contract::{Bundle, Clients, Policy, Revision};
 use codecrucible_crds::{CodeCrucible, ModelBackend, Remediation, conditions, names};
 use kube::ResourceExt as _;
 use std::collections::BTreeMap;
@@ -220,7 +221,7 @@ fn published(resource: &CodeCrucible, observed: &Observed) -> Option<Revision> {
 
 /// The policy that replicas read.
 fn handed_out(observed: &Observed) -> Option<Bundle> {
-    Bundle::parse(observed.data(Child::Policy, layout::BUNDLE_FILE)?.as_bytes()).ok()
+    document::from_config_map(&observed.children.get(&Child::Policy)?.data)
 }
 
 /// The credential that a backend needs, if it needs one.
