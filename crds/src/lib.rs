@@ -18,9 +18,9 @@ pub use access_policy::{
 };
 pub use codecrucible::{
     AccessInForce, Auth, Autoscaling, CertificateStatus, Clients, ClientsStatus, CodeCrucible,
-    CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance, Network, Observability, PolicyStatus,
-    Profile, PullPolicy, Rejection, Remediation, ReplicaPolicy, Rollout, RolloutPhase, RolloutStatus,
-    Synthesis, SynthesisMode, Tls, TlsMode, Voice,
+    CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance, Network, Observability, Placement,
+    PodMetadata, PolicyStatus, Profile, PullPolicy, Rejection, Remediation, ReplicaPolicy, Rollout,
+    RolloutPhase, RolloutStatus, Synthesis, SynthesisMode, Tls, TlsMode, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};

@@ -11,8 +11,9 @@ use std::process::Command;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Static, because an image holds nothing but the program; relocations packed, which would be a twentieth of what the
-/// operator has in memory.
-const FLAGS: &str = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs";
+/// operator has in memory, and functions that are the same folded into one.
+const FLAGS: &str =
+    "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all";
 
 /// An image of one program.
 struct Program {

@@ -7,6 +7,7 @@ mod image;
 mod maintenance;
 mod network;
 mod observability;
+mod placement;
 mod remediation;
 mod rollout;
 mod status;
@@ -20,6 +21,7 @@ pub use image::{Image, PullPolicy};
 pub use maintenance::Maintenance;
 pub use network::Network;
 pub use observability::{LogLevel, Observability};
+pub use placement::{Placement, PodMetadata};
 pub use remediation::Remediation;
 pub use rollout::Rollout;
 pub use status::{
@@ -79,12 +81,20 @@ pub struct CodeCrucibleSpec {
     /// An autoscaler decides how many replicas serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message("minReplicas must not be more than maxReplicas; raise maxReplicas, or lower minReplicas (3 if it is left out)"))]
-    #[x_kube(validation = Rule::new("self.targetCpuPercent > 0 || self.targetMemoryPercent > 0").message("one of targetCpuPercent and targetMemoryPercent must be above 0; or leave autoscaling out"))]
+    #[x_kube(validation = Rule::new("self.targetCpuPercent > 0 || self.targetMemoryPercent > 0 || has(self.targetRequestsInFlight)").message("one of targetCpuPercent and targetMemoryPercent must be above 0, or targetRequestsInFlight given; or leave autoscaling out"))]
     pub autoscaling: Option<Autoscaling>,
     /// Compute resources of one replica. What is given replaces the default as a whole; with `autoscaling`, `requests` must
     /// hold what is measured.
     #[serde(default = "default_resources")]
     pub resources: ResourceRequirements,
+    /// On which nodes the pods run.
+    #[serde(default)]
+    pub placement: Placement,
+    /// Labels and annotations that the pods have beside the operator's own.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("!has(self.labels) || self.labels.all(key, key != 'pod-template-hash' && !key.matches('^(app[.]kubernetes[.]io|([a-z0-9-]+[.])*codecrucible[.]dev)/'))").message("podMetadata.labels must not have keys of the operator: pod-template-hash, or with the prefix app.kubernetes.io/ or codecrucible.dev/"))]
+    #[x_kube(validation = Rule::new("!has(self.annotations) || self.annotations.all(key, !key.matches('^([a-z0-9-]+[.])*codecrucible[.]dev/'))").message("podMetadata.annotations must not have keys of the operator, with the prefix codecrucible.dev/"))]
+    pub pod_metadata: PodMetadata,
     /// Names of `ModelBackend`s in this namespace. A model's name leads to exactly one of them; a synthesis that
     /// names no model goes to the first model of the first backend.
     #[schemars(

@@ -12,7 +12,7 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -202,7 +202,7 @@ where
 }
 
 fn without_labels<K: Watched>(object: &mut K) {
-    object.labels_mut().clear();
+    object.meta_mut().labels = None;
 }
 
 /// All objects of a kind of ours: without who set which field, and without what people and tools note.
@@ -221,11 +221,13 @@ where
     watcher(marks.api::<K>(client), listing())
         .default_backoff()
         .modify(move |object| {
-            object.managed_fields_mut().clear();
-            object.annotations_mut().clear();
+            // Not cleared: an empty list would keep the memory of what was in it.
+            let metadata = object.meta_mut();
+            metadata.managed_fields = None;
+            metadata.annotations = None;
+            metadata.finalizers = None;
+            metadata.owner_references = None;
             lighten(object);
-            object.finalizers_mut().clear();
-            object.owner_references_mut().clear();
         })
         .reflect(writer)
         .inspect_ok(move |event| note(event))
@@ -252,6 +254,7 @@ where
 mod tests {
     use super::*;
     use crate::service::fixtures::backend;
+    use kube::ResourceExt as _;
     use kube::runtime::reflector;
     use serde_json::json;
 

@@ -19,6 +19,7 @@ mod installs;
 mod leader;
 mod load;
 mod network;
+mod placement;
 mod plugin;
 mod policy;
 mod rbac;

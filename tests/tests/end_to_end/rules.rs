@@ -32,6 +32,8 @@ fn broken() -> Vec<(&'static str, Value)> {
         service(json!({"image": {"digest": format!("sha256:{}", "0".repeat(64))}})),
         service(json!({"autoscaling": {"minReplicas": 11}})),
         service(json!({"autoscaling": {"targetCpuPercent": 0, "targetMemoryPercent": 0}})),
+        service(json!({"podMetadata": {"labels": {"app.kubernetes.io/name": "x"}}})),
+        service(json!({"podMetadata": {"annotations": {"codecrucible.dev/template": "x"}}})),
         service(json!({"backends": ["a", "a"]})),
         service(json!({"tls": {"mode": "Disabled"}})),
         service(json!({"tls": {"mode": "Secret"}})),

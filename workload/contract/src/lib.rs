@@ -33,3 +33,6 @@ pub use policy::{
     Synthesis, Timeouts, Voice,
 };
 pub use validate::Invalid;
+
+/// The gauge of requests that a replica is answering, by which an autoscaler may count.
+pub const REQUESTS_IN_FLIGHT_METRIC: &str = "codecrucible_requests_in_flight";

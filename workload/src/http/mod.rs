@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod first_words;
 mod identifiers;
+mod in_flight;
 mod listener;
 mod models;
 mod oauth;

@@ -1,7 +1,7 @@
 //! Which path leads where.
 
 use super::error::ApiError;
-use super::{admin, authentication, chat, models, oauth, synthesis};
+use super::{admin, authentication, chat, in_flight, models, oauth, synthesis};
 use crate::service::Service;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -18,7 +18,8 @@ pub fn public_router(service: Service) -> Router {
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*model}", get(models::show))
         .route("/v1/synthesis", post(synthesis::synthesize))
-        .route_layer(from_fn_with_state(service.clone(), authentication::require_token));
+        .route_layer(from_fn_with_state(service.clone(), authentication::require_token))
+        .route_layer(from_fn_with_state(service.clone(), in_flight::count));
     Router::new()
         .merge(authenticated)
         .route("/oauth/token", post(oauth::token))

@@ -1,5 +1,6 @@
 //! Prometheus metrics, named `codecrucible_<noun>_<unit>[_total]`. Every label has few values.
 
+use codecrucible_contract::REQUESTS_IN_FLIGHT_METRIC;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -26,6 +27,8 @@ pub struct Metrics {
     pub configurations_refused: IntCounter,
     /// Whether the newest configuration was refused, so that an older one serves.
     pub configuration_stale: IntGauge,
+    /// Requests that are being answered, streams to their end.
+    pub requests_in_flight: IntGauge,
     /// Open connections.
     pub connections: IntGauge,
     /// When the certificate ends that clients are shown, seconds since 1970; zero where there is none.
@@ -40,6 +43,8 @@ impl Metrics {
         let counters = |name: &str, help: &str, labels: &[&str]| {
             registered(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
+        let counter = |name: &str, help: &str| registered(&registry, IntCounter::new(name, help)?);
+        let gauge = |name: &str, help: &str| registered(&registry, IntGauge::new(name, help)?);
         Ok(Self {
             requests: counters(
                 "codecrucible_requests_total",
@@ -66,10 +71,7 @@ impl Metrics {
                 "Decisions that AccessPolicies in Shadow would make otherwise, by action and what they would come to.",
                 &["action", "outcome"],
             )?,
-            tokens_issued: registered(
-                &registry,
-                IntCounter::new("codecrucible_access_tokens_issued_total", "Access tokens issued.")?,
-            )?,
+            tokens_issued: counter("codecrucible_access_tokens_issued_total", "Access tokens issued.")?,
             bundle_info: registered(
                 &registry,
                 IntGaugeVec::new(
@@ -77,30 +79,22 @@ impl Metrics {
                     &["revision"],
                 )?,
             )?,
-            configurations_refused: registered(
-                &registry,
-                IntCounter::new(
-                    "codecrucible_configurations_refused_total",
-                    "Configurations that were refused.",
-                )?,
+            configurations_refused: counter(
+                "codecrucible_configurations_refused_total",
+                "Configurations that were refused.",
             )?,
-            configuration_stale: registered(
-                &registry,
-                IntGauge::new(
-                    "codecrucible_configuration_stale",
-                    "1 while the newest configuration is refused.",
-                )?,
+            configuration_stale: gauge(
+                "codecrucible_configuration_stale",
+                "1 while the newest configuration is refused.",
             )?,
-            connections: registered(
-                &registry,
-                IntGauge::new("codecrucible_connections", "Open connections to the public API.")?,
+            connections: gauge("codecrucible_connections", "Open connections to the public API.")?,
+            requests_in_flight: gauge(
+                REQUESTS_IN_FLIGHT_METRIC,
+                "Requests that are being answered, streams to their end.",
             )?,
-            certificate_end_seconds: registered(
-                &registry,
-                IntGauge::new(
-                    "codecrucible_certificate_end_timestamp_seconds",
-                    "When the certificate ends that clients are shown, since 1970; 0 where there is none.",
-                )?,
+            certificate_end_seconds: gauge(
+                "codecrucible_certificate_end_timestamp_seconds",
+                "When the certificate ends that clients are shown, since 1970; 0 where there is none.",
             )?,
             registry,
         })

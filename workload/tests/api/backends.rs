@@ -102,6 +102,31 @@ async fn a_stream_that_is_cut_or_stalls_ends_with_an_error_and_without_done() {
 }
 
 #[tokio::test]
+async fn a_request_is_in_flight_until_its_stream_ends_or_its_client_is_gone() {
+    let endless = Backend::doing(|mut stream, _| async move {
+        stream.write_all(format!("{STREAM_HEAD}data: {{\"x\":1}}\n\n").as_bytes()).await.unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let api = Api::in_front_of(&endless.url).await;
+    let in_flight = || api.service.metrics().requests_in_flight.get();
+    let mut answer = api.chat(true).await;
+    assert!(answer.chunk().await.unwrap().is_some());
+    assert_eq!(in_flight(), 1);
+    drop(answer);
+    let gone = async {
+        while in_flight() != 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("nothing is in flight any more");
+    let refused = api.post("/v1/chat/completions", "{").await;
+    assert_eq!(refused.status(), 400);
+    drop(refused);
+    assert_eq!(in_flight(), 0);
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_cancels_the_backend() {
     let task = json!({"task": "x", "voices": ["developer"], "stream": true});
     for (path, body) in [("/v1/chat/completions", chat("coder", true)), ("/v1/synthesis", task)] {

@@ -106,6 +106,7 @@ pub struct Api {
     pub token: String,
     pub http: reqwest::Client,
     pub folder: Folder,
+    pub service: Service,
     stop: CancellationToken,
 }
 
@@ -128,8 +129,8 @@ impl Api {
         let base = format!("http://{}", listener.local_address().unwrap());
         let stop = CancellationToken::new();
         let shutdown = Shutdown { stop: stop.clone(), grace: Duration::ZERO };
-        tokio::spawn(listener.serve(public_router(service), None, shutdown));
-        Self { base, token, http: reqwest::Client::new(), folder, stop }
+        tokio::spawn(listener.serve(public_router(service.clone()), None, shutdown));
+        Self { base, token, http: reqwest::Client::new(), folder, service, stop }
     }
 
     /// Sends a body with the token.

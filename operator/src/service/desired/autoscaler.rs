@@ -1,14 +1,22 @@
 //! When replicas are added and taken away.
 
 use crate::service::child::Child;
+use codecrucible_contract::REQUESTS_IN_FLIGHT_METRIC;
 use codecrucible_crds::{Autoscaling, CodeCrucible};
 use serde_json::{Value, json};
 
 pub(super) fn autoscaler(resource: &CodeCrucible, autoscaling: &Autoscaling) -> Value {
-    let Autoscaling { min_replicas, max_replicas, target_cpu_percent, target_memory_percent, behavior } =
-        autoscaling;
+    let Autoscaling {
+        min_replicas,
+        max_replicas,
+        target_cpu_percent,
+        target_memory_percent,
+        target_requests_in_flight,
+        behavior,
+    } = autoscaling;
     let targets = [("cpu", *target_cpu_percent), ("memory", *target_memory_percent)];
-    let metrics: Vec<Value> = targets.into_iter().filter(|(_, percent)| *percent > 0).map(metric).collect();
+    let used = targets.into_iter().filter(|(_, percent)| *percent > 0).map(resource_metric);
+    let metrics: Vec<Value> = used.chain(target_requests_in_flight.map(in_flight_metric)).collect();
     let behavior = behavior.as_ref().map_or_else(default_behavior, |behavior| json!(behavior));
     json!({"spec": {
         "scaleTargetRef": {
@@ -20,7 +28,13 @@ pub(super) fn autoscaler(resource: &CodeCrucible, autoscaling: &Autoscaling) -> 
     }})
 }
 
-fn metric((name, percent): (&str, i32)) -> Value {
+/// What the pods tell of themselves, by way of an adapter for custom metrics.
+fn in_flight_metric(average: i32) -> Value {
+    let target = json!({"type": "AverageValue", "averageValue": average.to_string()});
+    json!({"type": "Pods", "pods": {"metric": {"name": REQUESTS_IN_FLIGHT_METRIC}, "target": target}})
+}
+
+fn resource_metric((name, percent): (&str, i32)) -> Value {
     let target = json!({"type": "Utilization", "averageUtilization": percent});
     json!({"type": "Resource", "resource": {"name": name, "target": target}})
 }

@@ -1,12 +1,14 @@
 //! The pods, hardened to Pod Security `restricted`, and how many of them may be away at once.
 
+use super::merge;
 use super::metadata::{labels, selector};
 use super::mounts;
+use super::placement;
 use super::replicas::Replicas;
 use crate::service::child::Child;
 use crate::service::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, PUBLIC_PORT, STATUS_PORT, TLS_ARGUMENT};
 use crate::service::rollout::{Chosen, RolledBack};
-use codecrucible_crds::{CodeCrucible, TlsMode, names};
+use codecrucible_crds::{CodeCrucible, PodMetadata, TlsMode, names};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -44,7 +46,7 @@ pub(super) fn deployment(
         annotations[names::ANNOTATION_EVICTED_AT] = evicted_at.join(",").into();
     }
     let mut pod = template.content.clone();
-    pod["metadata"]["annotations"] = json!({names::ANNOTATION_TEMPLATE: template.key});
+    merge(&mut pod, json!({"metadata": {"annotations": {names::ANNOTATION_TEMPLATE: template.key}}}));
     let mut object = json!({"metadata": {"annotations": annotations}, "spec": {
         "selector": {"matchLabels": selector(resource)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
@@ -59,7 +61,13 @@ pub(super) fn deployment(
 
 /// What pods are made from.
 pub(super) fn template(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
-    json!({"metadata": {"labels": labels(resource)}, "spec": pod(resource, model_claims)})
+    let PodMetadata { labels: more, annotations } = &resource.spec.pod_metadata;
+    let mut metadata = json!({"labels": more});
+    merge(&mut metadata, json!({"labels": labels(resource)}));
+    if !annotations.is_empty() {
+        metadata["annotations"] = json!(annotations);
+    }
+    json!({"metadata": metadata, "spec": pod(resource, model_claims)})
 }
 
 fn pod(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
@@ -73,10 +81,6 @@ fn pod(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "topologySpreadConstraints": [{
-            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": selector(resource)},
-        }],
         "containers": [container(resource, model_claims)],
         "volumes": mounts::volumes(resource, model_claims),
     });
@@ -84,6 +88,7 @@ fn pod(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
     if !pull_secrets.is_empty() {
         pod["imagePullSecrets"] = pull_secrets.iter().map(|name| json!({"name": name})).collect();
     }
+    merge(&mut pod, placement::placement(resource));
     pod
 }
 
@@ -101,12 +106,22 @@ fn container(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Valu
         ],
         "livenessProbe": probe("/livez", 10, 3),
         "readinessProbe": probe("/readyz", 2, 2),
-        "resources": without_empty(json!(resource.spec.resources)),
+        "resources": resources(resource),
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": mounts::mounts(resource, model_claims),
     })
+}
+
+/// The API server drops empty maps and lists, which would look like drift for ever.
+fn resources(resource: &CodeCrucible) -> Value {
+    let Value::Object(map) = json!(resource.spec.resources) else { return json!({}) };
+    let is_empty = |value: &Value| {
+        value.as_object().is_some_and(serde_json::Map::is_empty)
+            || value.as_array().is_some_and(Vec::is_empty)
+    };
+    map.into_iter().filter(|(_, value)| !is_empty(value)).collect()
 }
 
 fn arguments(resource: &CodeCrucible) -> Vec<String> {
@@ -127,16 +142,6 @@ fn arguments(resource: &CodeCrucible) -> Vec<String> {
     arguments
 }
 
-/// The API server drops empty maps and lists, which would look like drift for ever.
-fn without_empty(value: Value) -> Value {
-    let Value::Object(map) = value else { return value };
-    let is_empty = |value: &Value| {
-        value.as_object().is_some_and(serde_json::Map::is_empty)
-            || value.as_array().is_some_and(Vec::is_empty)
-    };
-    map.into_iter().filter(|(_, value)| !is_empty(value)).collect()
-}
-
 fn probe(path: &str, period_seconds: u32, failure_threshold: u32) -> Value {
     json!({
         "httpGet": {"path": path, "port": "admin", "scheme": "HTTP"},
@@ -147,10 +152,25 @@ fn probe(path: &str, period_seconds: u32, failure_threshold: u32) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::fixtures;
 
     #[test]
     fn empty_resources_are_left_out() {
-        let resources = json!({"limits": {"cpu": "1"}, "requests": {}, "claims": []});
-        assert_eq!(without_empty(resources), json!({"limits": {"cpu": "1"}}));
+        let given = json!({"resources": {"limits": {"cpu": "1"}, "requests": {}, "claims": []}});
+        assert_eq!(resources(&fixtures::resource(given)), json!({"limits": {"cpu": "1"}}));
+    }
+
+    #[test]
+    fn what_is_said_of_pods_is_added_to_what_the_operator_says_of_them() {
+        let given = json!({"podMetadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}}});
+        let resource = fixtures::resource(given);
+        let metadata = template(&resource, &[])["metadata"].clone();
+        assert_eq!(
+            (&metadata["labels"]["team"], &metadata["annotations"]["note"]),
+            (&json!("a"), &json!("b"))
+        );
+        assert_eq!(metadata["labels"][names::LABEL_INSTANCE], "demo");
+        let plain = template(&fixtures::resource(json!({})), &[]);
+        assert_eq!(plain["metadata"].as_object().unwrap().len(), 1, "what nobody gave is not there");
     }
 }

@@ -5,6 +5,7 @@ mod deployment;
 pub(crate) mod metadata;
 mod mounts;
 mod network;
+mod placement;
 mod replicas;
 pub(crate) mod secrets;
 
