@@ -19,8 +19,9 @@ pub use access_policy::{
 pub use codecrucible::{
     AccessInForce, Auth, Autoscaling, CertificateStatus, Clients, ClientsStatus, CodeCrucible,
     CodeCrucibleSpec, CodeCrucibleStatus, Image, LogLevel, Maintenance, Network, Observability, Placement,
-    PodMetadata, PolicyStatus, Profile, PullPolicy, Rejection, Remediation, ReplicaPolicy, Rollout,
-    RolloutPhase, RolloutStatus, Synthesis, SynthesisMode, Tls, TlsMode, Voice,
+    PodMetadata, Policy, PolicyMode, PolicyStatus, Profile, PullPolicy, Rejection, Remediation,
+    ReplicaPolicy, Rollout, RolloutPhase, RolloutStatus, ShadowStatus, Synthesis, SynthesisMode, Tls,
+    TlsMode, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};

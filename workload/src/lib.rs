@@ -16,6 +16,7 @@ pub mod request_error;
 pub mod routing;
 pub mod serve;
 pub mod service;
+pub mod shadow;
 pub mod snapshot;
 pub mod synthesis;
 pub mod telemetry;

@@ -5,7 +5,7 @@ use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 use crate::tls::PublicCertificate;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-use codecrucible_contract::{Acknowledgement, Refused};
+use codecrucible_contract::{Acknowledgement, Refused, ShadowAcknowledgement};
 use rustls::ServerConfig;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,7 +87,16 @@ impl Service {
     pub fn acknowledgement(&self) -> Acknowledgement {
         let certificate = self.public_certificate.load().as_ref().map(|shown| shown.fingerprint.clone());
         let clients = self.clients().registered_hash().to_owned();
-        Acknowledgement { clients, certificate, ..Acknowledgement::clone(&self.acknowledgement.load()) }
+        let shadow = self.glance().shadow.as_ref().map(|shadow| match shadow {
+            Ok(shadow) => shadow.acknowledgement(),
+            Err(reason) => ShadowAcknowledgement::refusal(reason),
+        });
+        Acknowledgement {
+            clients,
+            certificate,
+            shadow,
+            ..Acknowledgement::clone(&self.acknowledgement.load())
+        }
     }
 
     /// Notes why the newest configuration does not serve; nothing once it does, or is the one that serves.
@@ -147,9 +156,9 @@ impl Service {
 
 fn acknowledge(snapshot: &Snapshot) -> Acknowledgement {
     let (revision, hash) = (snapshot.bundle.revision().to_string(), snapshot.bundle.hash().to_owned());
-    // Clients and certificate come and go by themselves.
-    let clients = String::new();
-    Acknowledgement { revision, hash, clients, certificate: None, applied_at: now(), refused: None }
+    // Clients and certificate come and go by themselves, and what is compared counts on.
+    let (clients, certificate, shadow) = (String::new(), None, None);
+    Acknowledgement { revision, hash, clients, certificate, shadow, applied_at: now(), refused: None }
 }
 
 /// Seconds since 1970.

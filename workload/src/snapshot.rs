@@ -5,6 +5,7 @@ use crate::backend::{Backend, Engines, Readiness, SetupError};
 use crate::configuration::Configuration;
 use crate::identity::{KeyError, SigningKeys, TokenAuthority};
 use crate::routing::{Route, Routes};
+use crate::shadow::Shadow;
 use codecrucible_contract::{Backend as BackendPolicy, Bundle};
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ pub struct Snapshot {
     pub authorizer: Authorizer,
     /// Where models' names lead.
     pub routes: Routes,
+    /// The policy that is only compared with this one, or why it cannot be.
+    pub shadow: Option<Result<Shadow, String>>,
     backends: Vec<BuiltBackend>,
     /// Hash of everything that was read, to tell whether a new reading differs.
     fingerprint: [u8; 32],
@@ -53,7 +56,7 @@ impl Snapshot {
         engines: &Engines,
     ) -> Result<Self, BuildError> {
         let fingerprint = configuration.fingerprint();
-        let Configuration { bundle, signing_keys, backend_credentials } = configuration;
+        let Configuration { bundle, shadow, signing_keys, backend_credentials } = configuration;
         let keys = SigningKeys::from_pem_files(&signing_keys)?;
         let mut backends = Vec::new();
         for policy in &bundle.policy().backends {
@@ -65,6 +68,7 @@ impl Snapshot {
             authorizer: Authorizer::new(bundle.policy().access.as_ref()),
             bundle,
             routes: routes(&backends),
+            shadow: shadow.map(|shadow| shadow.map(Shadow::new)),
             backends,
             fingerprint,
         })

@@ -8,6 +8,7 @@ mod maintenance;
 mod network;
 mod observability;
 mod placement;
+mod policy;
 mod remediation;
 mod rollout;
 mod status;
@@ -22,11 +23,12 @@ pub use maintenance::Maintenance;
 pub use network::Network;
 pub use observability::{LogLevel, Observability};
 pub use placement::{Placement, PodMetadata};
+pub use policy::{Policy, PolicyMode};
 pub use remediation::Remediation;
 pub use rollout::Rollout;
 pub use status::{
     AccessInForce, CertificateStatus, ClientsStatus, CodeCrucibleStatus, PolicyStatus, Rejection,
-    ReplicaPolicy, RolloutPhase, RolloutStatus,
+    ReplicaPolicy, RolloutPhase, RolloutStatus, ShadowStatus,
 };
 pub use synthesis::{Synthesis, SynthesisMode, Voice};
 pub use tls::{Profile, Tls, TlsMode};
@@ -115,6 +117,9 @@ pub struct CodeCrucibleSpec {
     /// nobody do anything, and what was in force stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_selector: Option<LabelSelector>,
+    /// What becomes of a policy that is new.
+    #[serde(default)]
+    pub policy: Policy,
     /// Which applications may have a client of their own. Where `network.allowedNamespaces` is given, it must name their
     /// namespaces too, or their pods do not reach the service.
     #[serde(default)]

@@ -100,6 +100,28 @@ pub struct PolicyStatus {
     /// Replicas that refuse their newest configuration and go on with the one before; at most ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Rejection>,
+    /// The policy that is only compared with this one, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowStatus>,
+}
+
+/// A policy that is only compared with the one in force.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowStatus {
+    /// The revision that it will have when it is put in force.
+    pub revision: String,
+    /// SHA-256 of its canonical form.
+    pub hash: String,
+    /// Ready replicas that said that they compare with it.
+    #[serde(default)]
+    pub applied_replicas: i32,
+    /// Those of them that have seen a request that it would treat otherwise. How many requests, and wherein, their metrics tell.
+    #[serde(default)]
+    pub differing_replicas: i32,
+    /// Replicas that refuse it; at most ten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<Rejection>,
 }
 
 /// An `AccessPolicy` as a part of a policy.

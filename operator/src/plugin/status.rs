@@ -1,10 +1,10 @@
 //! A service as a tree: the resource, its pods with the policy that each runs, its backends.
 
-use super::paint::Paint;
+use super::paint::{Paint, harmless};
 use super::view::{BackendView, ConditionView, PodView, View};
 use super::{Output, say};
 use anyhow::Context as _;
-use codecrucible_crds::{AccessEnforcement, CodeCrucible, PolicyStatus, conditions};
+use codecrucible_crds::{AccessEnforcement, CodeCrucible, PolicyStatus, Rejection, ShadowStatus, conditions};
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use kube::runtime::WatchStreamExt as _;
@@ -121,6 +121,7 @@ fn tree(view: &View, paint: Paint) -> String {
     }
     if let Some(policy) = &view.policy {
         let _ = writeln!(text, "├─ access {}", access(policy));
+        policy.shadow.iter().for_each(|shadow| text.push_str(&compared(shadow, paint)));
     }
     if let Some(clients) = &view.clients {
         let all = clients.applied_replicas + clients.pending_replicas;
@@ -134,6 +135,21 @@ fn tree(view: &View, paint: Paint) -> String {
     for (index, backend) in view.backends.iter().enumerate() {
         let branch = if index + 1 == view.backends.len() { "└─" } else { "├─" };
         let _ = writeln!(text, "{branch} backend {}", backend_line(backend, paint));
+    }
+    text
+}
+
+/// What replicas said of a policy that they only compare.
+fn compared(shadow: &ShadowStatus, paint: Paint) -> String {
+    let ShadowStatus { revision, applied_replicas, differing_replicas, rejected, .. } = shadow;
+    let differ = format!("{differing_replicas} of them saw it differ");
+    let differ = if *differing_replicas > 0 { paint.passing(&differ) } else { differ };
+    let revision = harmless(revision);
+    let mut text =
+        format!("├─ in shadow policy {revision}: {applied_replicas} replicas compare it, {differ}\n");
+    for Rejection { pod, reason } in rejected {
+        let refusal = harmless(&format!("pod {pod} refuses it: {reason}"));
+        let _ = writeln!(text, "│  {}", paint.bad(&refusal));
     }
     text
 }

@@ -1,27 +1,52 @@
 //! A policy in the objects that hold it: the ConfigMap that replicas mount, and what is kept of a service's past.
 
+use super::desired::merge;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use codecrucible_contract::{Bundle, Packed, layout};
+use codecrucible_contract::{Bundle, MAX_PACKED_BYTES, Packed, layout};
 use serde_json::{Value, json};
 
+/// Where a policy lies, plain or compressed.
+type Files = (&'static str, &'static str);
+const FILES: Files = (layout::BUNDLE_FILE, layout::COMPRESSED_BUNDLE_FILE);
+const SHADOW_FILES: Files = (layout::SHADOW_FILE, layout::COMPRESSED_SHADOW_FILE);
 /// The keys of what is kept.
 const KEPT: &str = "bundle";
 const KEPT_COMPRESSED: &str = "compressedBundle";
 
-/// The content of the ConfigMap.
-pub(crate) fn config_map(bundle: &Bundle) -> Value {
+/// The content of the ConfigMap: the policy that is in force, and beside it the one that is only compared.
+pub(crate) fn config_map(bundle: &Bundle, shadow: Option<&Bundle>) -> Value {
+    let mut content = file(bundle, FILES);
+    if let Some(shadow) = shadow {
+        merge(&mut content, file(shadow, SHADOW_FILES));
+    }
+    content
+}
+
+/// Whether both have room in one ConfigMap.
+pub(crate) fn have_room(bundle: &Bundle, shadow: &Bundle) -> bool {
+    bundle.pack().bytes() + shadow.pack().bytes() <= MAX_PACKED_BYTES
+}
+
+fn file(bundle: &Bundle, (plain, compressed): Files) -> Value {
     match bundle.pack() {
-        Packed::Plain(json) => json!({"data": {layout::BUNDLE_FILE: json}}),
-        Packed::Compressed(bytes) => {
-            json!({"binaryData": {layout::COMPRESSED_BUNDLE_FILE: STANDARD.encode(bytes)}})
-        }
+        Packed::Plain(json) => json!({"data": {plain: json}}),
+        Packed::Compressed(bytes) => json!({"binaryData": {compressed: STANDARD.encode(bytes)}}),
     }
 }
 
 /// The policy in a ConfigMap.
 pub(crate) fn from_config_map(object: &Value) -> Option<Bundle> {
-    parse(&object["data"][layout::BUNDLE_FILE], &object["binaryData"][layout::COMPRESSED_BUNDLE_FILE])
+    from_file(object, FILES)
+}
+
+/// The policy in a ConfigMap that is only compared.
+pub(crate) fn shadow_from_config_map(object: &Value) -> Option<Bundle> {
+    from_file(object, SHADOW_FILES)
+}
+
+fn from_file(object: &Value, (plain, compressed): Files) -> Option<Bundle> {
+    parse(&object["data"][plain], &object["binaryData"][compressed])
 }
 
 /// What is kept of a policy.
@@ -63,9 +88,14 @@ mod tests {
     fn a_policy_of_any_size_is_found_again_where_it_was_put() {
         for (prompt, part) in [("short".to_owned(), "data"), ("long ".repeat(3_000), "binaryData")] {
             let bundle = bundle(&prompt);
-            let object = config_map(&bundle);
+            let object = config_map(&bundle, None);
             assert!(object[part].is_object(), "{part}");
             assert_eq!(from_config_map(&object), Some(bundle.clone()));
+            assert_eq!(shadow_from_config_map(&object), None);
+            let other = super::tests::bundle("other");
+            let both = config_map(&bundle, Some(&other));
+            assert_eq!(from_config_map(&both), Some(bundle.clone()));
+            assert_eq!(shadow_from_config_map(&both), Some(other));
             let (revision, kept) = (bundle.revision().to_string(), kept(&bundle));
             assert_eq!(from_kept(&kept, &revision), Some(bundle));
             assert_eq!(from_kept(&kept, "1-0123456789ab"), None);

@@ -40,7 +40,7 @@ impl Observed {
     pub(crate) fn hand_out(&mut self, access: Option<Access>) {
         let Ok(validated) = validate(&resource(json!({})), self) else { panic!("it is not valid") };
         let policy = Policy { access, ..validated.bundle.policy().clone() };
-        let mut object = document::config_map(&Bundle::compile(policy, None).unwrap());
+        let mut object = document::config_map(&Bundle::compile(policy, None).unwrap(), None);
         object["metadata"] = json!({"name": "demo-policy"});
         self.children.insert(Child::Policy, serde_json::from_value(object).unwrap());
     }

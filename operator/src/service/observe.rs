@@ -16,7 +16,7 @@ use crate::conventions::{is_owned, text_at};
 use codecrucible_contract::certificates::Certified;
 use codecrucible_contract::{Bundle, layout};
 use codecrucible_crds::{
-    AccessPolicy, CodeCrucible, ModelBackend, SecretKeyReference, SynthesisClient, TlsMode, names,
+    AccessPolicy, CodeCrucible, ModelBackend, PolicyMode, SecretKeyReference, SynthesisClient, TlsMode, names,
 };
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -79,6 +79,9 @@ pub(crate) struct Observed {
     pub(crate) history: Vec<Kept>,
     /// The policy at which a person holds the service, if it is kept.
     pub(crate) pinned: Option<Bundle>,
+    /// The policy that is in force, as it is kept, where a new one is only to be compared with it. What replicas read anybody
+    /// may have edited who may edit a ConfigMap.
+    pub(crate) in_force: Option<Bundle>,
     /// Where the operator runs.
     pub(crate) operator_namespace: String,
 }
@@ -182,6 +185,7 @@ impl Observed {
             last_good_policy: None,
             history: Vec::new(),
             pinned: None,
+            in_force: None,
             operator_namespace: operator_namespace.to_owned(),
         }
     }
@@ -218,6 +222,7 @@ impl Observed {
             None => None,
             Some(revision) => policy(context, resource, revision).await?,
         };
+        self.in_force = in_force(context, resource, &self.children).await?;
         self.pods = pods(context, resource, look).await?;
         Ok(())
     }
@@ -397,6 +402,27 @@ async fn last_good(
 
 fn last_good_policy(resource: &CodeCrucible) -> Option<&str> {
     resource.status.as_ref()?.rollout.as_ref()?.last_good_policy.as_deref()
+}
+
+/// What replicas read, or else what they were last seen to be given. It need not be read where a new one takes its place.
+async fn in_force(
+    context: &Context,
+    resource: &CodeCrucible,
+    children: &BTreeMap<Child, DynamicObject>,
+) -> Result<Option<Bundle>, ObserveError> {
+    if resource.spec.policy.mode == PolicyMode::Enforce {
+        return Ok(None);
+    }
+    let config_map = children.get(&Child::Policy);
+    let read = config_map.and_then(|object| document::from_config_map(&object.data));
+    let reported = resource.status.as_ref().and_then(|status| Some(status.policy.as_ref()?.revision.clone()));
+    for revision in [read.map(|bundle| bundle.revision().to_string()), reported].into_iter().flatten() {
+        let kept = policy(context, resource, &revision).await?;
+        if kept.is_some() {
+            return Ok(kept);
+        }
+    }
+    Ok(None)
 }
 
 /// A policy that is kept.

@@ -201,8 +201,15 @@ impl Service {
         for (pod, is_behind) in behind.into_iter().enumerate() {
             let revision = if is_behind { "0-x".to_owned() } else { bundle.revision().to_string() };
             let (hash, clients) = (bundle.hash().to_owned(), validated.clients.hash());
-            let told =
-                Acknowledgement { revision, hash, clients, certificate: None, applied_at: 1, refused: None };
+            let told = Acknowledgement {
+                revision,
+                hash,
+                clients,
+                certificate: None,
+                shadow: None,
+                applied_at: 1,
+                refused: None,
+            };
             self.observed.answers.insert(pod.to_string(), Ok(told));
         }
         remediate(&self.resource, &validated, &self.observed, true, now)

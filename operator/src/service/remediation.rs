@@ -206,6 +206,7 @@ mod tests {
                 hash: bundle.hash().to_owned(),
                 clients: clients.hash,
                 certificate: None,
+                shadow: None,
                 applied_at: 1,
                 refused: None,
             }

@@ -1,8 +1,7 @@
 //! Who may do what: access policies that a service selects, in every replica, with an SDK that nobody changed.
 
+use crate::served::{Service, metrics, select};
 use crate::support::{Namespace, eventually, run_with_sdk};
-use codecrucible_tests::client::{Client, Credentials};
-use codecrucible_tests::port_forward::PortForward;
 use serde_json::{Value, json};
 
 fn policy(name: &str, spec: &Value) -> String {
@@ -27,11 +26,6 @@ fn spec(chatter: &str) -> Value {
     })
 }
 
-fn select(namespace: &Namespace<'_>, change: &Value) {
-    let change = json!({ "spec": change }).to_string();
-    namespace.kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &change]).unwrap();
-}
-
 fn wait_for_policy(namespace: &Namespace<'_>, name: &str, type_: &str, expected: &str) -> String {
     let object = format!("accesspolicy/{name}");
     eventually(&format!("{object} has {type_}={expected}"), || {
@@ -46,33 +40,7 @@ fn access_in_force(namespace: &Namespace<'_>) -> Vec<String> {
     in_force.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// What each replica says of itself.
-fn metrics(namespace: &Namespace<'_>) -> Vec<String> {
-    let pods = namespace.kubectl(&["get", "pods", "-o", "jsonpath={.items[*].metadata.name}"]).unwrap();
-    let path = |pod: &str| format!("/api/v1/namespaces/{}/pods/{pod}:9090/proxy/metrics", namespace.name);
-    pods.split(' ').filter_map(|pod| namespace.kubectl(&["get", "--raw", &path(pod)]).ok()).collect()
-}
-
-/// A service and a client of it.
-struct Service {
-    namespace: Namespace<'static>,
-    forward: PortForward,
-    client: Client,
-}
-
 impl Service {
-    /// Goes by nothing yet.
-    fn start(name: &str, replicas: u32) -> Self {
-        let namespace = Namespace::new(name);
-        namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
-        select(&namespace, &json!({ "replicas": replicas }));
-        namespace.wait_until_ready("demo");
-        let forward = PortForward::start(namespace.cluster, name, "service/demo", 8080).unwrap();
-        let credentials = Credentials::in_secret(namespace.cluster, name, "demo-client").unwrap();
-        let client = Client::authenticate(&forward.url(), &credentials).unwrap();
-        Self { namespace, forward, client }
-    }
-
     /// Goes by the policy `team`, which lets the client chat and see the models.
     fn go_by_team(&self) {
         self.namespace.apply(&policy("team", &spec("demo"))).unwrap();
@@ -87,23 +55,6 @@ impl Service {
 
     fn delete(&self, name: &str) {
         self.namespace.kubectl(&["delete", "accesspolicy", name]).unwrap();
-    }
-
-    fn status(&self, path: &str, body: &Value) -> u16 {
-        self.client.post(path, body).unwrap().status().as_u16()
-    }
-
-    fn chat(&self) -> u16 {
-        let messages = json!([{"role": "user", "content": "hi"}]);
-        self.status("/v1/chat/completions", &json!({"model": "coder", "messages": messages}))
-    }
-
-    fn synthesis(&self) -> u16 {
-        self.status("/v1/synthesis", &json!({"task": "write"}))
-    }
-
-    fn models(&self) -> u16 {
-        self.client.get("/v1/models").unwrap()
     }
 }
 

@@ -23,11 +23,38 @@ pub struct Acknowledgement {
     /// SHA-256 of the certificate that clients are shown, lower-case hexadecimal; nothing where nothing is encrypted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// What the policy beside it would do otherwise, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowAcknowledgement>,
     /// When all that was applied, seconds since 1970.
     pub applied_at: u64,
     /// Why the newest configuration does not serve, if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
+}
+
+/// What a replica saw of a policy that it only compares with the one that serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowAcknowledgement {
+    /// Its revision; empty if it was refused.
+    pub revision: String,
+    /// SHA-256 of its canonical form, lower-case hexadecimal; empty if it was refused.
+    pub hash: String,
+    /// Comparisons since the configuration was applied: one for each request, and for a synthesis another one.
+    pub comparisons: u64,
+    /// Those of them in which it differed.
+    pub differences: u64,
+    /// Why it was refused, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+impl ShadowAcknowledgement {
+    /// Of a policy that is refused, for a reason that is cut to its limit.
+    pub fn refusal(reason: &str) -> Self {
+        Self { refused: Some(reason.chars().take(MAX_REASON_CHARACTERS).collect()), ..Self::default() }
+    }
 }
 
 /// A configuration that was refused.
@@ -55,12 +82,20 @@ mod tests {
     fn the_longest_answer_keeps_its_limit() {
         let refused = Refused::new(&"\u{1F600}".repeat(5_000), u64::MAX);
         let (revision, hash) = ("18446744073709551615-0123456789ab".into(), "0".repeat(64));
+        let shadow = ShadowAcknowledgement {
+            revision: "18446744073709551615-0123456789ab".into(),
+            hash: "0".repeat(64),
+            comparisons: u64::MAX,
+            differences: u64::MAX,
+            ..ShadowAcknowledgement::refusal(&"\u{1F600}".repeat(5_000))
+        };
         let (clients, certificate) = (crate::Clients::default().hash(), Some("0".repeat(64)));
         let longest = Acknowledgement {
             revision,
             hash,
             clients,
             certificate,
+            shadow: Some(shadow),
             applied_at: u64::MAX,
             refused: Some(refused),
         };

@@ -2,12 +2,17 @@
 //!
 //! Each folder is one mounted object, because the kubelet swaps a mounted object as a whole.
 
-/// Folder of the policy bundle: one file, [`BUNDLE_FILE`] or [`COMPRESSED_BUNDLE_FILE`].
+/// Folder of the policy bundle: one file, [`BUNDLE_FILE`] or [`COMPRESSED_BUNDLE_FILE`], and where another policy is to be
+/// compared with it, [`SHADOW_FILE`] or [`COMPRESSED_SHADOW_FILE`].
 pub const POLICY_FOLDER: &str = "policy";
 /// The bundle's file in [`POLICY_FOLDER`].
 pub const BUNDLE_FILE: &str = "bundle.json";
 /// The bundle's file where it is compressed.
 pub const COMPRESSED_BUNDLE_FILE: &str = "bundle.json.gz";
+/// The file of the bundle that is only compared.
+pub const SHADOW_FILE: &str = "shadow.json";
+/// The same where it is compressed.
+pub const COMPRESSED_SHADOW_FILE: &str = "shadow.json.gz";
 /// Folder of the signing keys: PKCS#8 PEM files ending in `.pem`; the name that sorts last signs.
 pub const SIGNING_KEYS_FOLDER: &str = "signing-keys";
 /// The first signing key's file in [`SIGNING_KEYS_FOLDER`].

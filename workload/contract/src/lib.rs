@@ -22,7 +22,9 @@ pub use access::{
     MAX_ACCESS_DOCUMENT_BYTES, MAX_ACCESS_DOCUMENTS, MAX_ACCESS_RULE_BYTES, MAX_ACCESS_RULES, access_schema,
     entity,
 };
-pub use acknowledgement::{Acknowledgement, MAX_ACKNOWLEDGEMENT_BYTES, Refused, STATUS_PATH};
+pub use acknowledgement::{
+    Acknowledgement, MAX_ACKNOWLEDGEMENT_BYTES, Refused, STATUS_PATH, ShadowAcknowledgement,
+};
 pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
 pub use canonical::canonical;
 pub use clients::{Clients, MAX_CLIENTS, MAX_CLIENTS_BYTES, RegisteredClient};

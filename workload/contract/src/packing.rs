@@ -6,7 +6,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use std::io::{Read as _, Write as _};
 
-/// Largest packed bundle, bytes: what fits a ConfigMap beside its metadata.
+/// Largest packed bundle, bytes: what fits a ConfigMap beside its metadata. Two that are handed out together share it.
 pub const MAX_PACKED_BYTES: usize = 900 * 1024;
 /// Largest bundle that is not compressed, bytes.
 const MAX_PLAIN_BYTES: usize = 256 * 1024;
@@ -21,6 +21,14 @@ pub enum Packed {
 }
 
 impl Packed {
+    /// How much room it takes, bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Plain(json) => json.len(),
+            Self::Compressed(bytes) => bytes.len(),
+        }
+    }
+
     /// Packs a document.
     pub(crate) fn new(json: String) -> Result<Self, BundleError> {
         if json.len() <= MAX_PLAIN_BYTES {

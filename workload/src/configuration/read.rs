@@ -19,6 +19,8 @@ const MAX_SIGNING_KEYS: usize = 16;
 pub struct Configuration {
     /// The validated bundle.
     pub bundle: Bundle,
+    /// The one that is only compared with it, or why it cannot be. It refuses nothing else.
+    pub shadow: Option<Result<Bundle, String>>,
     /// PKCS#8 PEM files by name; the last one signs.
     pub signing_keys: BTreeMap<String, Vec<u8>>,
     /// Bearer tokens by backend.
@@ -94,14 +96,16 @@ pub enum ReadError {
 impl Configuration {
     /// Reads everything; nothing is kept from a reading that fails.
     pub fn read(folders: &Folders) -> Result<Self, ReadError> {
-        let bundle = bundle(&folders.policy)?;
+        let files = (layout::BUNDLE_FILE, layout::COMPRESSED_BUNDLE_FILE);
+        let bundle = bundle(&folders.policy, files)?;
+        let shadow = shadow(&folders.policy);
         let backend_credentials = backend_credentials(&bundle, &folders.backend_credentials)?;
-        Ok(Self { bundle, signing_keys: signing_keys(&folders.signing_keys)?, backend_credentials })
+        Ok(Self { bundle, shadow, signing_keys: signing_keys(&folders.signing_keys)?, backend_credentials })
     }
 
     /// A hash of everything that was read.
     pub fn fingerprint(&self) -> [u8; 32] {
-        let Self { bundle, signing_keys, backend_credentials } = self;
+        let Self { bundle, shadow, signing_keys, backend_credentials } = self;
         let mut hash = Sha256::new();
         let mut add = |part: &[u8]| {
             hash.update((part.len() as u64).to_be_bytes());
@@ -109,6 +113,13 @@ impl Configuration {
         };
         add(bundle.revision().to_string().as_bytes());
         add(bundle.hash().as_bytes());
+        match shadow {
+            None => {}
+            Some(Ok(shadow)) => [&*shadow.revision().to_string(), shadow.hash()]
+                .into_iter()
+                .for_each(|text| add(text.as_bytes())),
+            Some(Err(reason)) => add(reason.as_bytes()),
+        }
         signing_keys.iter().for_each(|(name, pem)| [name.as_bytes(), pem].into_iter().for_each(&mut add));
         backend_credentials
             .iter()
@@ -130,12 +141,19 @@ impl CertificateFiles {
 }
 
 /// Compressed, where that is there: a folder that is swapped as a whole has one of the two.
-fn bundle(folder: &Path) -> Result<Bundle, ReadError> {
-    let compressed = folder.join(layout::COMPRESSED_BUNDLE_FILE);
+fn bundle(folder: &Path, (plain, compressed): (&str, &str)) -> Result<Bundle, ReadError> {
+    let compressed = folder.join(compressed);
     if compressed.exists() {
         return Ok(Bundle::parse_compressed(&read_file(&compressed, MAX_PACKED_BYTES)?)?);
     }
-    Ok(Bundle::parse(&read_file(&folder.join(layout::BUNDLE_FILE), MAX_BUNDLE_BYTES)?)?)
+    Ok(Bundle::parse(&read_file(&folder.join(plain), MAX_BUNDLE_BYTES)?)?)
+}
+
+/// Nothing where there is no file.
+fn shadow(folder: &Path) -> Option<Result<Bundle, String>> {
+    let files @ (plain, compressed) = (layout::SHADOW_FILE, layout::COMPRESSED_SHADOW_FILE);
+    let is_there = [plain, compressed].iter().any(|file| folder.join(file).exists());
+    is_there.then(|| bundle(folder, files).map_err(|error| error.to_string()))
 }
 
 fn signing_keys(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, ReadError> {

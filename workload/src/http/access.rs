@@ -1,26 +1,15 @@
 //! Asks the authorizer for whoever calls, counts what it says, and tells the log of every denial.
 
 use super::authentication::Caller;
-use super::error::ApiError;
 use crate::authorization::{Action, Asked, Asking, Verdict};
 use crate::routing::Route;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 
-/// Lets a caller do something with a route's model, or says that it may not. A model that the caller did not name, because it
-/// is the default, is not named to it either.
-pub(super) fn permit(
-    service: &Service,
-    snapshot: &Snapshot,
-    caller: &Caller,
-    action: Action,
-    (named, route): (Option<&str>, &Route),
-) -> Result<(), ApiError> {
-    if decide(service, snapshot, caller, action, route) {
-        Ok(())
-    } else {
-        Err(ApiError::not_permitted(named))
-    }
+/// Who asks, and under which circumstances.
+pub(super) fn asking(caller: &Caller) -> Asking<'_> {
+    let Caller { principal, address, now } = caller;
+    Asking { client: &principal.subject, address: *address, token_age: principal.age(*now), now: *now }
 }
 
 /// Whether a caller may do something with a route's model.
@@ -35,9 +24,7 @@ pub(super) fn decide(
     if !authorizer.rules() {
         return true;
     }
-    let Caller { principal, address, now } = caller;
-    let asking =
-        Asking { client: &principal.subject, address: *address, token_age: principal.age(*now), now: *now };
+    let asking = asking(caller);
     let asked = Asked { action, model: &route.public_model, backend: route.backend.name() };
     let Verdict { is_allowed, because, shadow } = authorizer.decide(&asking, &asked);
     let (client, model, name) = (asking.client, asked.model, action.as_str());

@@ -1,7 +1,7 @@
 //! `POST /v1/chat/completions`: bytes through to a remote backend, or OpenAI's documents around the
 //! embedded one.
 
-use super::access;
+use super::admission::admit;
 use super::authentication::Caller;
 use super::body::{self, MAX_BODY_BYTES};
 use super::error::ApiError;
@@ -30,10 +30,7 @@ pub(super) async fn complete(
     let body = body::read(&service, body, MAX_BODY_BYTES).await?;
     let request = ChatRequest::parse(body.bytes.clone())?;
     let snapshot = service.snapshot();
-    let route =
-        snapshot.routes.of_model(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
-    let named = Some(&*request.model);
-    access::permit(&service, &snapshot, &caller, Action::Complete, (named, route))?;
+    let route = admit(&service, &snapshot, &caller, Action::Complete, Some(&request.model))?;
     let answer = match route.backend.kind() {
         Kind::Remote(remote) => pass_through(remote, route, &request).await,
         Kind::Embedded(_) => from_embedded(route, &request).await,

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod admission;
 mod authentication;
 mod body;
 mod chat;

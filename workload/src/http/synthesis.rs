@@ -1,6 +1,6 @@
 //! `POST /v1/synthesis`: whole, or with an event for all that the voices do.
 
-use super::access;
+use super::admission::{admit, compare_synthesis};
 use super::authentication::Caller;
 use super::body::{self, MAX_BODY_BYTES};
 use super::error::ApiError;
@@ -9,7 +9,6 @@ use super::identifiers::unique;
 use crate::authorization::Action;
 use crate::backend::{Backend, BackendError};
 use crate::request_error::RequestError;
-use crate::routing::{Route, Routes};
 use crate::service::Service;
 use crate::synthesis::{Outcome, Plan, Progress, Synthesis, SynthesisRequest, run};
 use axum::body::Body;
@@ -49,11 +48,15 @@ pub(super) async fn synthesize(
     let request: SynthesisRequest = serde_json::from_slice(&body.bytes)
         .map_err(|error| RequestError::body(format!("the body is not a valid synthesis request: {error}")))?;
     let snapshot = service.snapshot();
-    let route = chosen_route(&snapshot.routes, request.model.as_deref())?;
-    access::permit(&service, &snapshot, &caller, Action::Synthesize, (request.model.as_deref(), route))?;
+    let route = admit(&service, &snapshot, &caller, Action::Synthesize, request.model.as_deref())?;
     let (model, backend) = (route.backend_model.clone(), route.backend.clone());
     let stream = request.stream;
-    let plan = request.plan(&snapshot.bundle.policy().synthesis)?;
+    let compared = snapshot.shadow.is_some().then(|| request.clone());
+    let plan = request.plan(&snapshot.bundle.policy().synthesis);
+    if let Some(request) = compared {
+        compare_synthesis(&service, &snapshot, &caller, request, plan.as_ref().ok());
+    }
+    let plan = plan?;
     let job = Job { id: unique("synthesis"), plan, model, backend, service, _permit: permit };
     if stream {
         return Ok(event_stream(Body::from_stream(events(job))));
@@ -61,14 +64,6 @@ pub(super) async fn synthesize(
     // Nobody listens to progress; a channel that is closed takes events for nothing.
     let (progress, _) = mpsc::channel(1);
     Ok(Json(job.run(&progress).await?).into_response())
-}
-
-fn chosen_route<'a>(routes: &'a Routes, asked: Option<&str>) -> Result<&'a Route, ApiError> {
-    match asked {
-        Some(model) => routes.of_model(model).ok_or_else(|| ApiError::model_not_found(model)),
-        // A policy has at least one backend, and each at least one model.
-        None => routes.default().ok_or_else(|| ApiError::model_not_found("")),
-    }
 }
 
 impl Job {

@@ -13,7 +13,7 @@ const MAX_DEFINITIONS: usize = 32;
 const MAX_DEFINITION_BYTES: usize = 128;
 
 /// The body of `POST /v1/synthesis`.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SynthesisRequest {
     /// What is to be written.
@@ -36,7 +36,7 @@ pub struct SynthesisRequest {
 }
 
 /// A request with nothing left open.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Plan {
     /// What is to be written.
     pub task: String,

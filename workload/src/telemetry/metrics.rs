@@ -19,6 +19,8 @@ pub struct Metrics {
     pub access_decisions: IntCounterVec,
     /// Decisions that access policies in shadow would make otherwise, by action.
     pub shadow_differences: IntCounterVec,
+    /// Comparisons with a policy in shadow, by action and by wherein it differs.
+    pub shadow_comparisons: IntCounterVec,
     /// Tokens issued.
     pub tokens_issued: IntCounter,
     /// Revision of the applied bundle; its value is always one.
@@ -70,6 +72,11 @@ impl Metrics {
                 "codecrucible_access_shadow_differences_total",
                 "Decisions that AccessPolicies in Shadow would make otherwise, by action and what they would come to.",
                 &["action", "outcome"],
+            )?,
+            shadow_comparisons: counters(
+                "codecrucible_policy_shadow_comparisons_total",
+                "Comparisons with a policy in shadow, by action and by wherein it differs.",
+                &["action", "difference"],
             )?,
             tokens_issued: counter("codecrucible_access_tokens_issued_total", "Access tokens issued.")?,
             bundle_info: registered(

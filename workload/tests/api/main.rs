@@ -11,6 +11,7 @@ mod backends;
 mod configuration;
 mod program;
 mod requests;
+mod shadow;
 mod status;
 mod support;
 mod tokens;

@@ -35,6 +35,10 @@ impl Folder {
         self.write("policy", "bundle.json", bundle);
     }
 
+    pub fn write_shadow(&self, bundle: &str) {
+        self.write("policy", "shadow.json", bundle);
+    }
+
     pub fn write_compressed_bundle(&self, bundle: &[u8]) {
         self.write("policy", "bundle.json.gz", bundle);
     }

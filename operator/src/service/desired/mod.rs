@@ -55,6 +55,8 @@ pub(crate) struct Publication {
     pub(crate) revision: String,
     /// SHA-256 of its canonical form.
     pub(crate) hash: String,
+    /// The policy that is only compared with it.
+    pub(crate) shadow: Option<Compared>,
     /// The clients of applications.
     pub(crate) clients: Clients,
     /// What they are shown, if their connections are encrypted.
@@ -75,6 +77,14 @@ pub(crate) struct Publication {
     pub(crate) is_pinned: bool,
 }
 
+/// A policy that is only compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Compared {
+    pub(crate) revision: String,
+    /// SHA-256 of its canonical form.
+    pub(crate) hash: String,
+}
+
 /// What a resource wants its pods to be made from.
 pub(crate) fn wanted_template(resource: &CodeCrucible, validated: &Validated) -> Template {
     Template::new(deployment::template(resource, &validated.model_claims))
@@ -91,6 +101,7 @@ pub(crate) fn desired(
 ) -> DesiredSet {
     let Validated {
         bundle,
+        shadow,
         published: _,
         model_claims: _,
         credentials,
@@ -115,7 +126,7 @@ pub(crate) fn desired(
         Child::BackendCredentials => secrets.backend_credentials(),
         Child::Authority => secrets.authority(),
         Child::Certificate => secrets.certificate(),
-        Child::Policy => document::config_map(bundle),
+        Child::Policy => document::config_map(bundle, shadow.as_ref()),
         Child::Service => network::service(resource, is_encrypted),
         Child::NetworkPolicy => network::network_policy(resource, bundle.policy(), operator_namespace),
         Child::DisruptionBudget => deployment::disruption_budget(resource),
@@ -127,7 +138,9 @@ pub(crate) fn desired(
             autoscaler::autoscaler(resource, &autoscaling)
         }
     };
-    let configuration = configuration(bundle, mounts::secrets().map(content), encryption.hash());
+    let compared = shadow.as_ref().map(|shadow| shadow.revision().to_string());
+    let others = [encryption.hash(), compared.as_deref()];
+    let configuration = configuration(bundle, mounts::secrets().map(content), others);
     let wanted = Child::ALL.into_iter().filter(|child| child.is_wanted(resource));
     let (revision, hash) = (bundle.revision().to_string(), bundle.hash().to_owned());
     DesiredSet {
@@ -135,6 +148,10 @@ pub(crate) fn desired(
         publication: Publication {
             revision,
             hash,
+            shadow: shadow.as_ref().map(|shadow| Compared {
+                revision: shadow.revision().to_string(),
+                hash: shadow.hash().to_owned(),
+            }),
             clients: clients.clone(),
             certificate,
             endpoint,
@@ -176,9 +193,10 @@ pub(crate) fn certificates_alone(resource: &CodeCrucible, certificates: &Certifi
     ]
 }
 
-/// A name for all that the pods mount. Only a hash of the secrets is in it; `given` is that of a certificate that is not ours.
-fn configuration(bundle: &Bundle, secrets: impl Iterator<Item = Value>, given: Option<&str>) -> String {
-    let secrets = secrets.chain(given.map(Value::from));
+/// A name for all that the pods mount. Only a hash of the secrets is in it, and of what else there may be: a certificate that is
+/// not ours, and a policy that is only compared.
+fn configuration(bundle: &Bundle, secrets: impl Iterator<Item = Value>, others: [Option<&str>; 2]) -> String {
+    let secrets = secrets.chain(others.into_iter().flatten().map(Value::from));
     let secrets = canonical(&Value::from_iter(secrets));
     format!("{}.{}", bundle.revision(), &sha256_hex(secrets)[..SECRETS_HASH_DIGITS])
 }
@@ -314,6 +332,7 @@ pub(crate) mod tests {
             applied_replicas: 0,
             replicas: Vec::new(),
             rejected: Vec::new(),
+            shadow: None,
         };
         resource.status =
             Some(codecrucible_crds::CodeCrucibleStatus { policy: Some(policy), ..Default::default() });

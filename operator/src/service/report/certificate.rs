@@ -130,6 +130,7 @@ mod tests {
                 hash: "h".into(),
                 clients: String::new(),
                 certificate: certificate.map(str::to_owned),
+                shadow: None,
                 applied_at: 1,
                 refused: None,
             };

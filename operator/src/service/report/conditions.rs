@@ -171,6 +171,7 @@ mod tests {
             certificate: None,
             revision: "1-x".into(),
             hash: "x".into(),
+            shadow: None,
             clients: codecrucible_contract::Clients::default(),
             endpoint: "http://x".into(),
             configuration: "x".into(),
@@ -235,6 +236,7 @@ mod tests {
             hash: "x".into(),
             clients: String::new(),
             certificate: None,
+            shadow: None,
             applied_at: 1,
             refused,
         };

@@ -4,6 +4,7 @@ mod certificate;
 mod clients;
 mod conditions;
 mod policy;
+mod shadow;
 mod status;
 
 use super::observe::Observed;

@@ -1,12 +1,13 @@
 //! Which replicas run the policy that was handed out, from what they said themselves.
 
+use super::shadow;
 use crate::conventions::{Verdict, verdict, whole_seconds};
 use crate::service::acknowledgements::Answer;
-use crate::service::desired::Publication;
+use crate::service::desired::{Compared, Publication};
 use crate::service::observe::Observed;
 use crate::service::outcome::Outcome;
 use codecrucible_crds::{
-    AccessInForce, CodeCrucible, PolicyStatus, Rejection, ReplicaPolicy, conditions as names,
+    AccessInForce, CodeCrucible, PolicyStatus, Rejection, ReplicaPolicy, ShadowStatus, conditions as names,
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -17,9 +18,9 @@ const MAX_REPLICAS: usize = 100;
 /// Longest revision that is believed, characters.
 const MAX_REVISION_CHARACTERS: usize = 40;
 /// Most refusals that are listed.
-const MAX_REJECTIONS: usize = 10;
+pub(super) const MAX_REJECTIONS: usize = 10;
 /// Longest reason of a refusal, characters.
-const MAX_REASON_CHARACTERS: usize = 300;
+pub(super) const MAX_REASON_CHARACTERS: usize = 300;
 
 /// Shortest pause between two looks for a policy that is on its way, milliseconds. The kubelet takes about a second.
 const SHORTEST_PAUSE_MS: u64 = 250;
@@ -41,20 +42,23 @@ pub(super) fn spread(
     now: Timestamp,
 ) -> Option<Spread> {
     let before = resource.status.as_ref().and_then(|status| status.policy.as_ref());
-    let (revision, hash, access, is_pinned) = match outcome {
+    let known = || {
+        let PolicyStatus { revision, hash, access, pinned, shadow, .. } = before?;
+        Some((revision, hash, access, *pinned, shadow.as_ref().map(Compared::from)))
+    };
+    let (revision, hash, access, is_pinned, compared) = match outcome {
         Outcome::Applied(applied) => {
-            let Publication { revision, hash, access, is_pinned, .. } = &applied.publication;
-            (revision, hash, access, *is_pinned)
+            let Publication { revision, hash, access, is_pinned, shadow, .. } = &applied.publication;
+            (revision, hash, access, *is_pinned, shadow.clone())
         }
-        Outcome::Invalid(_) | Outcome::Paused | Outcome::Failed(_) => {
-            before.map(|before| (&before.revision, &before.hash, &before.access, before.pinned))?
-        }
+        Outcome::Invalid(_) | Outcome::Paused | Outcome::Failed(_) => known()?,
     };
     let published_at =
         before.filter(|before| before.revision == *revision).map(|before| &before.published_at);
     let published_at = published_at.map_or(Some(now), |known| known.as_ref().map(|time| time.0));
     let access = access.clone();
-    Some(Spread { published_at, access, is_pinned, ..Spread::of(revision, hash, &observed.answers) })
+    let shadow = compared.map(|compared| shadow::status(&compared, &observed.answers));
+    Some(Spread { published_at, access, is_pinned, shadow, ..Spread::of(revision, hash, &observed.answers) })
 }
 
 /// The pause until the next look for what was handed out then, and is on its way.
@@ -83,6 +87,8 @@ pub(super) struct Spread {
     rejected: Vec<Rejection>,
     /// Why a replica said nothing.
     silent: Option<String>,
+    /// What they said of the policy that they only compare.
+    shadow: Option<ShadowStatus>,
 }
 
 impl Spread {
@@ -111,6 +117,7 @@ impl Spread {
             replicas: replicas.take(MAX_REPLICAS).collect(),
             rejected: rejected.take(MAX_REJECTIONS).collect(),
             silent,
+            shadow: None,
         }
     }
 
@@ -124,7 +131,10 @@ impl Spread {
         if self.is_rejected() {
             return Duration::from_secs(REJECTED_PAUSE_SECONDS);
         }
-        if self.is_under_way() { pause(self.published_at, now) } else { Duration::MAX }
+        if self.is_under_way() {
+            return pause(self.published_at, now);
+        }
+        self.shadow.as_ref().map_or(Duration::MAX, |shadow| shadow::look_again(shadow, self.ready))
     }
 
     /// How long it has been handed out.
@@ -145,7 +155,8 @@ impl Spread {
     pub(super) fn verdict(&self) -> Verdict {
         let Self { revision, ready, applied, rejected, silent, .. } = self;
         let pinned = if self.is_pinned { HELD } else { "" };
-        let count = format!("{applied} of {ready} ready replicas run {revision}{pinned}");
+        let compared = self.shadow.as_ref().map_or_else(String::new, shadow::told);
+        let count = format!("{applied} of {ready} ready replicas run {revision}{pinned}{compared}");
         if let Some(Rejection { pod, reason }) = rejected.first() {
             return verdict(false, names::REASON_REJECTED, format!("{count}; pod {pod}: {reason}"));
         }
@@ -167,6 +178,7 @@ impl Spread {
             applied_replicas: i32::try_from(self.applied).unwrap_or(i32::MAX),
             replicas: self.replicas.clone(),
             rejected: self.rejected.clone(),
+            shadow: self.shadow.clone(),
         }
     }
 }
@@ -183,6 +195,7 @@ mod tests {
             hash: "h".into(),
             clients: String::new(),
             certificate: None,
+            shadow: None,
             applied_at: 1,
             refused,
         })

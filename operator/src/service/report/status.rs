@@ -149,6 +149,7 @@ mod tests {
             applied_replicas: 0,
             replicas: Vec::new(),
             rejected: Vec::new(),
+            shadow: None,
         };
         resource.status = Some(CodeCrucibleStatus { policy: Some(policy.clone()), ..Default::default() });
         assert_eq!(status_at(&resource, 100).policy, Some(policy));

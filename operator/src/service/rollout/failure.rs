@@ -187,6 +187,7 @@ mod tests {
                 hash: "x".into(),
                 clients: String::new(),
                 certificate: None,
+                shadow: None,
                 applied_at: 1,
                 refused,
             })
@@ -204,6 +205,7 @@ mod tests {
             hash,
             clients: String::new(),
             certificate: None,
+            shadow: None,
             applied_at,
             refused: None,
         });

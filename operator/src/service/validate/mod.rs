@@ -3,6 +3,7 @@
 mod access;
 mod clients;
 mod compile;
+mod in_force;
 mod tls;
 
 pub(crate) use access::selected;
@@ -10,21 +11,18 @@ pub(crate) use clients::{registered, withdrawn};
 
 use super::child::Child;
 use super::document;
-use super::history::{Series, newest_policy};
+use super::history::newest_policy;
 use super::observe::{MAX_CREDENTIAL_BYTES, MissingCredential, Observed};
 use super::remediation::Limits;
-use super::rollout::{changed_backend, moved_model};
 use super::shown::Encryption;
 use crate::agreement::endpoint;
 use clients::admitted;
 use codecrucible_contract::{Bundle, Clients, Policy, Revision};
-use codecrucible_crds::{CodeCrucible, ModelBackend, Remediation, conditions, names};
-use kube::ResourceExt as _;
+use codecrucible_crds::{CodeCrucible, ModelBackend, Remediation, conditions};
+use in_force::InForce;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Most of a wrong value that is shown, characters.
-const MAX_SHOWN_CHARACTERS: usize = 80;
 /// Shortest time after which a rollout or a replica may be taken for failed, seconds.
 const MIN_DEADLINE_SECONDS: u32 = 10;
 /// The longest one.
@@ -34,6 +32,8 @@ const MAX_DEADLINE_SECONDS: u32 = 86_400;
 pub(crate) struct Validated {
     /// The compiled policy with its revision.
     pub(crate) bundle: Bundle,
+    /// The policy that is only to be compared with it.
+    pub(crate) shadow: Option<Bundle>,
     /// The revision that was handed out last, or kept as the newest.
     pub(crate) published: Option<Revision>,
     /// Claims that hold models, by the backend that uses them.
@@ -109,17 +109,15 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         access,
     };
     let published = published(resource, observed);
-    let bundle = Bundle::compile(policy, published.as_ref())
+    let newest = Bundle::compile(policy, published.as_ref())
         .map_err(|error| Invalid::value(compile::explain(&error, resource)))?;
-    let bundle = match pinned(resource, observed, &bundle)? {
-        Some(pinned) => pinned,
-        None => bundle,
-    };
+    let InForce { bundle, shadow } = in_force::choose(resource, observed, newest)?;
     let progress_deadline = progress_deadline(resource)?;
     let clients = admitted(resource, observed);
     let operator_namespace = observed.operator_namespace.clone();
     Ok(Validated {
         bundle,
+        shadow,
         published,
         model_claims,
         credentials,
@@ -130,27 +128,6 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         progress_deadline,
         operator_namespace,
     })
-}
-
-/// The kept policy at which a person holds the service, whatever the resource says.
-fn pinned(resource: &CodeCrucible, observed: &Observed, newest: &Bundle) -> Result<Option<Bundle>, Invalid> {
-    let Some(revision) = resource.annotations().get(names::ANNOTATION_ROLLBACK_POLICY) else {
-        return Ok(None);
-    };
-    let path = format!("metadata.annotations[{}]", names::ANNOTATION_ROLLBACK_POLICY);
-    if let Some(pinned) = &observed.pinned {
-        let changed = changed_backend(pinned, newest).or_else(|| moved_model(pinned, newest));
-        return changed.map_or(Ok(Some(pinned.clone())), |name| {
-            Err(Invalid::value(format!(
-                "{path}: the policy {revision} needs the ModelBackend {name:?} as it was: named in spec.backends, with the \
-                 URL, the credential or the file of then"
-            )))
-        });
-    }
-    let kept = observed.history.iter().filter(|kept| kept.series == Series::Policy);
-    let kept: Vec<_> = kept.map(|kept| kept.key.as_str()).collect();
-    let shown: String = revision.chars().take(MAX_SHOWN_CHARACTERS).collect();
-    Err(Invalid::value(format!("{path}: no policy {shown:?} is kept; there are: {}", kept.join(", "))))
 }
 
 /// An autoscaler measures replicas by what they request.
@@ -212,16 +189,25 @@ fn check_names(resource: &CodeCrucible, observed: &Observed) -> Result<(), Inval
 /// counters never go back.
 fn published(resource: &CodeCrucible, observed: &Observed) -> Option<Revision> {
     let in_config_map = handed_out(observed).map(|bundle| bundle.revision().clone());
+    let compared = compared(observed).map(|bundle| bundle.revision().clone());
     // While the service is held at an older one, only what is kept tells which was the newest.
     let in_history = newest_policy(&observed.history);
     let in_status = resource.status.as_ref().and_then(|status| status.policy.as_ref()?.revision.parse().ok());
     // Of several with one counter the last one counts, which is that of the ConfigMap.
-    [in_status, in_history, in_config_map].into_iter().flatten().max_by_key(|revision| revision.counter)
+    [in_status, in_history, in_config_map, compared]
+        .into_iter()
+        .flatten()
+        .max_by_key(|revision| revision.counter)
 }
 
 /// The policy that replicas read.
 fn handed_out(observed: &Observed) -> Option<Bundle> {
     document::from_config_map(&observed.children.get(&Child::Policy)?.data)
+}
+
+/// The policy that replicas only compare.
+fn compared(observed: &Observed) -> Option<Bundle> {
+    document::shadow_from_config_map(&observed.children.get(&Child::Policy)?.data)
 }
 
 /// The credential that a backend needs, if it needs one.
@@ -344,20 +330,6 @@ mod tests {
         let (_, message) = refusal(&with(json!({"requests": {"memory": "1Gi"}})), &observed());
         assert!(message.starts_with("spec.resources.requests.cpu: is required"), "{message}");
         assert!(validate(&with(json!({"limits": {"memory": "1Gi", "cpu": "1"}})), &observed()).is_ok());
-    }
-
-    #[test]
-    fn a_policy_is_not_held_that_would_meet_another_places_credential() {
-        let mut observed = observed();
-        let Ok(earlier) = validate(&resource(json!({})), &observed) else { panic!("it is not valid") };
-        let mut held = resource(json!({}));
-        held.annotations_mut().insert(names::ANNOTATION_ROLLBACK_POLICY.into(), "1-x".into());
-        assert!(refusal(&held, &observed).1.contains("no policy \"1-x\" is kept"));
-        observed.pinned = Some(earlier.bundle);
-        assert!(validate(&held, &observed).is_ok());
-        let elsewhere = json!({"type": "OpenAI", "url": "http://other:8000/v1", "models": [{"name": "m"}]});
-        observed.backends.insert("remote".into(), backend("remote", elsewhere));
-        assert!(refusal(&held, &observed).1.contains("needs the ModelBackend \"remote\" as it was"));
     }
 
     #[test]

@@ -1,0 +1,159 @@
+//! Which policy is in force: the newest, the one at which a person holds the service, or the one that is, while the newest is
+//! only compared with it.
+
+use super::Invalid;
+use crate::service::document::have_room;
+use crate::service::history::Series;
+use crate::service::observe::Observed;
+use crate::service::rollout::{changed_backend, moved_model};
+use codecrucible_contract::Bundle;
+use codecrucible_crds::{CodeCrucible, names};
+use kube::ResourceExt as _;
+
+/// Most of a wrong value that is shown, characters.
+const MAX_SHOWN_CHARACTERS: usize = 80;
+
+/// What replicas are given.
+pub(super) struct InForce {
+    pub(super) bundle: Bundle,
+    /// What is only compared.
+    pub(super) shadow: Option<Bundle>,
+}
+
+/// Chooses between the newest policy and an earlier one.
+pub(super) fn choose(
+    resource: &CodeCrucible,
+    observed: &Observed,
+    newest: Bundle,
+) -> Result<InForce, Invalid> {
+    if let Some(pinned) = pinned(resource, observed, &newest)? {
+        return Ok(InForce { bundle: pinned, shadow: None });
+    }
+    let Some(current) = &observed.in_force else {
+        return Ok(InForce { bundle: newest, shadow: None });
+    };
+    let current = current.clone();
+    if current.hash() == newest.hash() {
+        return Ok(InForce { bundle: current, shadow: None });
+    }
+    let path = "spec.policy.mode";
+    if let Some(name) = unusable(&current, &newest) {
+        return Err(Invalid::value(format!(
+            "{path}: in Shadow, the policy that is in force goes on, which needs the ModelBackend {name:?} as it was: named \
+             in spec.backends, with the URL, the credential or the file of then"
+        )));
+    }
+    if !have_room(&current, &newest) {
+        let problem = "the policy that is in force and the new one are too large to be handed out together";
+        return Err(Invalid::value(format!("{path}: {problem}; set Enforce")));
+    }
+    Ok(InForce { bundle: current, shadow: Some(newest) })
+}
+
+/// A backend without which an earlier policy cannot go on.
+fn unusable<'a>(earlier: &'a Bundle, newest: &Bundle) -> Option<&'a str> {
+    changed_backend(earlier, newest).or_else(|| moved_model(earlier, newest))
+}
+
+/// The kept policy at which a person holds the service, whatever the resource says.
+fn pinned(resource: &CodeCrucible, observed: &Observed, newest: &Bundle) -> Result<Option<Bundle>, Invalid> {
+    let Some(revision) = resource.annotations().get(names::ANNOTATION_ROLLBACK_POLICY) else {
+        return Ok(None);
+    };
+    let path = format!("metadata.annotations[{}]", names::ANNOTATION_ROLLBACK_POLICY);
+    if let Some(pinned) = &observed.pinned {
+        return unusable(pinned, newest).map_or(Ok(Some(pinned.clone())), |name| {
+            Err(Invalid::value(format!(
+                "{path}: the policy {revision} needs the ModelBackend {name:?} as it was: named in spec.backends, with the \
+                 URL, the credential or the file of then"
+            )))
+        });
+    }
+    let kept = observed.history.iter().filter(|kept| kept.series == Series::Policy);
+    let kept: Vec<_> = kept.map(|kept| kept.key.as_str()).collect();
+    let shown: String = revision.chars().take(MAX_SHOWN_CHARACTERS).collect();
+    Err(Invalid::value(format!("{path}: no policy {shown:?} is kept; there are: {}", kept.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::child::Child;
+    use crate::service::document::config_map;
+    use crate::service::fixtures;
+    use crate::service::validate::{Validated, validate};
+    use serde_json::{Value, json};
+
+    fn hand_out(observed: &mut Observed, bundle: &Bundle, shadow: Option<&Bundle>) {
+        let mut object = config_map(bundle, shadow);
+        object["metadata"] = json!({"name": "demo-policy"});
+        observed.children.insert(Child::Policy, serde_json::from_value(object).unwrap());
+        observed.in_force = Some(bundle.clone());
+    }
+
+    fn in_mode(mode: &str, tokens: u32) -> CodeCrucible {
+        let synthesis = json!({ "maxTokensPerVoice": tokens });
+        fixtures::resource(json!({"policy": {"mode": mode}, "synthesis": synthesis}))
+    }
+
+    fn validated(resource: &CodeCrucible, observed: &Observed) -> Validated {
+        match validate(resource, observed) {
+            Ok(validated) => validated,
+            Err(invalid) => panic!("{}", invalid.message),
+        }
+    }
+
+    fn refusal(resource: &CodeCrucible, observed: &Observed) -> String {
+        validate(resource, observed).err().expect("it is valid").message
+    }
+
+    #[test]
+    fn a_new_policy_in_shadow_is_compared_and_then_put_in_force_under_the_same_revision() {
+        let mut observed = fixtures::observed();
+        let first = validated(&in_mode("Shadow", 100), &observed);
+        assert!(first.shadow.is_none(), "something has to be in force");
+        hand_out(&mut observed, &first.bundle, None);
+        assert!(validated(&in_mode("Shadow", 100), &observed).shadow.is_none(), "it is the same");
+
+        let second = validated(&in_mode("Shadow", 200), &observed);
+        let shadow = second.shadow.unwrap();
+        assert_eq!((&second.bundle, shadow.revision().counter), (&first.bundle, 2));
+        hand_out(&mut observed, &first.bundle, Some(&shadow));
+        let again = validated(&in_mode("Shadow", 200), &observed);
+        assert_eq!(again.shadow.as_ref(), Some(&shadow), "the same again is no new revision");
+        let changed = validated(&in_mode("Shadow", 300), &observed);
+        assert_eq!(changed.shadow.unwrap().revision().counter, 3);
+        let back = validated(&in_mode("Shadow", 100), &observed);
+        assert_eq!((&back.bundle, back.shadow), (&first.bundle, None));
+        // Where it is to be put in force, what is need not be known.
+        observed.in_force = None;
+        let enforced = validated(&in_mode("Enforce", 200), &observed);
+        assert_eq!((&enforced.bundle, enforced.shadow), (&shadow, None));
+    }
+
+    #[test]
+    fn what_is_in_force_cannot_go_on_without_its_backends() {
+        let mut observed = fixtures::observed();
+        let first = validated(&in_mode("Enforce", 100), &observed).bundle;
+        hand_out(&mut observed, &first, None);
+        let elsewhere: Value = json!({"type": "OpenAI", "url": "http://other/v1", "models": [{"name": "m"}]});
+        observed.backends.insert("remote".into(), fixtures::backend("remote", elsewhere));
+        assert!(refusal(&in_mode("Shadow", 200), &observed).starts_with("spec.policy.mode: in Shadow"));
+        observed.in_force = None;
+        assert!(validate(&in_mode("Enforce", 200), &observed).is_ok());
+    }
+
+    #[test]
+    fn a_policy_is_not_held_that_would_meet_another_places_credential() {
+        let mut observed = fixtures::observed();
+        let mut held = fixtures::resource(json!({}));
+        let earlier = validated(&held, &observed);
+        held.annotations_mut().insert(names::ANNOTATION_ROLLBACK_POLICY.into(), "1-x".into());
+        assert!(refusal(&held, &observed).contains("no policy \"1-x\" is kept"));
+        observed.pinned = Some(earlier.bundle);
+        assert!(validate(&held, &observed).is_ok());
+        let elsewhere = json!({"type": "OpenAI", "url": "http://other:8000/v1", "models": [{"name": "m"}]});
+        observed.backends.insert("remote".into(), fixtures::backend("remote", elsewhere));
+        assert!(refusal(&held, &observed).contains("needs the ModelBackend \"remote\" as it was"));
+    }
+}

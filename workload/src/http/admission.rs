@@ -1,0 +1,74 @@
+//! Where a request leads, and whether its client may send it there; and what a policy in shadow would say to it.
+
+use super::access::{asking, decide};
+use super::authentication::Caller;
+use super::error::ApiError;
+use crate::authorization::Action;
+use crate::routing::Route;
+use crate::service::Service;
+use crate::shadow::{Destination, Difference, Shadow};
+use crate::snapshot::Snapshot;
+use crate::synthesis::{Plan, SynthesisRequest};
+
+/// The route of a model, or of the default one, if the caller may use it in this way. A model that the caller did not name is
+/// not named to it either.
+pub(super) fn admit<'a>(
+    service: &Service,
+    snapshot: &'a Snapshot,
+    caller: &Caller,
+    action: Action,
+    named: Option<&str>,
+) -> Result<&'a Route, ApiError> {
+    let route = match named {
+        Some(model) => snapshot.routes.of_model(model),
+        // A policy has at least one backend, and each at least one model.
+        None => snapshot.routes.default(),
+    };
+    let admitted = route.filter(|route| decide(service, snapshot, caller, action, route));
+    if let Some(Ok(shadow)) = &snapshot.shadow {
+        let here = match (admitted, route) {
+            (Some(route), _) => {
+                Destination::Backend { backend: route.backend.name(), model: &route.backend_model }
+            }
+            (None, Some(_)) => Destination::Denied,
+            (None, None) => Destination::Nowhere,
+        };
+        let there = shadow.destination(&asking(caller), action, named);
+        tell(service, shadow, caller, action, Difference::between(here, there));
+    }
+    match (admitted, route) {
+        (Some(route), _) => Ok(route),
+        (None, Some(_)) => Err(ApiError::not_permitted(named)),
+        (None, None) => Err(ApiError::model_not_found(named.unwrap_or_default())),
+    }
+}
+
+/// Compares what a request for a synthesis comes to, or that it is refused, with what it would come to.
+pub(super) fn compare_synthesis(
+    service: &Service,
+    snapshot: &Snapshot,
+    caller: &Caller,
+    request: SynthesisRequest,
+    plan: Option<&Plan>,
+) {
+    let Some(Ok(shadow)) = &snapshot.shadow else { return };
+    let other = request.plan(shadow.synthesis());
+    let difference = (other.ok().as_ref() != plan).then_some(Difference::Synthesis);
+    tell(service, shadow, caller, Action::Synthesize, difference);
+}
+
+fn tell(service: &Service, shadow: &Shadow, caller: &Caller, action: Action, difference: Option<Difference>) {
+    shadow.note(difference);
+    let label = difference.map_or("none", Difference::as_str);
+    service.metrics().shadow_comparisons.with_label_values(&[action.as_str(), label]).inc();
+    if difference.is_some() {
+        let (client, action) = (&*caller.principal.subject, action.as_str());
+        tracing::info!(
+            client,
+            action,
+            difference = label,
+            revision = shadow.revision(),
+            "the policy in shadow differs"
+        );
+    }
+}
