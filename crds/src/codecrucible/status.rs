@@ -111,11 +111,17 @@ pub struct PolicyStatus {
 pub struct ShadowStatus {
     /// The revision that it will have when it is put in force.
     pub revision: String,
+    /// When it was handed out to be compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<Time>,
     /// SHA-256 of its canonical form.
     pub hash: String,
     /// Ready replicas that said that they compare with it.
     #[serde(default)]
     pub applied_replicas: i32,
+    /// Those of them that have compared a request.
+    #[serde(default)]
+    pub compared_replicas: i32,
     /// Those of them that have seen a request that it would treat otherwise. How many requests, and wherein, their metrics tell.
     #[serde(default)]
     pub differing_replicas: i32,

@@ -3,7 +3,7 @@
 use super::paint::{Paint, harmless};
 use super::view::View;
 use crate::leader;
-use codecrucible_crds::{AccessPolicy, CodeCrucible, SynthesisClient, conditions as names};
+use codecrucible_crds::{AccessPolicy, CodeCrucible, Rejection, SynthesisClient, conditions as names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -70,10 +70,12 @@ where
 {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let what = format!("{} {namespace}/{name}", K::kind(&()));
-    let Some(conditions) = conditions else {
+    // The API server itself gives a status to what no operator has looked at.
+    let accepted = |conditions: &&[Condition]| conditions.iter().any(|one| one.type_ == names::ACCEPTED);
+    let Some(conditions) = conditions.filter(accepted) else {
         return Some(finding(
-            format!("{what} has no status"),
-            "the operator has not seen it: does one lead, and watch this namespace?",
+            format!("no operator has looked at {what}"),
+            "does one lead, and watch this namespace?",
         ));
     };
     let refusal = conditions
@@ -97,9 +99,9 @@ async fn operator(client: &Client, namespace: &str) -> Option<Finding> {
 fn service(view: &View) -> Vec<Finding> {
     let name = format!("{}/{}", view.namespace, view.name);
     let mut findings = Vec::new();
-    if view.conditions.is_empty() {
-        findings
-            .push(finding(format!("{name} has no status"), "the operator has not seen it: does one lead?"));
+    if view.condition(names::ACCEPTED).is_none() {
+        let what = format!("no operator has looked at {name}");
+        findings.push(finding(what, "does one lead, and watch this namespace?"));
     } else if !view.is_current {
         findings.push(finding(
             format!("{name}: the operator has not seen the newest change"),
@@ -116,6 +118,11 @@ fn service(view: &View) -> Vec<Finding> {
             format!("{name} names the ModelBackend {:?}, which does not exist", backend.name),
             "make it in the same namespace, or take the name out of spec.backends",
         ));
+    }
+    let shadow = view.policy.as_ref().and_then(|policy| policy.shadow.as_ref());
+    for Rejection { pod, reason } in shadow.into_iter().flat_map(|shadow| &shadow.rejected) {
+        let what = format!("{name}: pod {pod} refuses the policy in shadow: {}", harmless(reason));
+        findings.push(finding(what, "change what the message names, or set spec.policy.mode to Enforce"));
     }
     for pod in view.pods.iter().filter(|pod| pod.restarts > 2) {
         findings.push(finding(

@@ -1,7 +1,7 @@
 //! The policies that a service was given: which are kept, how they differ, and how to go back to one.
 
 use super::paint::{Paint, harmless};
-use crate::service::{KeptPolicy, kept_policies, kept_policy};
+use crate::service::{KeptPolicy, SHADOW, kept_policies, kept_policy};
 use anyhow::Context as _;
 use codecrucible_contract::Bundle;
 use codecrucible_crds::{CodeCrucible, names};
@@ -60,7 +60,11 @@ pub(super) async fn rollback(
         Value::Null
     } else {
         // The operator would refuse it too, but then it is in the resource already.
-        read(client, &resource, revision).await?;
+        let kept = read(client, &resource, revision).await?;
+        anyhow::ensure!(
+            kept.revision().to_string() == revision,
+            "only what was in force can be gone back to"
+        );
         revision.into()
     };
     let patch = json!({"metadata": {"annotations": {names::ANNOTATION_ROLLBACK_POLICY: value}}});
@@ -81,7 +85,9 @@ async fn newest(client: &Client, resource: &CodeCrucible) -> anyhow::Result<Stri
 
 async fn read(client: &Client, resource: &CodeCrucible, revision: &str) -> anyhow::Result<Bundle> {
     let kept = kept_policy(client, resource, revision).await?;
-    kept.with_context(|| format!("no policy {revision:?} is kept; `policy history` shows those that are"))
+    kept.with_context(|| {
+        format!("no policy {revision:?} is kept; `policy history` shows those that are, and {SHADOW:?} is one in shadow")
+    })
 }
 
 /// A policy as one line for each value.

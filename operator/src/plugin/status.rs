@@ -141,12 +141,12 @@ fn tree(view: &View, paint: Paint) -> String {
 
 /// What replicas said of a policy that they only compare.
 fn compared(shadow: &ShadowStatus, paint: Paint) -> String {
-    let ShadowStatus { revision, applied_replicas, differing_replicas, rejected, .. } = shadow;
-    let differ = format!("{differing_replicas} of them saw it differ");
+    let ShadowStatus { revision, applied_replicas, compared_replicas, differing_replicas, rejected, .. } =
+        shadow;
+    let differ = format!("{compared_replicas} compared a request, {differing_replicas} saw it differ");
     let differ = if *differing_replicas > 0 { paint.passing(&differ) } else { differ };
     let revision = harmless(revision);
-    let mut text =
-        format!("├─ in shadow policy {revision}: {applied_replicas} replicas compare it, {differ}\n");
+    let mut text = format!("├─ in shadow policy {revision}: {applied_replicas} replicas have it, {differ}\n");
     for Rejection { pod, reason } in rejected {
         let refusal = harmless(&format!("pod {pod} refuses it: {reason}"));
         let _ = writeln!(text, "│  {}", paint.bad(&refusal));

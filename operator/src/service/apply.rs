@@ -9,6 +9,7 @@ use super::observe::Observed;
 use super::outcome::Outcome;
 use super::plan::{Plan, Removal};
 use super::remediation::Eviction;
+use super::surplus::surplus;
 use super::validate::withdrawn;
 use crate::conventions::events::warning;
 use codecrucible_crds::{CodeCrucible, conditions, names};
@@ -66,7 +67,15 @@ async fn try_apply(
         hand_over(context, resource, replicas, deployment).await?;
     }
     record(context, resource, chronicle.record).await?;
-    for prepared in changes {
+    let (mounted, rest): (Vec<_>, Vec<_>) =
+        changes.into_iter().partition(|prepared| prepared.child < Child::Deployment);
+    for prepared in mounted {
+        let live = observed.children.get(&prepared.child);
+        write(context, resource, prepared, live).await?;
+    }
+    // As soon as what they mount is written: a deployment that is refused must not keep a revocation from them.
+    touch_pods(context, resource, outdated_pods, &publication.configuration).await?;
+    for prepared in rest {
         let live = observed.children.get(&prepared.child);
         let child = prepared.child;
         let written = write(context, resource, prepared, live).await?;
@@ -74,7 +83,6 @@ async fn try_apply(
             deployment = Some(written);
         }
     }
-    touch_pods(context, resource, outdated_pods, &publication.configuration).await?;
     forget(context, resource, chronicle.forget).await?;
     if let Some(eviction) = eviction {
         evict(context, resource, eviction).await?;
@@ -118,7 +126,7 @@ async fn write(
     let Prepared { child, name, object } = prepared;
     let api = child_api(context, resource, child);
     let written = match live {
-        Some(live) => replace(&api, &name, object, live).await,
+        Some(live) => replace(&api, child, &name, object, live).await,
         None if child.is_generated() => create(&api, object).await,
         // Without force: what somebody else put there since we looked is a conflict, not ours to take.
         None => api.patch(&name, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Apply(&object)).await,
@@ -130,10 +138,15 @@ async fn write(
 /// Applies over the object that was looked at, and over no other of its name.
 async fn replace(
     api: &Api<DynamicObject>,
+    child: Child,
     name: &str,
     mut object: Value,
     live: &DynamicObject,
 ) -> kube::Result<DynamicObject> {
+    if let Some(mut patch) = surplus(child, &live.data, &object) {
+        patch["metadata"] = json!({"uid": live.metadata.uid});
+        api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+    }
     object["metadata"]["uid"] = json!(live.metadata.uid);
     api.patch(name, &PatchParams::apply(names::FIELD_MANAGER).force(), &Patch::Apply(&object)).await
 }

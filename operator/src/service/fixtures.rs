@@ -1,8 +1,6 @@
 //! A small service as tests see it: its resource, a backend, secrets that do not change.
 
 use super::certificates::{Certificates, Lasting};
-use super::child::Child;
-use super::document;
 use super::facts::Facts;
 use super::observe::Observed;
 use super::validate::validate;
@@ -36,13 +34,11 @@ pub(crate) fn observed() -> Observed {
 }
 
 impl Observed {
-    /// Puts who may do what into the policy that replicas read.
+    /// Puts who may do what into the policy that is in force.
     pub(crate) fn hand_out(&mut self, access: Option<Access>) {
         let Ok(validated) = validate(&resource(json!({})), self) else { panic!("it is not valid") };
         let policy = Policy { access, ..validated.bundle.policy().clone() };
-        let mut object = document::config_map(&Bundle::compile(policy, None).unwrap(), None);
-        object["metadata"] = json!({"name": "demo-policy"});
-        self.children.insert(Child::Policy, serde_json::from_value(object).unwrap());
+        self.in_force = Some(Bundle::compile(policy, None).unwrap());
     }
 }
 

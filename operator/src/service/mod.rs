@@ -28,13 +28,14 @@ mod remediation;
 mod report;
 mod rollout;
 mod shown;
+mod surplus;
 mod trust;
 mod validate;
 
 pub(crate) use newest::Newest;
 pub(crate) use pod::PUBLIC_PORT;
 pub(crate) use preview::{
-    KeptPolicy, Preview, PreviewedChange, kept_policies, kept_policy, pods_of, preview,
+    KeptPolicy, Preview, PreviewedChange, SHADOW, kept_policies, kept_policy, pods_of, preview,
 };
 
 use crate::access_policy::Targets;

@@ -11,6 +11,7 @@ use super::history::{self, Kept, Series, Template};
 use super::newest::Newest;
 use super::rollout::Live;
 use super::shown::Given;
+use super::validate::has_wrong_access;
 use super::{Context, Known};
 use crate::conventions::{is_owned, text_at};
 use codecrucible_contract::certificates::Certified;
@@ -79,8 +80,9 @@ pub(crate) struct Observed {
     pub(crate) history: Vec<Kept>,
     /// The policy at which a person holds the service, if it is kept.
     pub(crate) pinned: Option<Bundle>,
-    /// The policy that is in force, as it is kept, where a new one is only to be compared with it. What replicas read anybody
-    /// may have edited who may edit a ConfigMap.
+    /// The policy that was reported last, as it is kept, where something goes on from it: because a new one is only to be
+    /// compared with it, or an access policy that is wrong stays as it was. What replicas read anybody may have edited who may
+    /// edit a ConfigMap.
     pub(crate) in_force: Option<Bundle>,
     /// Where the operator runs.
     pub(crate) operator_namespace: String,
@@ -222,7 +224,7 @@ impl Observed {
             None => None,
             Some(revision) => policy(context, resource, revision).await?,
         };
-        self.in_force = in_force(context, resource, &self.children).await?;
+        self.in_force = in_force(context, resource, self).await?;
         self.pods = pods(context, resource, look).await?;
         Ok(())
     }
@@ -404,25 +406,25 @@ fn last_good_policy(resource: &CodeCrucible) -> Option<&str> {
     resource.status.as_ref()?.rollout.as_ref()?.last_good_policy.as_deref()
 }
 
-/// What replicas read, or else what they were last seen to be given. It need not be read where a new one takes its place.
+/// What was reported last, from what is kept of it, or from what replicas read if that is the same. It need not be read where
+/// nothing goes on from it.
 async fn in_force(
     context: &Context,
     resource: &CodeCrucible,
-    children: &BTreeMap<Child, DynamicObject>,
+    observed: &Observed,
 ) -> Result<Option<Bundle>, ObserveError> {
-    if resource.spec.policy.mode == PolicyMode::Enforce {
-        return Ok(None);
+    let is_needed = resource.spec.policy.mode == PolicyMode::Shadow || has_wrong_access(resource, observed);
+    let reported = resource.status.as_ref().and_then(|status| status.policy.as_ref());
+    let Some(reported) = reported.filter(|_| is_needed) else { return Ok(None) };
+    if let Some(kept) = policy(context, resource, &reported.revision).await? {
+        return Ok(Some(kept));
     }
-    let config_map = children.get(&Child::Policy);
-    let read = config_map.and_then(|object| document::from_config_map(&object.data));
-    let reported = resource.status.as_ref().and_then(|status| Some(status.policy.as_ref()?.revision.clone()));
-    for revision in [read.map(|bundle| bundle.revision().to_string()), reported].into_iter().flatten() {
-        let kept = policy(context, resource, &revision).await?;
-        if kept.is_some() {
-            return Ok(kept);
-        }
-    }
-    Ok(None)
+    let read = observed.children.get(&Child::Policy);
+    let read = read.and_then(|object| document::from_config_map(&object.data));
+    let is_it = |bundle: &Bundle| {
+        (bundle.revision().to_string(), bundle.hash()) == (reported.revision.clone(), &*reported.hash)
+    };
+    Ok(read.filter(is_it))
 }
 
 /// A policy that is kept.
@@ -433,6 +435,16 @@ pub(super) async fn policy(
 ) -> Result<Option<Bundle>, ObserveError> {
     let data = record(context, resource, Series::Policy, revision).await?;
     Ok(data.and_then(|data| document::from_kept(&data, revision)))
+}
+
+/// The policy that replicas only compare.
+pub(super) async fn compared(
+    context: &Context,
+    resource: &CodeCrucible,
+) -> Result<Option<Bundle>, ObserveError> {
+    let found = found(context, resource, Child::Policy, Look::Exact).await?;
+    let found = found.filter(|object| is_owned(resource, object));
+    Ok(found.and_then(|object| document::shadow_from_config_map(&object.data)))
 }
 
 /// What is kept under a key, if it is ours. A key that no object's name can have is not asked for.

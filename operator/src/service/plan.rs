@@ -6,6 +6,7 @@ use super::history::{Chronicle, Record};
 use super::observe::Observed;
 use super::remediation::Eviction;
 use super::rollout::Chosen;
+use super::surplus::surplus;
 use crate::conventions::drift::contains;
 use codecrucible_contract::Bundle;
 use codecrucible_crds::{CodeCrucible, names};
@@ -108,7 +109,9 @@ fn needs_touch(pod: &Pod, configuration: &str) -> bool {
 /// applied, which is a part of what is compared.
 fn is_as_desired(live: Option<&DynamicObject>, prepared: &Prepared) -> bool {
     let live = live.and_then(|live| serde_json::to_value(live).ok());
-    live.is_some_and(|live| contains(&live, &prepared.object))
+    live.is_some_and(|live| {
+        contains(&live, &prepared.object) && surplus(prepared.child, &live, &prepared.object).is_none()
+    })
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use std::sync::Arc;
 
+/// The name of the policy that is only compared, among those that are kept.
+pub(crate) const SHADOW: &str = "shadow";
+
 /// What a reconcile would do.
 #[derive(Debug)]
 pub(crate) enum Preview {
@@ -100,13 +103,17 @@ pub(crate) async fn kept_policies(
     Ok(kept.into_iter().map(|kept| KeptPolicy { revision: kept.key, made_at: kept.made_at }).collect())
 }
 
-/// A policy that is kept.
+/// A policy that is kept, or the one that is only compared, which is called [`SHADOW`].
 pub(crate) async fn kept_policy(
     client: &Client,
     resource: &CodeCrucible,
     revision: &str,
 ) -> anyhow::Result<Option<Bundle>> {
-    Ok(observe::policy(&context(client, "")?, resource, revision).await?)
+    let context = context(client, "")?;
+    if revision == SHADOW {
+        return Ok(observe::compared(&context, resource).await?);
+    }
+    Ok(observe::policy(&context, resource, revision).await?)
 }
 
 /// A service's pods.

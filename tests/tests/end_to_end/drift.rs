@@ -31,6 +31,11 @@ fn children_that_are_deleted_or_edited_come_back() {
     eventually("the bundle is put back", || {
         namespace.get("configmap/demo-policy").is_some_and(|map| map["data"]["bundle.json"] != "{}")
     });
+    let beside = "{\"binaryData\":{\"bundle.json.gz\":\"eA==\"}}";
+    namespace.kubectl(&["patch", "configmap", "demo-policy", "--type=merge", "-p", beside]).unwrap();
+    eventually("no policy lies beside ours", || {
+        namespace.get("configmap/demo-policy").is_some_and(|map| map["binaryData"].is_null())
+    });
     namespace.kubectl(&["scale", "deployment", "demo", "--replicas=3"]).unwrap();
     eventually("the replicas are put back", || {
         namespace.get("deployment/demo").is_some_and(|deployment| deployment["spec"]["replicas"] == 1)

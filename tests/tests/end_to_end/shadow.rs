@@ -39,7 +39,7 @@ fn a_new_policy_in_shadow_changes_nothing_tells_wherein_it_differs_and_is_then_p
     assert!(told.contains(counted), "{told}");
     eventually("the status tells of it", || service.policy()["shadow"]["differingReplicas"] == 1);
     let told = namespace.wait_for("demo", "PolicySynced", "True/Applied");
-    assert!(told.ends_with("1 of them saw it differ"), "{told}");
+    assert!(told.ends_with("and 1 saw it differ"), "{told}");
 
     // Nobody puts it in force by what replicas read.
     let both = [first.clone(), shadow.clone()];

@@ -140,13 +140,17 @@ impl CertificateFiles {
     }
 }
 
-/// Compressed, where that is there: a folder that is swapped as a whole has one of the two.
+/// Plain or compressed: a folder that is swapped as a whole has one of the two.
 fn bundle(folder: &Path, (plain, compressed): (&str, &str)) -> Result<Bundle, ReadError> {
-    let compressed = folder.join(compressed);
+    let (plain, compressed) = (folder.join(plain), folder.join(compressed));
+    if plain.exists() && compressed.exists() {
+        // Which of them is meant nobody can tell.
+        return Err(ReadError::File { path: compressed, reason: "lies beside the one that is plain".into() });
+    }
     if compressed.exists() {
         return Ok(Bundle::parse_compressed(&read_file(&compressed, MAX_PACKED_BYTES)?)?);
     }
-    Ok(Bundle::parse(&read_file(&folder.join(plain), MAX_BUNDLE_BYTES)?)?)
+    Ok(Bundle::parse(&read_file(&plain, MAX_BUNDLE_BYTES)?)?)
 }
 
 /// Nothing where there is no file.

@@ -34,7 +34,12 @@ pub(super) fn admit<'a>(
             (None, None) => Destination::Nowhere,
         };
         let there = shadow.destination(&asking(caller), action, named);
-        tell(service, shadow, caller, action, Difference::between(here, there));
+        let difference = Difference::between(here, there);
+        if difference.is_some() {
+            let revision = shadow.revision();
+            tracing::info!(model = named, ?here, ?there, revision, "a request would be treated otherwise");
+        }
+        tell(service, shadow, caller, action, difference);
     }
     match (admitted, route) {
         (Some(route), _) => Ok(route),

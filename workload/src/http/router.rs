@@ -18,8 +18,9 @@ pub fn public_router(service: Service) -> Router {
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*model}", get(models::show))
         .route("/v1/synthesis", post(synthesis::synthesize))
-        .route_layer(from_fn_with_state(service.clone(), authentication::require_token))
-        .route_layer(from_fn_with_state(service.clone(), in_flight::count));
+        // Within, not around: whoever has no token is not counted, or could drive an autoscaler.
+        .route_layer(from_fn_with_state(service.clone(), in_flight::count))
+        .route_layer(from_fn_with_state(service.clone(), authentication::require_token));
     Router::new()
         .merge(authenticated)
         .route("/oauth/token", post(oauth::token))

@@ -39,7 +39,9 @@ impl Folder {
         self.write("policy", "shadow.json", bundle);
     }
 
+    /// In place of the plain one.
     pub fn write_compressed_bundle(&self, bundle: &[u8]) {
+        let _ = std::fs::remove_file(self.0.join("policy/bundle.json"));
         self.write("policy", "bundle.json.gz", bundle);
     }
 

@@ -57,7 +57,8 @@ pub(super) fn spread(
         before.filter(|before| before.revision == *revision).map(|before| &before.published_at);
     let published_at = published_at.map_or(Some(now), |known| known.as_ref().map(|time| time.0));
     let access = access.clone();
-    let shadow = compared.map(|compared| shadow::status(&compared, &observed.answers));
+    let compared_before = before.and_then(|before| before.shadow.as_ref());
+    let shadow = compared.map(|compared| shadow::status(&compared, &observed.answers, compared_before, now));
     Some(Spread { published_at, access, is_pinned, shadow, ..Spread::of(revision, hash, &observed.answers) })
 }
 
@@ -134,7 +135,7 @@ impl Spread {
         if self.is_under_way() {
             return pause(self.published_at, now);
         }
-        self.shadow.as_ref().map_or(Duration::MAX, |shadow| shadow::look_again(shadow, self.ready))
+        self.shadow.as_ref().map_or(Duration::MAX, |shadow| shadow::look_again(shadow, self.ready, now))
     }
 
     /// How long it has been handed out.

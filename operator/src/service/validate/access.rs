@@ -1,9 +1,9 @@
 //! Who may do what at a service: the access policies that it selects, compiled.
 
-use super::{Invalid, handed_out};
+use super::Invalid;
 use crate::access_policy::compile;
 use crate::service::observe::Observed;
-use codecrucible_contract::{Access, Enforcement, MAX_ACCESS_BYTES, MAX_ACCESS_DOCUMENTS};
+use codecrucible_contract::{Access, AccessDocument, Enforcement, MAX_ACCESS_BYTES, MAX_ACCESS_DOCUMENTS};
 use codecrucible_crds::{AccessPolicy, CodeCrucible};
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
@@ -30,7 +30,7 @@ pub(super) fn access(
             "{path}: matches {count} AccessPolicies, more than {MAX_ACCESS_DOCUMENTS}"
         )));
     }
-    let before = handed_out(observed).and_then(|bundle| bundle.policy().access.clone());
+    let before = observed.in_force.as_ref().and_then(|bundle| bundle.policy().access.as_ref());
     let (mut documents, mut notes, mut left_out, mut bytes) = (Vec::new(), Vec::new(), None, 0);
     for policy in selected {
         match compile(policy) {
@@ -48,7 +48,7 @@ pub(super) fn access(
                 let wrong = format!("{path}: AccessPolicy {:?} {wrong}", policy.name_any());
                 // One author's mistake must not keep another one's change, or any other, from the service.
                 // Before there is anything to go on with, it may be the one that forbids.
-                let before = before.as_ref().ok_or_else(|| Invalid::value(wrong.clone()))?;
+                let before = before.ok_or_else(|| Invalid::value(wrong.clone()))?;
                 match before.documents.iter().find(|document| document.name == policy.name_any()) {
                     Some(document) => {
                         documents.push(document.clone());
@@ -62,15 +62,34 @@ pub(super) fn access(
             }
         }
     }
-    if documents.iter().all(|document| document.enforcement == Enforcement::Shadow) {
-        // What was left out may be meant in place of the last one that denied anything.
-        if let Some(wrong) = left_out {
-            return Err(Invalid::value(wrong));
-        }
+    let denies_nothing = documents.iter().all(|document| document.enforcement == Enforcement::Shadow);
+    let drops = || before.is_some_and(|before| drops_a_prohibition(before, &documents));
+    // What was left out may be meant in place of what denied something.
+    if let Some(wrong) = left_out.filter(|_| denies_nothing || drops()) {
+        return Err(Invalid::value(wrong));
+    }
+    if denies_nothing {
         notes.push(format!("{path}: all that it matches is in Shadow, so every client may do everything"));
     }
     let namespace = resource.namespace().unwrap_or_default();
     Ok((Some(Access { namespace, documents }), notes))
+}
+
+/// Whether something that forbids is in force that is selected no longer: what was left out may be meant in its place.
+fn drops_a_prohibition(before: &Access, documents: &[AccessDocument]) -> bool {
+    let forbids = |document: &&AccessDocument| {
+        document.enforcement == Enforcement::Enforce
+            && document.rules.iter().any(|rule| rule.cedar.contains("forbid"))
+    };
+    let is_selected =
+        |document: &AccessDocument| documents.iter().any(|selected| selected.name == document.name);
+    before.documents.iter().filter(forbids).any(|document| !is_selected(document))
+}
+
+/// Whether a policy that a service selects does not compile, so that it stays as it was.
+pub(crate) fn has_wrong_access(resource: &CodeCrucible, observed: &Observed) -> bool {
+    let selected = selected(resource, observed).unwrap_or_default();
+    selected.into_iter().take(MAX_ACCESS_DOCUMENTS).any(|policy| compile(policy).is_err())
 }
 
 /// The policies that a service selects, by name.
@@ -157,6 +176,11 @@ mod tests {
         let (after, notes) = access(&resource, &observed).unwrap();
         assert_eq!(after, before);
         assert!(notes[0].ends_with("it is not in force, as before"), "{notes:?}");
+        let forbid = json!({"statements": ["forbid (principal, action, resource);"]});
+        let renamed = Observed { access: vec![policy("a", json!({}), forbid)], ..fixtures::observed() };
+        observed.hand_out(access(&resource, &renamed).unwrap().0);
+        observed.access.retain(|policy| policy.name_any() != "a");
+        assert!(access(&resource, &observed).is_err(), "what is wrong may be meant in place of what forbids");
         observed.access = vec![policy("s", json!({}), json!({"enforcement": "Shadow"})), wrong()];
         let refused = access(&resource, &observed).unwrap_err().message;
         assert!(refused.contains("AccessPolicy \"d\""), "{refused}");

@@ -7,7 +7,7 @@ use crate::service::history::Series;
 use crate::service::observe::Observed;
 use crate::service::rollout::{changed_backend, moved_model};
 use codecrucible_contract::Bundle;
-use codecrucible_crds::{CodeCrucible, names};
+use codecrucible_crds::{CodeCrucible, PolicyMode, names};
 use kube::ResourceExt as _;
 
 /// Most of a wrong value that is shown, characters.
@@ -29,14 +29,20 @@ pub(super) fn choose(
     if let Some(pinned) = pinned(resource, observed, &newest)? {
         return Ok(InForce { bundle: pinned, shadow: None });
     }
-    let Some(current) = &observed.in_force else {
+    let reported = resource.status.as_ref().and_then(|status| status.policy.as_ref());
+    let Some(reported) = reported.filter(|_| resource.spec.policy.mode == PolicyMode::Shadow) else {
         return Ok(InForce { bundle: newest, shadow: None });
     };
-    let current = current.clone();
+    let path = "spec.policy.mode";
+    let Some(current) = observed.in_force.clone() else {
+        return Err(Invalid::value(format!(
+            "{path}: in Shadow, the policy that is in force goes on, and {} is not kept any more; set Enforce",
+            reported.revision
+        )));
+    };
     if current.hash() == newest.hash() {
         return Ok(InForce { bundle: current, shadow: None });
     }
-    let path = "spec.policy.mode";
     if let Some(name) = unusable(&current, &newest) {
         return Err(Invalid::value(format!(
             "{path}: in Shadow, the policy that is in force goes on, which needs the ModelBackend {name:?} as it was: named \
@@ -82,13 +88,29 @@ mod tests {
     use crate::service::document::config_map;
     use crate::service::fixtures;
     use crate::service::validate::{Validated, validate};
+    use codecrucible_crds::CodeCrucibleStatus;
     use serde_json::{Value, json};
 
-    fn hand_out(observed: &mut Observed, bundle: &Bundle, shadow: Option<&Bundle>) {
+    /// Puts policies where a service has them, and into its status.
+    fn hand_out(
+        resource: &mut CodeCrucible,
+        observed: &mut Observed,
+        bundle: &Bundle,
+        shadow: Option<&Bundle>,
+    ) {
         let mut object = config_map(bundle, shadow);
         object["metadata"] = json!({"name": "demo-policy"});
         observed.children.insert(Child::Policy, serde_json::from_value(object).unwrap());
         observed.in_force = Some(bundle.clone());
+        resource.status = Some(reported(bundle, shadow));
+    }
+
+    fn reported(bundle: &Bundle, shadow: Option<&Bundle>) -> CodeCrucibleStatus {
+        let named =
+            |bundle: &Bundle| json!({"revision": bundle.revision().to_string(), "hash": bundle.hash()});
+        let mut policy = named(bundle);
+        policy["shadow"] = shadow.map_or(Value::Null, named);
+        serde_json::from_value(json!({ "policy": policy })).unwrap()
     }
 
     fn in_mode(mode: &str, tokens: u32) -> CodeCrucible {
@@ -107,40 +129,63 @@ mod tests {
         validate(resource, observed).err().expect("it is valid").message
     }
 
+    /// The resource in another mode, with the status that it has.
+    fn changed(resource: &CodeCrucible, mode: &str, tokens: u32) -> CodeCrucible {
+        CodeCrucible { status: resource.status.clone(), ..in_mode(mode, tokens) }
+    }
+
     #[test]
     fn a_new_policy_in_shadow_is_compared_and_then_put_in_force_under_the_same_revision() {
-        let mut observed = fixtures::observed();
-        let first = validated(&in_mode("Shadow", 100), &observed);
+        let (mut resource, mut observed) = (in_mode("Shadow", 100), fixtures::observed());
+        let first = validated(&resource, &observed);
         assert!(first.shadow.is_none(), "something has to be in force");
-        hand_out(&mut observed, &first.bundle, None);
-        assert!(validated(&in_mode("Shadow", 100), &observed).shadow.is_none(), "it is the same");
+        hand_out(&mut resource, &mut observed, &first.bundle, None);
+        assert!(validated(&resource, &observed).shadow.is_none(), "it is the same");
 
-        let second = validated(&in_mode("Shadow", 200), &observed);
+        let second = validated(&changed(&resource, "Shadow", 200), &observed);
         let shadow = second.shadow.unwrap();
         assert_eq!((&second.bundle, shadow.revision().counter), (&first.bundle, 2));
-        hand_out(&mut observed, &first.bundle, Some(&shadow));
-        let again = validated(&in_mode("Shadow", 200), &observed);
+        hand_out(&mut resource, &mut observed, &first.bundle, Some(&shadow));
+        let again = validated(&changed(&resource, "Shadow", 200), &observed);
         assert_eq!(again.shadow.as_ref(), Some(&shadow), "the same again is no new revision");
-        let changed = validated(&in_mode("Shadow", 300), &observed);
-        assert_eq!(changed.shadow.unwrap().revision().counter, 3);
-        let back = validated(&in_mode("Shadow", 100), &observed);
+        let third = validated(&changed(&resource, "Shadow", 300), &observed);
+        assert_eq!(third.shadow.unwrap().revision().counter, 3);
+        let back = validated(&changed(&resource, "Shadow", 100), &observed);
         assert_eq!((&back.bundle, back.shadow), (&first.bundle, None));
         // Where it is to be put in force, what is need not be known.
         observed.in_force = None;
-        let enforced = validated(&in_mode("Enforce", 200), &observed);
+        let enforced = validated(&changed(&resource, "Enforce", 200), &observed);
         assert_eq!((&enforced.bundle, enforced.shadow), (&shadow, None));
+        observed.children.clear();
+        let after = validated(&changed(&resource, "Enforce", 300), &observed);
+        assert_eq!(after.bundle.revision().counter, 3, "the status knows of the shadow");
+    }
+
+    #[test]
+    fn a_policy_in_shadow_is_not_put_in_force_because_what_is_was_lost_or_edited() {
+        let (mut resource, mut observed) = (in_mode("Enforce", 100), fixtures::observed());
+        let first = validated(&resource, &observed).bundle;
+        hand_out(&mut resource, &mut observed, &first, None);
+        let edited = validated(&in_mode("Enforce", 999), &fixtures::observed()).bundle;
+        let status = resource.status.clone();
+        hand_out(&mut resource, &mut observed, &edited, None);
+        (resource.status, observed.in_force) = (status, Some(first.clone()));
+        let shadowed = validated(&changed(&resource, "Shadow", 200), &observed);
+        assert_eq!(shadowed.bundle, first);
+        observed.in_force = None;
+        assert!(refusal(&changed(&resource, "Shadow", 200), &observed).contains("is not kept any more"));
     }
 
     #[test]
     fn what_is_in_force_cannot_go_on_without_its_backends() {
-        let mut observed = fixtures::observed();
-        let first = validated(&in_mode("Enforce", 100), &observed).bundle;
-        hand_out(&mut observed, &first, None);
+        let (mut resource, mut observed) = (in_mode("Enforce", 100), fixtures::observed());
+        let first = validated(&resource, &observed).bundle;
+        hand_out(&mut resource, &mut observed, &first, None);
         let elsewhere: Value = json!({"type": "OpenAI", "url": "http://other/v1", "models": [{"name": "m"}]});
         observed.backends.insert("remote".into(), fixtures::backend("remote", elsewhere));
-        assert!(refusal(&in_mode("Shadow", 200), &observed).starts_with("spec.policy.mode: in Shadow"));
-        observed.in_force = None;
-        assert!(validate(&in_mode("Enforce", 200), &observed).is_ok());
+        let shadowed = refusal(&changed(&resource, "Shadow", 200), &observed);
+        assert!(shadowed.starts_with("spec.policy.mode: in Shadow"), "{shadowed}");
+        assert!(validate(&changed(&resource, "Enforce", 200), &observed).is_ok());
     }
 
     #[test]

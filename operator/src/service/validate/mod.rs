@@ -6,7 +6,7 @@ mod compile;
 mod in_force;
 mod tls;
 
-pub(crate) use access::selected;
+pub(crate) use access::{has_wrong_access, selected};
 pub(crate) use clients::{registered, withdrawn};
 
 use super::child::Child;
@@ -192,9 +192,11 @@ fn published(resource: &CodeCrucible, observed: &Observed) -> Option<Revision> {
     let compared = compared(observed).map(|bundle| bundle.revision().clone());
     // While the service is held at an older one, only what is kept tells which was the newest.
     let in_history = newest_policy(&observed.history);
-    let in_status = resource.status.as_ref().and_then(|status| status.policy.as_ref()?.revision.parse().ok());
+    let reported = resource.status.as_ref().and_then(|status| status.policy.as_ref());
+    let in_status = reported.and_then(|policy| policy.revision.parse().ok());
+    let in_shadow = reported.and_then(|policy| policy.shadow.as_ref()?.revision.parse().ok());
     // Of several with one counter the last one counts, which is that of the ConfigMap.
-    [in_status, in_history, in_config_map, compared]
+    [in_status, in_shadow, in_history, in_config_map, compared]
         .into_iter()
         .flatten()
         .max_by_key(|revision| revision.counter)
