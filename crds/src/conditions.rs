@@ -29,6 +29,8 @@ pub const REASON_NOT_OWNED: &str = "NotOwned";
 pub const REASON_NAMESPACE_NOT_ALLOWED: &str = "NamespaceNotAllowed";
 /// No service asks for it.
 pub const REASON_NOT_SELECTED: &str = "NotSelected";
+/// Of an access policy: a service that selects it only compares what is new.
+pub const REASON_ONLY_COMPARED: &str = "OnlyCompared";
 /// Every ready replica shows the certificate.
 pub const REASON_SHOWN: &str = "Shown";
 /// The certificate ends within days, and nobody has renewed it.

@@ -33,8 +33,28 @@ impl Reporter {
         Self { client, metrics, repeated }
     }
 
+    /// Writes a resource's status if it differs from the one before, and then tells of what changed in its conditions. Gives
+    /// whether it was written.
+    pub(crate) async fn report<K, S>(
+        &self,
+        resource: &K,
+        before: Option<&S>,
+        after: &S,
+        conditions: fn(&S) -> &[Condition],
+    ) -> kube::Result<bool>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+        S: Serialize + PartialEq,
+    {
+        if before == Some(after) || !self.write_status(resource, after).await? {
+            return Ok(false);
+        }
+        self.announce(resource, before.map_or(&[], conditions), conditions(after)).await;
+        Ok(true)
+    }
+
     /// Writes a resource's status: its own, and not that of a later one of its name. Gives whether it still exists.
-    pub(crate) async fn write_status<K>(&self, resource: &K, status: &impl Serialize) -> kube::Result<bool>
+    async fn write_status<K>(&self, resource: &K, status: &impl Serialize) -> kube::Result<bool>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
@@ -54,7 +74,7 @@ impl Reporter {
     }
 
     /// Tells of each change of state once, however often there was one like it.
-    pub(crate) async fn announce(
+    async fn announce(
         &self,
         resource: &impl Resource<DynamicType = ()>,
         before: &[Condition],

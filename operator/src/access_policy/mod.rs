@@ -101,12 +101,8 @@ async fn try_reconcile(
     let compiled = compile(&policy);
     let tally = context.targets.tally(&namespace, &name, compiled.as_ref().ok(), &context.services);
     let status = status(&policy, compiled.as_ref().err(), tally, Timestamp::now());
-    if policy.status.as_ref() != Some(&status) {
-        let written = context.reporter.write_status(&policy, &status).await;
-        if written.map_err(|error| AccessPolicyError::Report(Box::new(error)))? {
-            let before = policy.status.as_ref().map_or(&[][..], |status| &status.conditions);
-            context.reporter.announce(&policy, before, &status.conditions).await;
-        }
-    }
+    let before = policy.status.as_ref();
+    let reported = context.reporter.report(&policy, before, &status, |status| &status.conditions).await;
+    reported.map_err(|error| AccessPolicyError::Report(Box::new(error)))?;
     Ok(Some(Duration::from_secs(RESYNC_SECONDS)))
 }

@@ -36,7 +36,7 @@ pub(super) fn status(
         Tally { unseen: Some(_), .. } => {
             AccessPolicyStatus { observed_generation: generation, conditions, ..before }
         }
-        Tally { services, applied, pending, unseen: None } => AccessPolicyStatus {
+        Tally { services, applied, pending, .. } => AccessPolicyStatus {
             observed_generation: generation,
             conditions,
             services: count(services),
@@ -47,7 +47,7 @@ pub(super) fn status(
 }
 
 fn ready(tally: &Tally) -> Verdict {
-    let Tally { services, applied, pending, unseen } = tally;
+    let Tally { services, applied, pending, comparing, unseen } = tally;
     if let Some(unseen) = unseen {
         let message = format!("what the CodeCrucible {unseen:?} selects was not looked at yet");
         return verdict(false, names::REASON_PENDING, message);
@@ -56,6 +56,10 @@ fn ready(tally: &Tally) -> Verdict {
         return verdict(true, names::REASON_NOT_SELECTED, "no CodeCrucible of this namespace selects it");
     }
     let count = format!("{applied} of {services} services run it in all of their ready replicas");
+    if let Some(comparing) = comparing {
+        let told = format!("{count}; {comparing} only compares what is new, as its spec.policy.mode says");
+        return verdict(false, names::REASON_ONLY_COMPARED, told);
+    }
     match pending.first() {
         None => verdict(true, names::REASON_APPLIED, count),
         Some(first) => verdict(false, names::REASON_PENDING, format!("{count}; not yet: {first}")),
@@ -82,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_policy_is_ready_when_every_service_that_selects_it_runs_it() {
-        let some = Tally { services: 2, applied: 1, pending: vec!["b".into()], unseen: None };
+        let some = Tally { services: 2, applied: 1, pending: vec!["b".into()], ..Tally::default() };
         let waits = told(None, some);
         assert_eq!(state(&waits), (vec!["Accepted", "Reconciling"], "Pending"));
         assert_eq!(
@@ -91,6 +95,9 @@ mod tests {
         );
         let all = told(None, Tally { services: 2, applied: 2, ..Tally::default() });
         assert_eq!(state(&all), (vec!["Accepted", "Ready"], "Applied"));
+        let compares =
+            Tally { services: 1, pending: vec!["b".into()], comparing: Some("b".into()), ..Tally::default() };
+        assert_eq!(state(&told(None, compares)), (vec!["Accepted"], "OnlyCompared"));
         assert_eq!(state(&told(None, Tally::default())), (vec!["Accepted", "Ready"], "NotSelected"));
         assert_eq!(
             state(&told(None, Tally { unseen: Some("c".into()), ..Tally::default() })),

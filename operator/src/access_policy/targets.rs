@@ -31,6 +31,8 @@ pub(crate) struct Seen {
     pub(crate) in_force: Vec<AccessInForce>,
     /// Whether every ready replica said that it runs that.
     pub(crate) is_applied: bool,
+    /// Whether what is new is only compared with it.
+    pub(crate) only_compares: bool,
 }
 
 /// How many services run a policy.
@@ -42,6 +44,8 @@ pub(crate) struct Tally {
     pub(crate) applied: usize,
     /// Some of the others, by name.
     pub(crate) pending: Vec<String>,
+    /// The first of the others that only compares what is new.
+    pub(crate) comparing: Option<String>,
     /// The first that was not looked at yet, so that what it selects is not known.
     pub(crate) unseen: Option<String>,
 }
@@ -91,7 +95,8 @@ impl Targets {
         existing.retain(|service| service.metadata.namespace.as_deref() == Some(namespace));
         existing.sort_by(|one, other| one.metadata.name.cmp(&other.metadata.name));
         for service in existing {
-            let Some(Seen { selected, in_force, is_applied }) = seen.get(&ObjectRef::from_obj(&*service))
+            let Some(Seen { selected, in_force, is_applied, only_compares }) =
+                seen.get(&ObjectRef::from_obj(&*service))
             else {
                 tally.unseen = tally.unseen.or_else(|| service.metadata.name.clone());
                 continue;
@@ -104,7 +109,12 @@ impl Targets {
             let runs_it = runs.is_some_and(|one| Some(&one.hash) == wanted.as_ref());
             if *is_applied && is_selected && runs_it {
                 tally.applied += 1;
-            } else if tally.pending.len() < MAX_PENDING {
+                continue;
+            }
+            if *only_compares {
+                tally.comparing = tally.comparing.or_else(|| service.metadata.name.clone());
+            }
+            if tally.pending.len() < MAX_PENDING {
                 tally.pending.extend(service.metadata.name.clone());
             }
         }
@@ -148,7 +158,7 @@ mod tests {
             enforcement: AccessEnforcement::Enforce,
             hash: hash.into(),
         }];
-        Seen { selected: BTreeSet::from(["p".to_owned()]), in_force, is_applied }
+        Seen { selected: BTreeSet::from(["p".to_owned()]), in_force, is_applied, only_compares: false }
     }
 
     #[test]
@@ -161,7 +171,9 @@ mod tests {
         targets.note(service("c"), seen("of before", true));
         targets.note(service("d"), Seen::default());
         let pending = vec!["b".to_owned(), "c".to_owned()];
-        assert_eq!(tally(), Tally { services: 3, applied: 1, pending, unseen: None });
+        assert_eq!(tally(), Tally { services: 3, applied: 1, pending, ..Tally::default() });
+        targets.note(service("c"), Seen { only_compares: true, ..seen("of before", true) });
+        assert_eq!(tally().comparing.as_deref(), Some("c"));
         targets.note(service("d"), Seen { selected: BTreeSet::new(), ..seen(&document().hash(), true) });
         let pending = ["b", "c", "d"].map(str::to_owned).to_vec();
         assert_eq!(tally().pending, pending, "d does not select it any longer, and runs it still");

@@ -118,13 +118,7 @@ async fn report(
     now: Timestamp,
 ) -> Result<(), RegistrationError> {
     let status = status(client, decision, now);
-    if client.status.as_ref() == Some(&status) {
-        return Ok(());
-    }
-    let written = context.reporter.write_status(client, &status).await;
-    if written.map_err(|error| RegistrationError::Report(Box::new(error)))? {
-        let before = client.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        context.reporter.announce(client, before, &status.conditions).await;
-    }
-    Ok(())
+    let before = client.status.as_ref();
+    let reported = context.reporter.report(client, before, &status, |status| &status.conditions).await;
+    reported.map(|_| ()).map_err(|error| RegistrationError::Report(Box::new(error)))
 }

@@ -29,8 +29,9 @@ pub(crate) fn stalled(accepted: &Verdict) -> Verdict {
 
 /// `Reconciling`, of something that is on its way to being ready or not.
 pub(crate) fn reconciling(accepted: &Verdict, ready: &Verdict) -> Verdict {
-    // A service that sleeps is not on its way to anything.
-    if accepted.is_true && !ready.is_true && ready.reason != names::REASON_NO_REPLICA {
+    // A service that sleeps is not on its way to anything, and neither is what it only compares.
+    let rests = [names::REASON_NO_REPLICA, names::REASON_ONLY_COMPARED].contains(&ready.reason);
+    if accepted.is_true && !ready.is_true && !rests {
         return Verdict { is_true: true, ..ready.clone() };
     }
     verdict(false, names::REASON_STABLE, "nothing is left to do")

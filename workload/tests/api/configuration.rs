@@ -50,6 +50,7 @@ fn a_bundle_that_is_too_large_to_be_plain_is_applied_compressed() {
     let first = policy("http://127.0.0.1:9/v1");
     folder.write_bundle(&bundle(first.clone()));
     let program = Program::start(&folder);
+    program.says("listening");
     let mut second = first.clone();
     let voice =
         |index| Voice { name: format!("v{index}"), temperature_percent: 1, prompt: "prompt ".repeat(2_000) };

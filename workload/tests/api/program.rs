@@ -42,7 +42,7 @@ impl Program {
             let line = self
                 .lines
                 .recv_timeout(Duration::from_secs(20))
-                .unwrap_or_else(|_| panic!("never said {message:?}"));
+                .unwrap_or_else(|error| panic!("never said {message:?}: {error}"));
             if line["message"] == message {
                 return line;
             }

@@ -44,18 +44,12 @@ pub(crate) async fn report(
     let look_again = look_again.min(certificate::look_again(status.certificate.as_ref(), now));
     let look_again = if status::is_on_trial(&status) { look_again.min(TRIAL) } else { look_again };
     note_access(context, resource, observed, &status);
-    if resource.status.as_ref() == Some(&status) {
-        return Ok(look_again);
-    }
-    let written = context.reporter.write_status(resource, &status).await;
-    if !written.map_err(|error| ReportError(Box::new(error)))? {
-        return Ok(look_again);
-    }
-    if let Some(took) = took {
+    let before = resource.status.as_ref();
+    let reported = context.reporter.report(resource, before, &status, |status| &status.conditions).await;
+    let is_new = reported.map_err(|error| ReportError(Box::new(error)))?;
+    if let Some(took) = took.filter(|_| is_new) {
         context.metrics.policy_applied_seconds.observe(took.as_secs_f64());
     }
-    let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    context.reporter.announce(resource, before, &status.conditions).await;
     Ok(look_again)
 }
 
@@ -65,6 +59,7 @@ fn note_access(context: &Context, resource: &CodeCrucible, observed: &Observed, 
     let seen = Seen {
         selected: selected.into_iter().map(|policy| policy.name_any()).collect(),
         in_force: status.policy.as_ref().map_or_else(Vec::new, |policy| policy.access.clone()),
+        only_compares: status.policy.as_ref().is_some_and(|policy| policy.shadow.is_some()),
         is_applied: is_synced(Some(status)) || is_asleep(status),
     };
     context.targets.note(ObjectRef::from_obj(resource).into_kind_unchecked(()), seen);

@@ -1,0 +1,107 @@
+//! What a resource names, and what names it: backends with their credentials, access policies, clients.
+
+use super::secret_value::{MissingCredential, pair_in, value_at};
+use super::{ObserveError, failed, get_since};
+use crate::service::Context;
+use crate::service::shown::Given;
+use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient, TlsMode};
+use futures::FutureExt as _;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ListParams;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Access policies of one page of a list, which is read only before the watch has shown them.
+const PAGE_ACCESS_POLICIES: u32 = 50;
+
+pub(super) async fn backends(
+    context: &Context,
+    namespace: &str,
+    resource: &CodeCrucible,
+) -> Result<BTreeMap<String, ModelBackend>, ObserveError> {
+    let api: Api<ModelBackend> = Api::namespaced(context.client.clone(), namespace);
+    let version = context.newest.of("ModelBackend");
+    let mut found = BTreeMap::new();
+    for name in &resource.spec.backends {
+        // What the watch has shown last is as new as what would be asked for.
+        let reference = ObjectRef::new(name).within(namespace);
+        if let Some(shown) = context.backends.as_ref().and_then(|shown| shown.get(&reference)) {
+            found.insert(name.clone(), ModelBackend::clone(&shown));
+            continue;
+        }
+        let backend = get_since(&api, name, version.as_deref()).await.map_err(failed("ModelBackends"))?;
+        if let Some(mut backend) = backend {
+            backend.metadata.managed_fields = None;
+            found.insert(name.clone(), backend);
+        }
+    }
+    Ok(found)
+}
+
+/// From the watch, once it has shown everything: one that is not known yet must not be taken for one that is gone.
+pub(super) async fn access(
+    context: &Context,
+    namespace: &str,
+    resource: &CodeCrucible,
+) -> Result<Vec<Arc<AccessPolicy>>, ObserveError> {
+    if resource.spec.policy_selector.is_none() {
+        return Ok(Vec::new());
+    }
+    let shown = context.access_policies.as_ref();
+    if let Some(shown) = shown.filter(|shown| matches!(shown.wait_until_ready().now_or_never(), Some(Ok(()))))
+    {
+        let is_here = |policy: &Arc<AccessPolicy>| policy.metadata.namespace.as_deref() == Some(namespace);
+        return Ok(shown.state().into_iter().filter(is_here).collect());
+    }
+    let api: Api<AccessPolicy> = Api::namespaced(context.client.clone(), namespace);
+    let (mut found, mut page) = (Vec::new(), ListParams::default().limit(PAGE_ACCESS_POLICIES));
+    loop {
+        let listed = api.list(&page).await.map_err(failed("AccessPolicies"))?;
+        found.extend(listed.items.into_iter().map(Arc::new));
+        // All of them, or none: one that is left out may be the one that forbids.
+        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// Nothing before the watch has shown everything: whoever is not known yet must not be thrown out.
+pub(super) fn asking(context: &Context) -> Option<Vec<Arc<SynthesisClient>>> {
+    let clients = context.clients.as_ref()?;
+    let is_whole = clients.wait_until_ready().now_or_never();
+    matches!(is_whole, Some(Ok(()))).then(|| clients.state())
+}
+
+pub(super) async fn credentials(
+    client: &Client,
+    namespace: &str,
+    backends: &BTreeMap<String, ModelBackend>,
+) -> Result<BTreeMap<String, Result<String, MissingCredential>>, ObserveError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let mut found = BTreeMap::new();
+    for (name, backend) in backends {
+        if let Some(reference) = &backend.spec.credentials_secret_ref {
+            let secret = api.get_opt(&reference.name).await.map_err(failed("credentials"))?;
+            found.insert(name.clone(), value_at(secret, reference));
+        }
+    }
+    Ok(found)
+}
+
+/// Nothing where none is asked for.
+pub(super) async fn given_certificate(
+    client: &Client,
+    namespace: &str,
+    resource: &CodeCrucible,
+) -> Result<Option<Result<Given, MissingCredential>>, ObserveError> {
+    let tls = &resource.spec.tls;
+    let Some(name) = tls.secret_name.as_ref().filter(|_| tls.mode == TlsMode::Secret) else {
+        return Ok(None);
+    };
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = api.get_opt(name).await.map_err(failed("the certificate"))?;
+    Ok(Some(secret.ok_or(MissingCredential::Secret).and_then(pair_in)))
+}
