@@ -92,13 +92,14 @@ fn wait_until_quiet(operator: &Operator) -> anyhow::Result<()> {
     })
 }
 
-/// Waits until the operator has said something of every resource.
+/// Waits until the operator has made all that belongs to every resource, and said so: until then, they say what their schema
+/// has them say.
 fn wait_for_statuses(cluster: &Cluster) -> anyhow::Result<()> {
     wait::until("a status of every resource", Duration::from_secs(LIMIT_SECONDS), || {
-        let shown = "jsonpath={range .items[*]}{.status.conditions[0].type}{\"\\n\"}{end}";
+        let shown = "jsonpath={range .items[*]}{.status.observedGeneration}{\"\\n\"}{end}";
         let listed = cluster.kubectl()?.args(["get", "codecrucibles", "-o", shown]).output()?;
         let listed = String::from_utf8(listed.stdout)?;
-        Ok(listed.lines().filter(|condition| !condition.is_empty()).count() == RESOURCES)
+        Ok(listed.lines().filter(|generation| *generation == "1").count() == RESOURCES)
     })
 }
 

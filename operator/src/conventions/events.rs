@@ -31,7 +31,12 @@ fn announcement(before: &[Condition], condition: &Condition) -> Option<Event> {
         return None;
     }
     let was_true = earlier.is_some_and(|earlier| earlier.status == "True");
-    let kind = if is_trouble(condition, was_true) { EventType::Warning } else { EventType::Normal };
+    let is_trouble = is_trouble(condition, was_true);
+    // That all begins as it should is told by one Event, not by one for each condition.
+    if earlier.is_none() && !is_trouble && condition.type_ != names::READY {
+        return None;
+    }
+    let kind = if is_trouble { EventType::Warning } else { EventType::Normal };
     Some(event(
         kind,
         &condition.reason,
@@ -110,6 +115,20 @@ mod tests {
         assert_eq!(announcements(&[], &ready).len(), 1);
         assert_eq!(announcements(&ready, &ready).len(), 0);
         assert_eq!(announcements(&ready, &[condition("Ready", "True", "Other")]).len(), 1);
+    }
+
+    #[test]
+    fn a_resource_that_begins_well_is_told_of_once() {
+        let begun = [
+            condition("Accepted", "True", "Valid"),
+            condition("Available", "False", "ReplicasUnavailable"),
+            condition("CertificateValid", "True", "Valid"),
+            condition("Ready", "False", "ReplicasUnavailable"),
+        ];
+        assert_eq!(announcements(&[condition("Ready", "Unknown", "Pending")], &begun).len(), 1);
+        let refused =
+            [condition("Accepted", "False", "Invalid"), condition("CertificateValid", "False", "Expired")];
+        assert_eq!(announcements(&[], &refused).len(), 2);
     }
 
     #[test]
