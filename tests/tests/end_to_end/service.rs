@@ -137,7 +137,9 @@ fn kubectl_shows_waits_describes_and_deletes() {
     }
     eventually("Events tell the story", || {
         let story = namespace.kubectl(&["describe", "codecrucible", "demo"]).unwrap();
-        story.contains("MinimumReplicasAvailable") && story.contains("Accepted=True")
+        ["Ready=False: ", "MinimumReplicasAvailable", "PolicySynced=True: "]
+            .iter()
+            .all(|part| story.contains(part))
     });
 
     namespace.kubectl(&["delete", "codecrucible", "demo"]).unwrap();
