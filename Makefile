@@ -12,6 +12,7 @@ demo-down:
 
 # Every test, on a real cluster and a real model.
 test: prepare lint model images
+	target/debug/cluster prepare --tests
 	cargo test --locked --workspace --exclude codecrucible-tests --exclude codecrucible-benches
 	for name in test second; do target/debug/cluster --name codecrucible-$$name down || exit 1; done
 	cargo test --locked -p codecrucible-tests -- --test-threads=4

@@ -23,6 +23,8 @@ pub const REASON_VALID: &str = "Valid";
 pub const REASON_INVALID: &str = "Invalid";
 /// Something that the resource refers to does not exist.
 pub const REASON_REFERENCE_NOT_FOUND: &str = "ReferenceNotFound";
+/// The cluster does not serve an API that the resource needs.
+pub const REASON_API_NOT_SERVED: &str = "ApiNotServed";
 /// An object of a child's name belongs to somebody else; it is left alone.
 pub const REASON_NOT_OWNED: &str = "NotOwned";
 /// The service lets no client of that namespace in.

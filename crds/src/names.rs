@@ -77,6 +77,14 @@ pub fn certificate_secret(resource: &str) -> String {
     format!("{resource}-certificate")
 }
 
+/// The API group of cert-manager.
+pub const CERT_MANAGER_GROUP: &str = "cert-manager.io";
+
+/// Name of the Secret with the certificate that cert-manager issues.
+pub fn issued_certificate_secret(resource: &str) -> String {
+    format!("{resource}-tls")
+}
+
 /// Name of the Secret with the credentials for remote backends.
 pub fn backend_credentials_secret(resource: &str) -> String {
     format!("{resource}-backend-credentials")

@@ -31,7 +31,7 @@ pub use status::{
     ReplicaPolicy, RolloutPhase, RolloutStatus, ShadowStatus,
 };
 pub use synthesis::{Synthesis, SynthesisMode, Voice};
-pub use tls::{Profile, Tls, TlsMode};
+pub use tls::{IssuerReference, Profile, Tls, TlsMode};
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -136,6 +136,8 @@ pub struct CodeCrucibleSpec {
     /// How connections of clients are encrypted.
     #[serde(default)]
     #[x_kube(validation = Rule::new("(self.mode == 'Secret') == has(self.secretName)").message("secretName is required for mode Secret and not allowed for other modes"))]
+    #[x_kube(validation = Rule::new("(self.mode == 'CertManager') == has(self.issuerRef)").message("issuerRef is required for mode CertManager and not allowed for other modes"))]
+    #[x_kube(validation = Rule::new("self.mode == 'CertManager' || !has(self.dnsNames)").message("dnsNames is only for mode CertManager; leave it out"))]
     pub tls: Tls,
     /// Who in the cluster may reach the pods.
     #[serde(default)]
@@ -202,6 +204,10 @@ mod tests {
         assert_eq!(with("Production", json!({"mode": "Secret", "secretName": "mine"})), "");
         assert!(with("Production", json!({"mode": "Secret"})).contains("secretName is required"));
         assert!(with("Production", json!({"secretName": "mine"})).contains("not allowed for other modes"));
+        let issuer = json!({"name": "authority"});
+        assert_eq!(with("Production", json!({"mode": "CertManager", "issuerRef": issuer})), "");
+        assert!(with("Production", json!({"mode": "CertManager"})).contains("issuerRef is required"));
+        assert!(with("Production", json!({"dnsNames": ["a"]})).contains("dnsNames is only for"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::concerns::Reference;
 use crate::service::Known;
 use codecrucible_crds::CodeCrucible;
+use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::HashMap;
@@ -28,7 +29,7 @@ impl Uses {
         let named = Named {
             backends: resource.spec.backends.clone().into(),
             selects_policies: resource.spec.policy_selector.is_some(),
-            certificate: resource.spec.tls.secret_name.as_deref().map(Box::from),
+            certificate: resource.spec.tls.given_secret(&resource.name_any()).map(String::into_boxed_str),
         };
         noted.insert(reference, named);
         if noted.len() > existing.len() {

@@ -2,11 +2,12 @@
 //! is watched by its metadata and not stored.
 
 use super::Shown;
-use crate::service::{Known, Newest};
+use crate::conventions::is_absent;
+use crate::service::{Child, Known, Newest};
 use codecrucible_crds::{AccessPolicy, ModelBackend, SynthesisClient, names};
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::PartialObjectMeta;
+use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::Store;
@@ -169,8 +170,41 @@ pub(super) fn children<K>(
 where
     K: Watched,
 {
-    let label = format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY);
-    touched(client, listing().labels(&label), marks)
+    touched(client, listing().labels(&ours()), marks)
+}
+
+/// The label of what the operator made.
+fn ours() -> String {
+    format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY)
+}
+
+/// Metadata of what cert-manager is asked for. While the cluster has no cert-manager, it is asked again at most every half
+/// minute (the watch's own pause), and nobody is told.
+pub(super) fn issued_certificates(
+    client: &Client,
+    marks: &Marks,
+) -> impl Stream<Item = Shown<PartialObjectMeta<DynamicObject>>> + Send + use<> {
+    let served = issued_certificate();
+    let api: Api<PartialObjectMeta<DynamicObject>> = match &marks.namespace {
+        None => Api::all_with(client.clone(), &served),
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &served),
+    };
+    let config = listing().labels(&ours());
+    watcher(api, config)
+        .default_backoff()
+        .filter(|event| future::ready(!event.as_ref().is_err_and(is_not_served)))
+        .touched_objects()
+}
+
+/// What cert-manager is asked for.
+pub(super) fn issued_certificate() -> ApiResource {
+    Child::IssuedCertificate.api_resource()
+}
+
+fn is_not_served(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchStartFailed};
+    let (InitialListFailed(error) | WatchStartFailed(error)) = error else { return false };
+    is_absent(error)
 }
 
 /// Metadata of all Secrets: those that people make carry no label of ours.

@@ -2,6 +2,7 @@
 
 use super::paint::{Paint, harmless};
 use super::view::View;
+use crate::conventions::is_absent;
 use crate::leader;
 use codecrucible_crds::{AccessPolicy, CodeCrucible, Rejection, SynthesisClient, conditions as names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -28,7 +29,7 @@ pub(super) async fn look(
 ) -> anyhow::Result<Vec<Finding>> {
     let api: Api<CodeCrucible> = Api::namespaced(client.clone(), namespace);
     let listed = match api.list(&ListParams::default()).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
+        Err(error) if is_absent(&error) => {
             return Ok(vec![finding(
                 "the API server does not know CodeCrucibles",
                 "install the operator: kubectl apply --server-side -k manifests, or the chart",

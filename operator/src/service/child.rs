@@ -1,7 +1,7 @@
 //! The objects that make up a service: which there are, in the order of their making, and which a resource needs. What a
 //! pod mounts exists before the pod.
 
-use codecrucible_crds::{CodeCrucible, names};
+use codecrucible_crds::{CodeCrucible, TlsMode, names};
 use kube::ResourceExt as _;
 use kube::api::ApiResource;
 use kube::core::GroupVersionKind;
@@ -22,13 +22,15 @@ pub(crate) enum Child {
     Service,
     NetworkPolicy,
     DisruptionBudget,
+    /// What cert-manager is to issue.
+    IssuedCertificate,
     Deployment,
     Autoscaler,
 }
 
 impl Child {
     /// All of them, in the order of their making.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::ServiceAccount,
         Self::SigningKeys,
         Self::OwnClient,
@@ -40,6 +42,7 @@ impl Child {
         Self::Service,
         Self::NetworkPolicy,
         Self::DisruptionBudget,
+        Self::IssuedCertificate,
         Self::Deployment,
         Self::Autoscaler,
     ];
@@ -63,7 +66,11 @@ impl Child {
     /// Whether a resource needs it. One that does not may have an object of somebody else in its place.
     pub(crate) fn is_wanted(self, resource: &CodeCrucible) -> bool {
         let spec = &resource.spec;
-        self != Self::Autoscaler || (spec.autoscaling.is_some() && !spec.maintenance.hibernate)
+        match self {
+            Self::Autoscaler => spec.autoscaling.is_some() && !spec.maintenance.hibernate,
+            Self::IssuedCertificate => spec.tls.mode == TlsMode::CertManager,
+            _ => true,
+        }
     }
 
     /// Whether it holds something random that must never be written twice.
@@ -85,6 +92,7 @@ impl Child {
             Self::Service => described(("", "v1", "Service"), names::workload),
             Self::NetworkPolicy => described(("networking.k8s.io", "v1", "NetworkPolicy"), names::workload),
             Self::DisruptionBudget => described(("policy", "v1", "PodDisruptionBudget"), names::workload),
+            Self::IssuedCertificate => described(CERTIFICATE, names::workload),
             Self::Deployment => described(("apps", "v1", "Deployment"), names::workload),
             Self::Autoscaler => described(("autoscaling", "v2", "HorizontalPodAutoscaler"), names::workload),
         }
@@ -99,4 +107,5 @@ struct Description {
     name: fn(&str) -> String,
 }
 
+const CERTIFICATE: (&str, &str, &str) = (names::CERT_MANAGER_GROUP, "v1", "Certificate");
 const SECRET: (&str, &str, &str) = ("", "v1", "Secret");

@@ -82,7 +82,11 @@ mod tests {
         let decision = decide(&resource, &fixtures::observed());
         assert!(!decision.is_settled());
         let Decision::Apply(plan) = decision else { panic!("it is to be applied") };
-        assert_eq!(plan.changes.len(), Child::ALL.len() - 1, "nobody asked for an autoscaler");
+        assert_eq!(
+            plan.changes.len(),
+            Child::ALL.len() - 2,
+            "nobody asked for an autoscaler, or for cert-manager"
+        );
 
         let (resource, mut observed) = settled(json!({}));
         assert!(decide(&resource, &observed).is_settled());

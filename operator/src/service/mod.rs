@@ -32,6 +32,7 @@ mod surplus;
 mod trust;
 mod validate;
 
+pub(crate) use child::Child;
 pub(crate) use newest::Newest;
 pub(crate) use pod::PUBLIC_PORT;
 pub(crate) use preview::{

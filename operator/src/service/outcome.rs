@@ -7,8 +7,8 @@ use std::time::Duration;
 
 /// Everything is looked at again after this long, should a notification have been lost, seconds.
 const RESYNC_SECONDS: u64 = 600;
-/// The object of somebody else has none of our labels, so nobody tells when it goes, seconds.
-const NOT_OWNED_SECONDS: u64 = 20;
+/// The object of somebody else has none of our labels, so nobody tells when it goes, and nobody when an API is served, seconds.
+const UNTOLD_SECONDS: u64 = 20;
 
 /// How far a reconcile came.
 #[derive(Debug)]
@@ -28,8 +28,11 @@ impl Outcome {
     pub(crate) fn into_result(self) -> Result<Duration, ApplyError> {
         match self {
             Self::Failed(error) => Err(error),
-            Self::Invalid(invalid) if invalid.reason == conditions::REASON_NOT_OWNED => {
-                Ok(Duration::from_secs(NOT_OWNED_SECONDS))
+            Self::Invalid(invalid)
+                if [conditions::REASON_NOT_OWNED, conditions::REASON_API_NOT_SERVED]
+                    .contains(&invalid.reason) =>
+            {
+                Ok(Duration::from_secs(UNTOLD_SECONDS))
             }
             Self::Invalid(_) | Self::Paused | Self::Applied(_) => Ok(Duration::from_secs(RESYNC_SECONDS)),
         }

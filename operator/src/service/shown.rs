@@ -25,6 +25,11 @@ pub(crate) enum Encryption {
     Disabled,
     /// With the certificate that replicas have anyhow.
     Own,
+    /// With one that cert-manager has not issued yet: pods wait for it.
+    Awaited {
+        /// What cert-manager says.
+        because: String,
+    },
     /// With one that somebody gave.
     Given {
         shown: Shown,
@@ -57,7 +62,7 @@ impl Encryption {
     /// What clients are shown, where something is.
     pub(crate) fn shown(&self, certificates: &Certificates) -> Option<Shown> {
         match self {
-            Self::Disabled => None,
+            Self::Disabled | Self::Awaited { .. } => None,
             Self::Own => {
                 let Certificates { authority, replica, .. } = certificates;
                 Some(Shown {
@@ -71,10 +76,18 @@ impl Encryption {
         }
     }
 
+    /// Why there is nothing to show yet, although there should be.
+    pub(crate) fn awaits(&self) -> Option<&str> {
+        match self {
+            Self::Disabled | Self::Own | Self::Given { .. } => None,
+            Self::Awaited { because } => Some(because),
+        }
+    }
+
     /// A name for what somebody gave; the operator's own certificate has its own.
     pub(crate) fn hash(&self) -> Option<&str> {
         match self {
-            Self::Disabled | Self::Own => None,
+            Self::Disabled | Self::Own | Self::Awaited { .. } => None,
             Self::Given { hash, .. } => Some(hash),
         }
     }

@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use codecrucible_tests::cluster::{Cluster, forward, prepare};
+use codecrucible_tests::cluster::{Cluster, forward, prepare, prepare_tests};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
@@ -22,7 +22,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Install and build what a cluster needs, without starting one.
-    Prepare,
+    Prepare {
+        /// What else tests need, too.
+        #[arg(long)]
+        tests: bool,
+    },
     /// Start the cluster, or find it running.
     Up,
     /// Remove the cluster and all its traces.
@@ -55,7 +59,10 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     let Cli { name, command } = Cli::parse();
     match command {
-        Command::Prepare => prepare(),
+        Command::Prepare { tests } => {
+            prepare()?;
+            if tests { prepare_tests() } else { Ok(()) }
+        }
         Command::Up => {
             let cluster = Cluster::up(&name)?;
             println!("KUBECONFIG={}", cluster.kubeconfig().display());

@@ -1,16 +1,20 @@
 //! The components' programs: given, cached, or built once with Go from the pinned modules in `tests/tools`.
 
 use crate::paths;
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// Version of Kubernetes; the Go module pins the same.
 const KUBERNETES_VERSION: &str = "v1.36.3";
 
-/// Program, module folder, package.
-const PROGRAMS: [(&str, &str, &str); 11] = [
+/// A program, its module's folder, its package.
+type Program = (&'static str, &'static str, &'static str);
+
+/// What a cluster is made of.
+const OF_CLUSTERS: [Program; 9] = [
     ("etcd", "etcd", "."),
     ("coredns", "coredns", "."),
     ("pause", "kubernetes", "./cmd/pause"),
@@ -20,9 +24,15 @@ const PROGRAMS: [(&str, &str, &str); 11] = [
     ("kube-controller-manager", "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"),
     ("kube-scheduler", "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"),
     ("kube-proxy", "kubernetes", "k8s.io/kubernetes/cmd/kube-proxy"),
+];
+/// What only tests need.
+const FOR_TESTS: [Program; 3] = [
     ("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
     ("metrics-server", "metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server"),
+    ("cert-manager", "cert-manager", "."),
 ];
+/// Two builds of one program at the same time would be in each other's way.
+static BUILDING: Mutex<()> = Mutex::new(());
 
 /// A folder that holds all programs.
 pub(super) struct Binaries {
@@ -30,18 +40,28 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The folder `KUBEBUILDER_ASSETS`, else the cache, into which missing programs are built.
-    pub(super) fn locate_or_build() -> anyhow::Result<Self> {
+    /// Those of a cluster: in the folder `KUBEBUILDER_ASSETS`, else in the cache, into which missing ones are built.
+    pub(super) fn of_clusters() -> anyhow::Result<Self> {
+        Self::locate_or_build(&OF_CLUSTERS)
+    }
+
+    /// Those that only tests need, as above.
+    pub(super) fn for_tests() -> anyhow::Result<Self> {
+        Self::locate_or_build(&FOR_TESTS)
+    }
+
+    fn locate_or_build(programs: &[Program]) -> anyhow::Result<Self> {
         if let Some(folder) = std::env::var_os("KUBEBUILDER_ASSETS") {
             let given = Self { folder: folder.into() };
-            let missing = given.missing();
+            let missing: Vec<_> = given.missing(programs).iter().map(|(name, ..)| *name).collect();
             ensure!(missing.is_empty(), "KUBEBUILDER_ASSETS lacks {missing:?}");
             return Ok(given);
         }
         let cached = Self { folder: paths::cache()?.join(format!("cluster-{KUBERNETES_VERSION}")) };
-        let missing = cached.missing();
-        for (index, name) in missing.iter().enumerate() {
-            cached.build(name, index + 1, missing.len())?;
+        let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = cached.missing(programs);
+        for (index, program) in missing.iter().enumerate() {
+            cached.build(*program, index + 1, missing.len())?;
         }
         Ok(cached)
     }
@@ -50,14 +70,12 @@ impl Binaries {
         self.folder.join(name)
     }
 
-    fn missing(&self) -> Vec<&'static str> {
-        PROGRAMS.iter().map(|(name, ..)| *name).filter(|name| !self.path(name).is_file()).collect()
+    fn missing(&self, programs: &[Program]) -> Vec<Program> {
+        programs.iter().filter(|(name, ..)| !self.path(name).is_file()).copied().collect()
     }
 
-    fn build(&self, name: &str, number: usize, of: usize) -> anyhow::Result<()> {
-        let Some((_, module, package)) = PROGRAMS.iter().find(|(program, ..)| *program == name) else {
-            bail!("{name} is not one of the programs");
-        };
+    fn build(&self, program: Program, number: usize, of: usize) -> anyhow::Result<()> {
+        let (name, module, package) = program;
         println!("[{number}/{of}] building {name} with Go (the API server takes minutes, the rest less)");
         let start = Instant::now();
         std::fs::create_dir_all(&self.folder)?;

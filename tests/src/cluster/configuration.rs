@@ -14,10 +14,14 @@ pub(super) const SERVICE_RANGE: &str = "10.96.0.0/16";
 /// Address of the cluster's name server.
 const DNS_ADDRESS: &str = "10.96.0.10";
 
+/// Who reaches the API server from inside the namespace.
+const USERS: [&str; 7] =
+    ["controller-manager", "scheduler", "kube-proxy", "kubelet", "coredns", "metrics-server", "cert-manager"];
+
 /// Writes all files.
 pub(super) fn write_all(place: &Place, forward_port: u16) -> anyhow::Result<()> {
     let inside = server_inside();
-    for user in ["controller-manager", "scheduler", "kube-proxy", "kubelet", "coredns", "metrics-server"] {
+    for user in USERS {
         fs::write(place.file(&format!("{user}.kubeconfig")), kubeconfig(place, user, &inside))?;
     }
     let outside = format!("https://127.0.0.1:{forward_port}");

@@ -17,7 +17,7 @@ impl Cluster {
     /// Starts it, unless it runs, and waits until it has figures. A cluster that is not ours has its own.
     pub fn serve_metrics(&self) -> anyhow::Result<()> {
         if !self.is_external() && !processes::is_alive(&self.place, COMPONENT) {
-            let mut command = inside(&self.place, Binaries::locate_or_build()?.path(COMPONENT));
+            let mut command = inside(&self.place, Binaries::for_tests()?.path(COMPONENT));
             command.arg("--kubeconfig").arg(self.place.file("metrics-server.kubeconfig"));
             command.arg("--authentication-kubeconfig").arg(self.place.file("metrics-server.kubeconfig"));
             command.arg("--authorization-kubeconfig").arg(self.place.file("metrics-server.kubeconfig"));

@@ -5,6 +5,7 @@
 //! is carried to a port on loopback.
 
 mod binaries;
+mod cert_manager;
 mod certificates;
 mod components;
 mod configuration;
@@ -94,7 +95,12 @@ impl Place {
 /// Installs and builds what clusters need.
 pub fn prepare() -> anyhow::Result<()> {
     packages::install_missing()?;
-    Binaries::locate_or_build().map(|_| ())
+    Binaries::of_clusters().map(|_| ())
+}
+
+/// Builds what else tests need.
+pub fn prepare_tests() -> anyhow::Result<()> {
+    Binaries::for_tests().map(|_| ())
 }
 
 impl Cluster {
@@ -111,7 +117,7 @@ impl Cluster {
         Self::down(name)?;
         let place = Place::new(name)?;
         packages::install_missing()?;
-        let binaries = Binaries::locate_or_build()?;
+        let binaries = Binaries::of_clusters()?;
         let cluster = Self { place, external: None };
         if let Err(error) = cluster.start(&binaries) {
             let logs = cluster.failing_logs();
@@ -259,14 +265,14 @@ impl Cluster {
 
     /// kubectl with the administrator's credentials.
     pub fn kubectl(&self) -> anyhow::Result<Command> {
-        let mut command = Command::new(Binaries::locate_or_build()?.path("kubectl"));
+        let mut command = Command::new(Binaries::of_clusters()?.path("kubectl"));
         command.arg("--kubeconfig").arg(self.kubeconfig());
         Ok(command)
     }
 
     /// helm with the administrator's credentials. What it keeps for itself lies with what is built.
     pub fn helm(&self) -> anyhow::Result<Command> {
-        let mut command = Command::new(Binaries::locate_or_build()?.path("helm"));
+        let mut command = Command::new(Binaries::for_tests()?.path("helm"));
         let home = paths::repository().join("target/helm");
         for (variable, folder) in
             [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]

@@ -80,6 +80,21 @@ fn given(cluster: &Cluster) -> BTreeSet<String> {
     given
 }
 
+/// Has cert-manager be asked for a certificate, and no longer. That nobody issues it does not matter.
+fn issued(namespace: &Namespace<'_>) {
+    namespace.cluster.define_certificates().unwrap();
+    let tls_is = |tls: Value| {
+        let change = json!({"spec": {"tls": tls}}).to_string();
+        namespace.kubectl(&["patch", "codecrucible/demo", "--type=merge", "-p", &change]).unwrap();
+    };
+    let before = namespace.get("codecrucible/demo").unwrap()["spec"]["tls"].clone();
+    tls_is(json!({"mode": "CertManager", "issuerRef": {"name": "nobody"}}));
+    eventually("a certificate is asked for", || namespace.get("certificate/demo").is_some());
+    tls_is(json!({"mode": before["mode"], "issuerRef": null}));
+    eventually("it is asked for no longer", || namespace.get("certificate/demo").is_none());
+    namespace.wait_until_ready("demo");
+}
+
 /// Has a replica stay behind another one until it is evicted.
 fn evict(namespace: &Namespace<'_>) {
     let patch = |patch: &Value| {
@@ -134,6 +149,7 @@ fn everything(namespace: &Namespace<'_>, apps: &Namespace<'_>) {
         namespace.get("codecrucible/demo").unwrap()["status"]["policy"]["pinned"] == true
     });
 
+    issued(namespace);
     evict(namespace);
     // A backend that no watch has shown is asked for.
     namespace.crucible("lost", "ghost", "").unwrap();

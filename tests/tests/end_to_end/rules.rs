@@ -37,6 +37,8 @@ fn broken() -> Vec<(&'static str, Value)> {
         service(json!({"backends": ["a", "a"]})),
         service(json!({"tls": {"mode": "Disabled"}})),
         service(json!({"tls": {"mode": "Secret"}})),
+        service(json!({"tls": {"mode": "CertManager"}})),
+        service(json!({"tls": {"dnsNames": ["api.example.com"]}})),
         service(json!({"synthesis": {"defaultVoices": ["developer", "developer"]}})),
         backend(json!({"url": null})),
         backend(json!({"embedded": embedded})),

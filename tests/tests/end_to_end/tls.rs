@@ -135,3 +135,93 @@ fn a_certificate_that_somebody_gave_is_shown_as_soon_as_it_changes_and_a_broken_
     assert!(told.starts_with("spec.tls.secretName: there is no Secret \"mine\""), "{told}");
     assert!(shows(&second));
 }
+
+/// An issuer of cert-manager, with an authority of its own.
+fn issuer(namespace: &Namespace<'_>, name: &str) -> String {
+    let (authority, _) = given("nobody");
+    let data = json!({"tls.crt": authority.certificate, "tls.key": authority.key});
+    let secret =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+    let issuer = json!({"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": name},
+        "spec": {"ca": {"secretName": name}}});
+    namespace
+        .apply(&json!({"apiVersion": "v1", "kind": "List", "items": [secret, issuer]}).to_string())
+        .unwrap();
+    authority.certificate
+}
+
+/// What a person does who runs `cmctl renew`.
+fn renew(namespace: &Namespace<'_>) {
+    let now =
+        namespace.get("certificate/demo").unwrap()["status"]["conditions"][0]["lastTransitionTime"].clone();
+    let issuing = json!({"type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "now",
+        "lastTransitionTime": now});
+    let patch = json!([{"op": "add", "path": "/status/conditions/-", "value": issuing}]).to_string();
+    let arguments = ["patch", "certificate/demo", "--subresource=status", "--type=json", "-p", &patch];
+    namespace.kubectl(&arguments).unwrap();
+}
+
+#[test]
+fn what_cert_manager_issues_is_waited_for_shown_renewed_and_no_longer_asked_for() {
+    let namespace = Namespace::new("tls-issued");
+    let definition = ["delete", "--ignore-not-found", "crd", "certificates.cert-manager.io"];
+    namespace.kubectl(&definition).unwrap();
+    let tls = json!({"mode": "CertManager", "issuerRef": {"name": "team"}});
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    let tls_is = |tls: &Value| {
+        let change = json!({"spec": {"profile": "Production", "tls": tls}}).to_string();
+        namespace.kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &change]).unwrap();
+    };
+    tls_is(&tls);
+    let told = namespace.wait_for("demo", "Accepted", "False/ApiNotServed");
+    assert!(told.starts_with("spec.tls.mode: the cluster does not serve cert-manager.io/v1"), "{told}");
+
+    namespace.cluster.serve_certificates().unwrap();
+    let told = namespace.wait_for("demo", "CertificateValid", "False/Pending");
+    assert!(told.starts_with("cert-manager has not issued the certificate: "), "{told}");
+    namespace.wait_for("demo", "Accepted", "True/Valid");
+    let authority = issuer(&namespace, "team");
+    namespace.wait_for("demo", "CertificateValid", "True/Shown");
+    namespace.wait_until_ready("demo");
+    assert_eq!(
+        secret_text(&namespace, "demo-client", "ca.crt").trim(),
+        authority.replace("\r\n", "\n").trim()
+    );
+
+    let forward = forward(&namespace);
+    let client = Https::new(&authority, "demo.tls-issued.svc", forward.address()).unwrap();
+    let credentials = Credentials::of(namespace.cluster, &namespace.name, "demo").unwrap();
+    let token = client.token(&credentials.id, &credentials.secret).unwrap();
+    let first = client.get("/v1/models", &token).unwrap();
+    assert_eq!((first.status, json!(first.fingerprint)), (200, status(&namespace)["fingerprint"].clone()));
+    renew(&namespace);
+    let mut connections = 0;
+    eventually("another certificate is shown", || {
+        connections += 1;
+        let shown = client.get("/v1/models", &token).unwrap();
+        assert_eq!(shown.status, 200);
+        shown.fingerprint != first.fingerprint
+    });
+    println!("0 of {connections} connections failed while cert-manager renewed the certificate");
+    namespace.wait_for("demo", "CertificateValid", "True/Shown");
+
+    let names = || namespace.get("certificate/demo").map(|object| object["spec"]["dnsNames"].clone());
+    let edit = json!({"spec": {"dnsNames": ["edited.example.com"]}}).to_string();
+    namespace.kubectl(&["patch", "certificate/demo", "--type=merge", "-p", &edit]).unwrap();
+    let asked_for = json!(["demo.tls-issued.svc", "demo.tls-issued.svc.cluster.local"]);
+    eventually("what is asked for is put back", || names() == Some(asked_for.clone()));
+    tls_is(&json!({"mode": "OperatorCA", "issuerRef": null}));
+    eventually("nothing is asked for", || names().is_none());
+    namespace.wait_for("demo", "CertificateValid", "True/Shown");
+    let authority = secret_text(&namespace, "demo-client", "ca.crt");
+    assert_eq!(status(&namespace)["authority"], authority.as_str());
+
+    // Whose certificate is in a Secret of that name, cert-manager does not ask.
+    let mine = "{apiVersion: v1, kind: Secret, metadata: {name: demo-tls}}";
+    namespace.kubectl(&["delete", "--ignore-not-found", "secret", "demo-tls"]).unwrap();
+    namespace.apply(mine).unwrap();
+    tls_is(&tls);
+    let told = namespace.wait_for("demo", "Accepted", "False/NotOwned");
+    assert!(told.contains("\"demo-tls\" is not what cert-manager made"), "{told}");
+    assert!(names().is_none(), "cert-manager would overwrite it");
+}

@@ -1,6 +1,7 @@
 //! Step three: what should exist. Pure: everything random comes in as [`Facts`].
 
 mod autoscaler;
+mod certificate;
 mod deployment;
 pub(crate) mod metadata;
 mod mounts;
@@ -61,6 +62,8 @@ pub(crate) struct Publication {
     pub(crate) clients: Clients,
     /// What they are shown, if their connections are encrypted.
     pub(crate) certificate: Option<Shown>,
+    /// Why there is no certificate to show yet, although there should be.
+    pub(crate) awaited: Option<String>,
     /// Where clients reach the service.
     pub(crate) endpoint: String,
     /// What is not as the resource wants it, although it is valid.
@@ -130,6 +133,7 @@ pub(crate) fn desired(
         Child::Service => network::service(resource, is_encrypted),
         Child::NetworkPolicy => network::network_policy(resource, bundle.policy(), operator_namespace),
         Child::DisruptionBudget => deployment::disruption_budget(resource),
+        Child::IssuedCertificate => certificate::issued(resource),
         Child::Deployment => {
             deployment::deployment(resource, chosen, replicas, *progress_deadline, evicted_at)
         }
@@ -154,6 +158,7 @@ pub(crate) fn desired(
             }),
             clients: clients.clone(),
             certificate,
+            awaited: encryption.awaits().map(str::to_owned),
             endpoint,
             notes: notes.clone(),
             configuration,
@@ -342,7 +347,11 @@ pub(crate) mod tests {
     #[test]
     fn every_child_is_owned_labelled_and_hashed() {
         let set = set(&fixtures::resource(json!({})), &fixtures::observed());
-        assert_eq!(set.children.len(), Child::ALL.len() - 1, "nobody asked for an autoscaler");
+        assert_eq!(
+            set.children.len(),
+            Child::ALL.len() - 2,
+            "nobody asked for an autoscaler, or for cert-manager"
+        );
         for prepared in &set.children {
             let metadata = &prepared.object["metadata"];
             assert_eq!(metadata["ownerReferences"][0]["uid"], "1-2-3");

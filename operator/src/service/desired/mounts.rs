@@ -4,7 +4,8 @@
 use crate::service::child::Child;
 use crate::service::pod::{CONFIGURATION_FOLDER, MODELS_FOLDER};
 use codecrucible_contract::layout;
-use codecrucible_crds::{CodeCrucible, Tls, TlsMode};
+use codecrucible_crds::CodeCrucible;
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 /// An object in a folder.
@@ -65,8 +66,7 @@ pub(super) fn mounts(resource: &CodeCrucible, model_claims: &[(String, String)])
 
 /// The volume of a certificate that somebody gave, and where it is. No pod sees what else is in its Secret.
 fn given_certificate(resource: &CodeCrucible) -> Option<(Value, Value)> {
-    let Tls { mode, secret_name } = &resource.spec.tls;
-    let name = secret_name.as_ref().filter(|_| *mode == TlsMode::Secret)?;
+    let name = resource.spec.tls.given_secret(&resource.name_any())?;
     let folder = layout::PUBLIC_CERTIFICATE_FOLDER;
     let items =
         [layout::CERTIFICATE_FILE, layout::CERTIFICATE_KEY_FILE].map(|key| json!({"key": key, "path": key}));

@@ -3,6 +3,7 @@
 //! Within a reconcile one read follows the other: many reconciles run side by side, and each request at the same
 //! time is a connection with buffers of its own.
 
+mod certificate;
 mod children;
 mod look;
 mod named;
@@ -10,6 +11,7 @@ mod past;
 mod pods;
 mod secret_value;
 
+pub(crate) use certificate::MissingCertificate;
 pub(crate) use look::Look;
 pub(crate) use past::{compared, kept, policy};
 pub(crate) use pods::pods;
@@ -20,7 +22,7 @@ use super::child::Child;
 use super::history::{Kept, Template};
 use super::shown::Given;
 use super::{Context, Known};
-use crate::conventions::{is_owned, text_at};
+use crate::conventions::{is_absent, is_owned, text_at};
 use children::{are_replicas_ours_alone, found};
 use codecrucible_contract::Bundle;
 use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient, names};
@@ -45,8 +47,8 @@ pub(crate) struct Observed {
     pub(crate) backends: BTreeMap<String, ModelBackend>,
     /// For each backend that needs one, its credential, or what is missing.
     pub(crate) credentials: BTreeMap<String, Result<String, MissingCredential>>,
-    /// The certificate that somebody gave it to show to clients, if that is asked for, or what is missing.
-    pub(crate) given_certificate: Option<Result<Given, MissingCredential>>,
+    /// The certificate to show to clients that is not the operator's, if that is asked for, or why there is none.
+    pub(crate) given_certificate: Option<Result<Given, MissingCertificate>>,
     /// The access policies of its namespace; none where it selects none.
     pub(crate) access: Vec<Arc<AccessPolicy>>,
     /// The clients of all applications; nothing while it is not known who there is.
@@ -84,6 +86,12 @@ pub struct ObserveError {
     what: &'static str,
     #[source]
     error: Box<kube::Error>,
+}
+
+impl ObserveError {
+    fn is_forbidden(&self) -> bool {
+        matches!(&*self.error, kube::Error::Api(status) if status.is_forbidden())
+    }
 }
 
 fn failed(what: &'static str) -> impl FnOnce(kube::Error) -> ObserveError {
@@ -157,7 +165,12 @@ impl Observed {
         // What is not wanted concerns only whoever is about to write.
         let looked_at = |child: &Child| look == Look::Exact || child.is_wanted(resource);
         for child in Child::ALL.into_iter().filter(looked_at) {
-            if let Some(object) = found(context, resource, child, look).await? {
+            let found = match found(context, resource, child, look).await {
+                // Whoever plans a change may not be let see what the resource does not need.
+                Err(error) if error.is_forbidden() && !child.is_wanted(resource) => None,
+                found => found?,
+            };
+            if let Some(object) = found {
                 self.note(resource, child, object);
             }
         }
@@ -213,7 +226,7 @@ where
 {
     match api.get_with(name, &version).await {
         Ok(object) => Ok(Some(object)),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

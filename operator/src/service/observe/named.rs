@@ -1,15 +1,18 @@
 //! What a resource names, and what names it: backends with their credentials, access policies, clients.
 
-use super::secret_value::{MissingCredential, pair_in, value_at};
+use super::certificate::{self, MissingCertificate};
+use super::secret_value::{MissingCredential, value_at};
 use super::{ObserveError, failed, get_since};
+use crate::conventions::is_absent;
 use crate::service::Context;
+use crate::service::child::Child;
 use crate::service::shown::Given;
 use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient, TlsMode};
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -96,12 +99,22 @@ pub(super) async fn given_certificate(
     client: &Client,
     namespace: &str,
     resource: &CodeCrucible,
-) -> Result<Option<Result<Given, MissingCredential>>, ObserveError> {
+) -> Result<Option<Result<Given, MissingCertificate>>, ObserveError> {
     let tls = &resource.spec.tls;
-    let Some(name) = tls.secret_name.as_ref().filter(|_| tls.mode == TlsMode::Secret) else {
-        return Ok(None);
-    };
+    let Some(name) = tls.given_secret(&resource.name_any()) else { return Ok(None) };
+    if tls.mode == TlsMode::CertManager && !is_cert_manager_served(client).await? {
+        return Ok(Some(Err(MissingCertificate::NotServed)));
+    }
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let secret = api.get_opt(name).await.map_err(failed("the certificate"))?;
-    Ok(Some(secret.ok_or(MissingCredential::Secret).and_then(pair_in)))
+    let secret = api.get_opt(&name).await.map_err(failed("the certificate"))?;
+    Ok(Some(certificate::in_secret(secret, resource)))
+}
+
+async fn is_cert_manager_served(client: &Client) -> Result<bool, ObserveError> {
+    let served = Child::IssuedCertificate.api_resource();
+    match client.list_api_group_resources(&served.api_version).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_absent(&error) => Ok(false),
+        Err(error) => Err(failed("what the cluster serves")(error)),
+    }
 }

@@ -1,13 +1,8 @@
-//! What is taken out of a Secret that somebody else made: a credential, or a certificate with its key. Pure.
+//! The credential that is taken out of a Secret. Pure.
 
-use crate::service::shown::Given;
-use codecrucible_contract::certificates::Certified;
-use codecrucible_contract::layout;
 use codecrucible_crds::SecretKeyReference;
 use k8s_openapi::api::core::v1::Secret;
 
-/// Largest certificate or key that is looked at, bytes.
-const MAX_PEM_BYTES: usize = 64 * 1024;
 /// Longest credential, bytes: it becomes a header, and few servers take longer ones.
 pub(crate) const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
 /// Why a credential cannot be used.
@@ -17,20 +12,6 @@ pub(crate) enum MissingCredential {
     Key,
     NotText,
     TooLong,
-}
-
-pub(super) fn pair_in(secret: Secret) -> Result<Given, MissingCredential> {
-    let mut data = secret.data.unwrap_or_default();
-    let mut text = |key: &str| {
-        let value = data.remove(key).ok_or(MissingCredential::Key)?;
-        if value.0.len() > MAX_PEM_BYTES {
-            return Err(MissingCredential::TooLong);
-        }
-        String::from_utf8(value.0).map_err(|_| MissingCredential::NotText)
-    };
-    let (certificate, key) = (text(layout::CERTIFICATE_FILE)?, text(layout::CERTIFICATE_KEY_FILE)?);
-    let authority = text(layout::AUTHORITY_FILE).ok().filter(|authority| !authority.trim().is_empty());
-    Ok(Given { certified: Certified { certificate, key }, authority })
 }
 
 pub(super) fn value_at(

@@ -45,7 +45,19 @@ pub(super) fn certificate(
 }
 
 /// Whether clients are shown a certificate that is good.
-pub(super) fn certificate_valid(status: Option<&CertificateStatus>, now: Timestamp) -> Verdict {
+pub(super) fn certificate_valid(
+    status: Option<&CertificateStatus>,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Verdict {
+    if let Outcome::Applied(applied) = outcome
+        && let Some(because) = &applied.publication.awaited
+    {
+        let message = format!(
+            "cert-manager has not issued the certificate: {because}; see kubectl describe certificate"
+        );
+        return verdict(false, names::REASON_PENDING, message);
+    }
     let Some(CertificateStatus { not_after, applied_replicas, pending_replicas, .. }) = status else {
         return verdict(false, names::REASON_DISABLED, "nothing is encrypted, or nothing was handed out yet");
     };
@@ -100,7 +112,7 @@ mod tests {
     #[test]
     fn a_certificate_is_valid_while_every_ready_replica_shows_it() {
         let state = |applied, pending, second| {
-            let told = certificate_valid(Some(&handed_out(applied, pending)), at(second));
+            let told = certificate_valid(Some(&handed_out(applied, pending)), &Outcome::Paused, at(second));
             (told.is_true, told.reason)
         };
         assert_eq!(state(2, 0, END - 700_000), (true, "Shown"));
@@ -108,7 +120,7 @@ mod tests {
         assert_eq!(state(1, 1, END - 1), (false, "Pending"));
         assert_eq!(state(0, 0, END - 1), (false, "NoReplica"));
         assert_eq!(state(2, 0, END), (false, "Expired"));
-        assert_eq!(certificate_valid(None, at(0)).reason, "Disabled");
+        assert_eq!(certificate_valid(None, &Outcome::Paused, at(0)).reason, "Disabled");
     }
 
     #[test]

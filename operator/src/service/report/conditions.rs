@@ -169,6 +169,7 @@ mod tests {
             access: Vec::new(),
             notes: Vec::new(),
             certificate: None,
+            awaited: None,
             revision: "1-x".into(),
             hash: "x".into(),
             shadow: None,

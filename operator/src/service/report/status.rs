@@ -34,7 +34,7 @@ pub(super) fn status(
     let progress = Progress::of(deployment);
     let trouble = trouble(&progress, &observed.pods);
     let certificate = certificate(before.certificate.as_ref(), observed, outcome, now);
-    let certificate_valid = certificate_valid(certificate.as_ref(), now);
+    let certificate_valid = certificate_valid(certificate.as_ref(), outcome, now);
     let seen = Seen { certificate_valid, outcome, progress: &progress, spread, trouble: trouble.as_deref() };
     let generation = resource.metadata.generation;
     let conditions = seen

@@ -57,7 +57,7 @@ pub(crate) struct Validated {
 /// What is wrong, and which kind of wrong it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invalid {
-    /// `Invalid`, `ReferenceNotFound` or `NotOwned`.
+    /// `Invalid`, `ReferenceNotFound`, `ApiNotServed` or `NotOwned`.
     pub(crate) reason: &'static str,
     /// Begins with the field's path.
     pub(crate) message: String,
@@ -70,6 +70,10 @@ impl Invalid {
 
     fn not_found(message: String) -> Self {
         Self { reason: conditions::REASON_REFERENCE_NOT_FOUND, message }
+    }
+
+    fn not_served(message: String) -> Self {
+        Self { reason: conditions::REASON_API_NOT_SERVED, message }
     }
 
     fn not_owned(message: String) -> Self {
