@@ -283,6 +283,11 @@ impl Cluster {
         Ok(command)
     }
 
+    /// kubeconform, which judges manifests by schemas alone.
+    pub fn kubeconform(&self) -> anyhow::Result<Command> {
+        Ok(Command::new(Binaries::for_tests()?.path("kubeconform")))
+    }
+
     /// A program that will run inside the cluster's network, where it reaches pods. Beside one that is not ours.
     pub fn inside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         if self.is_external() { Command::new(program) } else { network::inside(&self.place, program) }

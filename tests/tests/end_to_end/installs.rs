@@ -1,10 +1,11 @@
 //! Two ways to install, kustomize and Helm: the same objects, which a real API server takes, and an operator that leads.
 
+use crate::schemas::Schemas;
 use crate::support::{CLUSTER, Namespace, Second};
 use codecrucible_tests::cluster::Cluster;
 use codecrucible_tests::{paths, product};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 const CHART: &str = "charts/codecrucible-operator";
@@ -91,6 +92,37 @@ fn the_chart_is_sound_and_refuses_what_it_does_not_know() {
         let told = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(!refused.status.success() && told.contains(problem), "{set}: {told}");
     }
+}
+
+#[test]
+fn what_is_rendered_has_no_field_that_the_api_does_not_have() {
+    let mut rendered: Vec<(String, String)> = ["manifests", "manifests/crds"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(["development", "staging", "production"].map(|name| format!("manifests/overlays/{name}")))
+        .map(|folder| (folder.clone(), kustomized(&CLUSTER, &folder)))
+        .collect();
+    for values in ["crds.manage=true", "watchNamespace=team", "replicas=1", "metrics.service=true"] {
+        let template =
+            ["template", "codecrucible", CHART, "-n", NAMESPACE, "--include-crds", "--set", values];
+        rendered.push((format!("helm {values}"), helm(&CLUSTER, &template)));
+    }
+    for sample in std::fs::read_dir(paths::repository().join("manifests/samples")).unwrap() {
+        let path = sample.unwrap().path();
+        rendered.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
+    }
+    let made = rendered.iter().flat_map(|(_, yaml)| objects(yaml).into_values());
+    let kinds: BTreeSet<String> = made.map(|object| object["kind"].as_str().unwrap().to_owned()).collect();
+    let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+    let schemas = Schemas::of(&CLUSTER, &kinds);
+    for (what, yaml) in &rendered {
+        let (is_valid, told) = schemas.judge(&CLUSTER, yaml);
+        println!("{what}: {told}");
+        assert!(is_valid && told.contains("Skipped: 0"), "{what}: {told}");
+    }
+    let sample = &rendered.iter().find(|(what, _)| what.ends_with("samples/demo.yaml")).unwrap().1;
+    let (is_valid, told) = schemas.judge(&CLUSTER, &sample.replace("  backends:", "  backend:"));
+    assert!(!is_valid && told.contains("backend"), "a misspelt field is not found: {told}");
 }
 
 #[test]

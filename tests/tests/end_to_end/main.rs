@@ -27,6 +27,7 @@ mod remediation;
 mod replicas;
 mod rollout;
 mod rules;
+mod schemas;
 mod served;
 mod service;
 mod shadow;

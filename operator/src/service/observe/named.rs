@@ -113,7 +113,8 @@ pub(super) async fn given_certificate(
 async fn is_cert_manager_served(client: &Client) -> Result<bool, ObserveError> {
     let served = Child::IssuedCertificate.api_resource();
     match client.list_api_group_resources(&served.api_version).await {
-        Ok(_) => Ok(true),
+        // Others of its kinds may be served without this one.
+        Ok(listed) => Ok(listed.resources.iter().any(|listed| listed.kind == served.kind)),
         Err(error) if is_absent(&error) => Ok(false),
         Err(error) => Err(failed("what the cluster serves")(error)),
     }
