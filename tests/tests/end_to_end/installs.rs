@@ -120,9 +120,14 @@ fn what_is_rendered_has_no_field_that_the_api_does_not_have() {
         println!("{what}: {told}");
         assert!(is_valid && told.contains("Skipped: 0"), "{what}: {told}");
     }
-    let sample = &rendered.iter().find(|(what, _)| what.ends_with("samples/demo.yaml")).unwrap().1;
-    let (is_valid, told) = schemas.judge(&CLUSTER, &sample.replace("  backends:", "  backend:"));
-    assert!(!is_valid && told.contains("backend"), "a misspelt field is not found: {told}");
+    // A kind of ours, and one of Kubernetes'.
+    for (file, before) in [("samples/demo.yaml", "\n  backends:"), ("manifests", "\n      containers:")] {
+        let yaml = &rendered.iter().find(|(what, _)| what.ends_with(file)).unwrap().1;
+        let indentation = &before[..before.rfind(' ').unwrap() + 1];
+        let misspelt = yaml.replacen(before, &format!("{indentation}misspelt: 1{before}"), 1);
+        let (is_valid, told) = schemas.judge(&CLUSTER, &misspelt);
+        assert!(!is_valid && told.contains("misspelt"), "a misspelt field is not found: {told}");
+    }
 }
 
 #[test]
