@@ -9,6 +9,7 @@ use codecrucible_tests::operator::Operator;
 use codecrucible_tests::{product, wait};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
@@ -43,14 +44,13 @@ fn main() -> anyhow::Result<()> {
 
     cluster.apply(&secrets()?).context("the Secrets")?;
     cluster.apply(&resources()?).context("the resources")?;
-    let begin = Instant::now();
+    let begin = Timestamp::now();
     let first = start()?;
-    wait_for_statuses(&cluster)?;
+    wait_until_quiet(&first)?;
     println!(
         "operator: {RESOURCES} resources have a status {:.1} s after the first start for all of them (budget 60 s)",
-        begin.elapsed().as_secs_f64()
+        last_first_status(&cluster)?.duration_since(begin).as_secs_f64()
     );
-    wait_until_quiet(&first)?;
     first.kill()?;
 
     let begin = Instant::now();
@@ -92,15 +92,31 @@ fn wait_until_quiet(operator: &Operator) -> anyhow::Result<()> {
     })
 }
 
-/// Waits until the operator has made all that belongs to every resource, and said so: until then, they say what their schema
-/// has them say.
-fn wait_for_statuses(cluster: &Cluster) -> anyhow::Result<()> {
-    wait::until("a status of every resource", Duration::from_secs(LIMIT_SECONDS), || {
-        let shown = "jsonpath={range .items[*]}{.status.observedGeneration}{\"\\n\"}{end}";
-        let listed = cluster.kubectl()?.args(["get", "codecrucibles", "-o", shown]).output()?;
-        let listed = String::from_utf8(listed.stdout)?;
-        Ok(listed.lines().filter(|generation| *generation == "1").count() == RESOURCES)
-    })
+/// When the last one of all resources got its first status, which is when all that belongs to it was made. By the API server's own
+/// clock and log: whoever lists 500 resources again and again takes a core from those that are measured.
+fn last_first_status(cluster: &Cluster) -> anyhow::Result<Timestamp> {
+    let entries = entries(&cluster.audit_log().context("the cluster keeps no audit log")?, 0)?;
+    let mut first = BTreeMap::new();
+    for entry in &entries {
+        let about = &entry["objectRef"];
+        let is_status = about["resource"] == "codecrucibles" && about["subresource"] == "status";
+        if let Some(name) =
+            about["name"].as_str().filter(|_| is_status && entry["user"]["username"] == OPERATOR)
+        {
+            let at: Timestamp = entry["stageTimestamp"].as_str().context("an entry without time")?.parse()?;
+            first.entry(name).or_insert(at);
+        }
+    }
+    ensure!(first.len() == RESOURCES, "{} resources have a status", first.len());
+    first.into_values().max().context("no resource has a status")
+}
+
+/// What the audit log has from a place on, in bytes.
+fn entries(log: &Path, from: u64) -> anyhow::Result<Vec<Value>> {
+    let mut file = File::open(log)?;
+    file.seek(SeekFrom::Start(from))?;
+    let text = std::io::read_to_string(file)?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// Has all resources looked at: each of them names the backend.
@@ -126,11 +142,7 @@ fn change(cluster: &Cluster, log: &Path, name: &str) -> anyhow::Result<f64> {
     ensure!(patched.status.success(), "kubectl patch: {}", String::from_utf8_lossy(&patched.stderr));
     let mut seconds = None;
     wait::until("the operator's first write", Duration::from_secs(LIMIT_SECONDS), || {
-        let mut file = File::open(log)?;
-        file.seek(SeekFrom::Start(before))?;
-        let entries = std::io::read_to_string(file)?;
-        let entries: Vec<Value> =
-            entries.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let entries = entries(log, before)?;
         let made = time(&entries, "stageTimestamp", |entry| {
             entry["objectRef"]["resource"] == "codecrucibles" && entry["objectRef"]["name"] == name
         });

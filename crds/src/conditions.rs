@@ -57,6 +57,8 @@ pub const REASON_REPLICAS_UNAVAILABLE: &str = "ReplicasUnavailable";
 pub const REASON_SCALED_TO_ZERO: &str = "ScaledToZero";
 /// The deployment is rolling.
 pub const REASON_ROLLING_OUT: &str = "RollingOut";
+/// A new version waits until cert-manager has issued the certificate that it is to show.
+pub const REASON_AWAITING_CERTIFICATE: &str = "AwaitingCertificate";
 /// The deployment made no progress within its deadline.
 pub const REASON_PROGRESS_DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
 /// A rollout failed; the pods that ran before are back until the resource asks for other ones.

@@ -1,7 +1,9 @@
 //! The command line.
 
 use crate::check::check;
+use crate::dry_run::dry_run;
 use crate::leader::Identity;
+use crate::plugin::{Paint, say};
 use crate::run::{Settings, run};
 use crate::telemetry;
 use clap::{Parser, Subcommand};
@@ -31,6 +33,9 @@ pub struct Cli {
     /// them in any case, unless it is 0. When more go wrong at once, it holds back, and says so.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(0..=100))]
     fuse_percent: u8,
+    /// Says what it would write for each service, and ends. Writes nothing.
+    #[arg(long)]
+    dry_run: bool,
     /// What to do instead of operating.
     #[command(subcommand)]
     instead: Option<Instead>,
@@ -62,13 +67,25 @@ impl Cli {
     }
 
     async fn act(self) -> anyhow::Result<()> {
-        let Self { listen, lease_namespace, watch_namespace, identity, concurrency, fuse_percent, instead } =
-            self;
+        let Self {
+            listen,
+            lease_namespace,
+            watch_namespace,
+            identity,
+            concurrency,
+            fuse_percent,
+            dry_run: is_dry_run,
+            instead,
+        } = self;
         match instead {
             Some(Instead::Check) => {
                 let holder = check(&lease_namespace, watch_namespace.as_deref()).await?;
                 tracing::info!(holder, "the resources are served, and an operator leads");
                 Ok(())
+            }
+            None if is_dry_run => {
+                let client = kube::Client::try_default().await?;
+                dry_run(&client, &lease_namespace, watch_namespace.as_deref(), Paint::new(false), say).await
             }
             None => {
                 let identity = Identity { namespace: lease_namespace, holder: identity };

@@ -11,6 +11,7 @@ pub mod cli;
 mod client;
 mod controller;
 mod conventions;
+mod dry_run;
 mod leader;
 pub mod plugin;
 mod reporter;

@@ -51,6 +51,17 @@ impl<'a> Operator<'a> {
         Self::start_with(cluster, identity, SERVICE_ACCOUNT, Some(&proxy.url()))
     }
 
+    /// What it says that it would write.
+    pub fn dry_run(cluster: &Cluster) -> anyhow::Result<String> {
+        let output = cluster
+            .inside(product::program("operator"))
+            .args(["--dry-run", "--lease-namespace", NAMESPACE])
+            .env("KUBECONFIG", kubeconfig(cluster, SERVICE_ACCOUNT, cluster.server_inside().as_deref())?)
+            .output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     fn start_with(
         cluster: &'a Cluster,
         identity: &str,

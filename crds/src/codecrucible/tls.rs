@@ -3,8 +3,8 @@
 use crate::names;
 use serde::{Deserialize, Serialize};
 
-/// How connections of clients are encrypted: TLS 1.3, with this certificate. A change replaces the pods; a certificate that is
-/// renewed does not.
+/// How connections of clients are encrypted: TLS 1.3, with this certificate. A change of the mode or the Secret replaces the pods;
+/// a certificate that is renewed, or issued for other names or by somebody else, does not.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Tls {
@@ -20,8 +20,8 @@ pub struct Tls {
     /// For mode `CertManager`: who issues the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer_ref: Option<IssuerReference>,
-    /// For mode `CertManager`: the DNS names that the certificate is good for. Left out, those of the service inside the
-    /// cluster; a public authority signs only public ones, which are then all that the certificate names.
+    /// For mode `CertManager`: the DNS names that the certificate is good for, in place of the service's names inside the cluster,
+    /// which it has otherwise. A public authority signs only public ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 32),
@@ -49,7 +49,7 @@ pub struct IssuerReference {
     /// Its name.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
     pub name: String,
-    /// Its kind: `Issuer`, of this namespace, or `ClusterIssuer`; of another group, what that has.
+    /// Its kind: `Issuer`, which is one of this namespace, or `ClusterIssuer`, which must be said; of another group, what that has.
     #[serde(default = "issuer_kind")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))]
     pub kind: String,

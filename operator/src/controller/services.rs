@@ -4,10 +4,10 @@
 use super::failures::Failures;
 use super::uses::Uses;
 use super::wakes::Wakes;
-use super::watches::{Marks, children, issued_certificate, issued_certificates};
+use super::watches::{Marks, children, issued_certificates};
 use super::{Shown, concerns, note_end};
 use crate::access_policy::Targets;
-use crate::service::{Context, Known, ReconcileError, reconcile};
+use crate::service::{Child, Context, Known, ReconcileError, reconcile};
 use crate::telemetry::{Metrics, State};
 use codecrucible_crds::{CodeCrucible, ModelBackend};
 use futures::{Stream, StreamExt as _, future};
@@ -82,7 +82,11 @@ where
         .watches_stream(children::<Deployment>(&client, &marks), of_child)
         .watches_stream(children::<HorizontalPodAutoscaler>(&client, &marks), of_child)
         .watches_stream(children::<Pod>(&client, &marks), of_child)
-        .watches_stream_with(issued_certificates(&client, &marks), of_child, issued_certificate())
+        .watches_stream_with(
+            issued_certificates(&client, &marks),
+            of_child,
+            Child::IssuedCertificate.api_resource(),
+        )
         .watches_stream(backends_shown, of_backend)
         .watches_stream(secrets, of_secret)
         .reconcile_on(wakes.woken())

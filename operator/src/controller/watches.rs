@@ -7,7 +7,7 @@ use crate::service::{Child, Known, Newest};
 use codecrucible_crds::{AccessPolicy, ModelBackend, SynthesisClient, names};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::Store;
@@ -99,7 +99,7 @@ pub(super) fn backends(
     writer: Writer<ModelBackend>,
     marks: &Marks,
 ) -> impl Stream<Item = Shown<ModelBackend>> + Send + use<> {
-    kept(client, writer, marks, without_labels, noting(marks))
+    kept(client, writer, marks, without_labels, noting(marks, &()))
 }
 
 /// All access policies, with the labels by which they are selected.
@@ -108,7 +108,7 @@ pub(super) fn access_policies(
     writer: Writer<AccessPolicy>,
     marks: &Marks,
 ) -> impl Stream<Item = Shown<AccessPolicy>> + Send + use<> {
-    kept(client, writer, marks, |_| {}, noting(marks))
+    kept(client, writer, marks, |_| {}, noting(marks, &()))
 }
 
 /// The clients of all applications. What they ask for counts once all are known, the first ones too.
@@ -126,19 +126,16 @@ pub(super) fn clients(
 }
 
 /// Notes how new what a watch shows is, and every list but the first one.
-fn noting<K>(marks: &Marks) -> impl FnMut(&Event<K>) + Send + use<K>
-where
-    K: Resource<DynamicType = ()>,
-{
-    let (newest, mut lists) = (marks.newest(), Lists::new(&marks.relisted));
+fn noting<K: Resource>(marks: &Marks, kind: &K::DynamicType) -> impl FnMut(&Event<K>) + Send + use<K> {
+    let (newest, mut lists, kind) = (marks.newest(), Lists::new(&marks.relisted), K::kind(kind).into_owned());
     move |event| {
         lists.note(event);
         match event {
             Event::Apply(object) | Event::Delete(object) | Event::InitApply(object) => {
-                newest.note(&K::kind(&()), object.meta().resource_version.as_deref());
+                newest.note(&kind, object.meta().resource_version.as_deref());
             }
             Event::Init => {}
-            Event::InitDone => newest.note_listed(&K::kind(&())),
+            Event::InitDone => newest.note_listed(&kind),
         }
     }
 }
@@ -184,21 +181,17 @@ pub(super) fn issued_certificates(
     client: &Client,
     marks: &Marks,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<DynamicObject>>> + Send + use<> {
-    let served = issued_certificate();
+    let served = Child::IssuedCertificate.api_resource();
     let api: Api<PartialObjectMeta<DynamicObject>> = match &marks.namespace {
         None => Api::all_with(client.clone(), &served),
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &served),
     };
-    let config = listing().labels(&ours());
-    watcher(api, config)
+    let mut note = noting(marks, &served);
+    watcher(api, listing().labels(&ours()))
         .default_backoff()
         .filter(|event| future::ready(!event.as_ref().is_err_and(is_not_served)))
+        .inspect_ok(move |event| note(event))
         .touched_objects()
-}
-
-/// What cert-manager is asked for.
-pub(super) fn issued_certificate() -> ApiResource {
-    Child::IssuedCertificate.api_resource()
 }
 
 fn is_not_served(error: &watcher::Error) -> bool {
@@ -228,7 +221,7 @@ fn touched<K>(
 where
     K: Watched,
 {
-    let mut note = noting(marks);
+    let mut note = noting(marks, &());
     watcher(marks.api::<PartialObjectMeta<K>>(client), config)
         .default_backoff()
         .inspect_ok(move |event| note(event))

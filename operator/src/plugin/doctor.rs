@@ -153,8 +153,11 @@ fn advice(type_: &str, is_true: bool, reason: &str) -> Option<&'static str> {
         (names::POLICY_SYNCED, false, names::REASON_UNREACHABLE) => Some(
             "the operator must reach port 9443 of the pods: look for a NetworkPolicy or a mesh in between",
         ),
-        (names::CERTIFICATE_VALID, _, names::REASON_EXPIRED | names::REASON_EXPIRING) => {
-            Some("renew the Secret of spec.tls.secretName; with the mode OperatorCA, does an operator lead?")
+        (names::CERTIFICATE_VALID, _, names::REASON_EXPIRED | names::REASON_EXPIRING) => Some(
+            "with mode OperatorCA, does an operator lead? with CertManager, kubectl describe certificate; with Secret, renew it",
+        ),
+        (names::PROGRESSING, true, names::REASON_AWAITING_CERTIFICATE) => {
+            Some("does the issuer of spec.tls.issuerRef exist, and is it ready? may it sign these dnsNames?")
         }
         (names::PROGRESSING, false, names::REASON_ROLLED_BACK) => {
             Some("the pods of before are back; change the resource to roll forward")

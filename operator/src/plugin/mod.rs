@@ -9,12 +9,15 @@ mod status;
 mod top;
 mod view;
 
+pub(crate) use paint::Paint;
+pub(crate) use plan::rendered;
+
+use crate::dry_run::dry_run;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use codecrucible_crds::CodeCrucible;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use paint::Paint;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
@@ -60,9 +63,10 @@ enum Command {
     },
     /// What a change would write, and whether pods restart for it. Writes nothing.
     Plan {
-        /// A file with the changed CodeCrucible.
+        /// A file with the changed CodeCrucible. If it is not given: what an operator of this version would write for the
+        /// services of the namespace as they are.
         #[arg(short, long)]
-        filename: PathBuf,
+        filename: Option<PathBuf>,
     },
     /// The policies that a service was given.
     Policy {
@@ -149,7 +153,10 @@ impl Cli {
             Command::Status { name, output, .. } => {
                 say(&status::show(&client, &namespace, name.as_deref(), output, paint).await?)
             }
-            Command::Plan { filename } => {
+            Command::Plan { filename: None } => {
+                dry_run(&client, &target.operator_namespace, Some(&namespace), paint, say).await
+            }
+            Command::Plan { filename: Some(filename) } => {
                 say(&plan::plan(&client, &namespace, &target.operator_namespace, &filename, paint).await?)
             }
             Command::Policy { command } => {
@@ -177,7 +184,7 @@ impl Cli {
 }
 
 /// Tells the person who asked. One who has gone away hears nothing, which is no fault.
-fn say(text: &str) -> anyhow::Result<()> {
+pub(crate) fn say(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),

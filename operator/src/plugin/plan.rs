@@ -28,7 +28,7 @@ pub(super) async fn plan(
     let api: Api<CodeCrucible> = Api::namespaced(client.clone(), &namespace);
     // The API server fills in defaults and checks all rules, as it would for the real change.
     let wanted = dry_run(&api, &wanted).await?;
-    Ok(render(&preview(client, operator_namespace, &wanted).await?, paint))
+    Ok(rendered(&preview(client, operator_namespace, &wanted).await?, paint))
 }
 
 /// A replacement, so that what the file no longer says is gone. Labels and annotations of others stay.
@@ -45,7 +45,8 @@ async fn dry_run(api: &Api<CodeCrucible>, wanted: &CodeCrucible) -> anyhow::Resu
     Ok(api.replace(&name, &parameters, &changed).await?)
 }
 
-fn render(preview: &Preview, paint: Paint) -> String {
+/// A preview for people.
+pub(crate) fn rendered(preview: &Preview, paint: Paint) -> String {
     let mut text = String::new();
     match preview {
         Preview::Refused(message) => {
@@ -82,7 +83,10 @@ mod tests {
         let change =
             |(verb, kind): &(&'static str, &'static str)| PreviewedChange { verb, kind, name: "demo".into() };
         let changes = changes.iter().map(change).collect();
-        render(&Preview::Changes { changes, restarts, policy: policy.map(str::to_owned) }, Paint::new(false))
+        rendered(
+            &Preview::Changes { changes, restarts, policy: policy.map(str::to_owned) },
+            Paint::new(false),
+        )
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Decision {
         let replicas = Replicas::of(resource, observed.children.get(&Child::Deployment));
         let Remediation { eviction, at } = remediate(resource, &validated, observed, may_act, now);
         let desired = desired(resource, &validated, facts, &chosen, replicas, &at);
-        let plan = Plan::new(resource, &validated.bundle, desired, &chosen, replicas, observed);
+        let plan = Plan::new(resource, &validated.bundle, desired, &chosen, replicas, observed, now);
         Self::Apply(Box::new(Plan { eviction, ..plan }))
     }
 
@@ -64,7 +64,9 @@ pub(crate) fn accept(resource: &CodeCrucible, observed: &Observed) -> Result<Val
 mod tests {
     use super::*;
     use crate::service::fixtures;
-    use codecrucible_crds::Autoscaling;
+    use codecrucible_crds::{Autoscaling, CodeCrucibleStatus, names};
+    use jiff::SignedDuration;
+    use kube::ResourceExt as _;
     use serde_json::{Value, json};
 
     const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -115,6 +117,42 @@ mod tests {
         assert_eq!(plan.removals.iter().map(|gone| gone.child).collect::<Vec<_>>(), [Child::Autoscaler]);
         assert_eq!(plan.changes.iter().map(|made| made.child).collect::<Vec<_>>(), [Child::Deployment]);
         assert_eq!(plan.handover, None);
+    }
+
+    #[test]
+    fn cert_manager_is_asked_until_the_pods_that_need_no_longer_what_it_issues_are_proven() {
+        let (mut resource, mut observed) = settled(json!({}));
+        let certificate =
+            json!({"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": "demo"}});
+        observed.children.insert(Child::IssuedCertificate, serde_json::from_value(certificate).unwrap());
+        let removed = |resource: &CodeCrucible, observed: &Observed| match decide(resource, observed) {
+            Decision::Apply(plan) => plan.removals.into_iter().map(|gone| gone.child).collect::<Vec<_>>(),
+            Decision::Leave(_) => panic!("it is to be applied"),
+        };
+        assert_eq!(removed(&resource, &observed), [], "the deployment has not rolled yet");
+        let rolled = json!({"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
+        let Some(deployment) = observed.children.get_mut(&Child::Deployment) else { panic!("none") };
+        deployment.data["spec"]["replicas"] = json!(2);
+        deployment.data["status"] = rolled;
+        let ready_for = |seconds| {
+            let since = (NOW - SignedDuration::from_secs(seconds)).to_string();
+            let ready = json!([{"type": "Ready", "status": "True", "lastTransitionTime": since}]);
+            vec![
+                serde_json::from_value(json!({"metadata": {"name": "p"}, "status": {"conditions": ready}}))
+                    .unwrap(),
+            ]
+        };
+        observed.pods = ready_for(1);
+        assert_eq!(removed(&resource, &observed), [], "the pods may fail, and those of before come back");
+        observed.pods = ready_for(60);
+        assert_eq!(removed(&resource, &observed), [Child::IssuedCertificate]);
+
+        observed.pods = ready_for(1);
+        let key = observed.children[&Child::Deployment].annotations()[names::ANNOTATION_TEMPLATE].clone();
+        let rollout = json!({"phase": "Progressing", "revision": key, "lastGood": key});
+        let rollout = serde_json::from_value(rollout).unwrap();
+        resource.status = Some(CodeCrucibleStatus { rollout, ..Default::default() });
+        assert_eq!(removed(&resource, &observed), [Child::IssuedCertificate], "they ran well before");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::desired::metadata::metadata;
 use super::document;
 use super::pod::TLS_ARGUMENT;
-use codecrucible_contract::{Bundle, Revision, canonical, sha256_hex};
+use codecrucible_contract::{Bundle, Revision, canonical, layout, sha256_hex};
 use codecrucible_crds::{CodeCrucible, names};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -25,15 +25,32 @@ pub(crate) struct Template {
     pub(crate) content: Value,
 }
 
+/// The certificate that pods show to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shows<'a> {
+    /// None: nothing is encrypted.
+    Nothing,
+    /// The one that replicas have anyhow.
+    Own,
+    /// That of a Secret of this name.
+    Given(&'a str),
+}
+
 impl Template {
     pub(crate) fn new(content: Value) -> Self {
         Self { key: sha256_hex(canonical(&content))[..KEY_DIGITS].to_owned(), content }
     }
 
-    /// Whether pods that are made from it speak TLS with clients.
-    pub(crate) fn is_encrypted(&self) -> bool {
-        let arguments = self.content["spec"]["containers"][0]["args"].as_array();
-        arguments.is_some_and(|arguments| arguments.iter().any(|argument| argument == TLS_ARGUMENT))
+    /// What pods that are made from it show to clients.
+    pub(crate) fn shows(&self) -> Shows<'_> {
+        let pod = &self.content["spec"];
+        let arguments = pod["containers"][0]["args"].as_array();
+        if !arguments.is_some_and(|arguments| arguments.iter().any(|argument| argument == TLS_ARGUMENT)) {
+            return Shows::Nothing;
+        }
+        let mut volumes = pod["volumes"].as_array().into_iter().flatten();
+        let given = volumes.find(|volume| volume["name"] == layout::PUBLIC_CERTIFICATE_FOLDER);
+        given.and_then(|given| given["secret"]["secretName"].as_str()).map_or(Shows::Own, Shows::Given)
     }
 
     /// From what was kept under a key. Nothing if that is something else.

@@ -5,11 +5,12 @@ use super::desired::{DesiredSet, Prepared, Publication, Replicas, live_replicas}
 use super::history::{Chronicle, Record};
 use super::observe::Observed;
 use super::remediation::Eviction;
-use super::rollout::Chosen;
+use super::rollout::{Chosen, Live, Progress, are_proven};
 use super::surplus::surplus;
 use crate::conventions::drift::contains;
 use codecrucible_contract::Bundle;
 use codecrucible_crds::{CodeCrucible, names};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
@@ -49,6 +50,7 @@ impl Plan {
         chosen: &Chosen,
         replicas: Replicas,
         observed: &Observed,
+        now: Timestamp,
     ) -> Self {
         let DesiredSet { mut children, publication } = desired;
         children.retain(|prepared| !is_as_desired(observed.children.get(&prepared.child), prepared));
@@ -68,7 +70,8 @@ impl Plan {
         let is_handed_over =
             is_rolling && replicas == Replicas::AsTheyAre && observed.replicas_are_ours_alone;
         let deployment = observed.children.get(&Child::Deployment).filter(|_| is_handed_over);
-        let (removals, handover) = (removals(resource, observed), live_replicas(deployment));
+        let stays = |child| child == Child::IssuedCertificate && may_return(resource, chosen, observed, now);
+        let (removals, handover) = (removals(resource, observed, stays), live_replicas(deployment));
         Self { removals, handover, changes: children, chronicle, outdated_pods, eviction: None, publication }
     }
 
@@ -81,8 +84,9 @@ impl Plan {
     }
 }
 
-fn removals(resource: &CodeCrucible, observed: &Observed) -> Vec<Removal> {
-    let unwanted = observed.children.iter().filter(|(child, _)| !child.is_wanted(resource));
+fn removals(resource: &CodeCrucible, observed: &Observed, stays: impl Fn(Child) -> bool) -> Vec<Removal> {
+    let is_unwanted = |child: &Child| !child.is_wanted(resource) && !stays(*child);
+    let unwanted = observed.children.iter().filter(|(child, _)| is_unwanted(child));
     let removal = |(child, object): (&Child, &DynamicObject)| Removal {
         child: *child,
         name: object.name_any(),
@@ -92,11 +96,23 @@ fn removals(resource: &CodeCrucible, observed: &Observed) -> Vec<Removal> {
     unwanted.map(removal).collect()
 }
 
+/// Whether the pods of before may have to come back, or are still there. What they show must be renewed until then.
+fn may_return(resource: &CodeCrucible, chosen: &Chosen, observed: &Observed, now: Timestamp) -> bool {
+    let (deployment, wanted) = (observed.children.get(&Child::Deployment), Some(&*chosen.template.key));
+    let is_live = Live::of(deployment).template.as_deref() == wanted;
+    let has_arrived = is_live && Progress::of(deployment).is_complete();
+    let has_run_well = last_good(resource) == wanted || are_proven(&observed.pods, now);
+    chosen.rolled_back.is_some() || !has_arrived || !has_run_well
+}
+
+fn last_good(resource: &CodeCrucible) -> Option<&str> {
+    resource.status.as_ref()?.rollout.as_ref()?.last_good.as_deref()
+}
+
 /// The templates that the service may have to go back to, or from.
 fn needed<'a>(resource: &'a CodeCrucible, chosen: &'a Chosen) -> Vec<&'a str> {
-    let last_good = resource.status.as_ref().and_then(|status| status.rollout.as_ref()?.last_good.as_deref());
     let failed = chosen.rolled_back.as_ref().map(|rolled_back| &*rolled_back.from);
-    [Some(&*chosen.template.key), last_good, failed].into_iter().flatten().collect()
+    [Some(&*chosen.template.key), last_good(resource), failed].into_iter().flatten().collect()
 }
 
 fn needs_touch(pod: &Pod, configuration: &str) -> bool {

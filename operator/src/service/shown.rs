@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use codecrucible_contract::certificates::Certified;
 use codecrucible_contract::sha256_hex;
+use codecrucible_crds::CertificateStatus;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -59,23 +60,6 @@ pub(crate) struct Given {
 }
 
 impl Encryption {
-    /// What clients are shown, where something is.
-    pub(crate) fn shown(&self, certificates: &Certificates) -> Option<Shown> {
-        match self {
-            Self::Disabled | Self::Awaited { .. } => None,
-            Self::Own => {
-                let Certificates { authority, replica, .. } = certificates;
-                Some(Shown {
-                    // A certificate that we made is PEM.
-                    fingerprint: fingerprint(&replica.certified.certificate).unwrap_or_default(),
-                    not_after: replica.not_after,
-                    authority: Some(authority.certificate.clone()),
-                })
-            }
-            Self::Given { shown, .. } => Some(shown.clone()),
-        }
-    }
-
     /// Why there is nothing to show yet, although there should be.
     pub(crate) fn awaits(&self) -> Option<&str> {
         match self {
@@ -90,6 +74,26 @@ impl Encryption {
             Self::Disabled | Self::Own | Self::Awaited { .. } => None,
             Self::Given { hash, .. } => Some(hash),
         }
+    }
+}
+
+impl Shown {
+    /// The certificate that replicas have anyhow.
+    pub(crate) fn own(Certificates { authority, replica, .. }: &Certificates) -> Self {
+        Self {
+            // A certificate that we made is PEM.
+            fingerprint: fingerprint(&replica.certified.certificate).unwrap_or_default(),
+            not_after: replica.not_after,
+            authority: Some(authority.certificate.clone()),
+        }
+    }
+
+    /// What was handed out before.
+    pub(crate) fn reported(
+        CertificateStatus { fingerprint, not_after, authority, .. }: &CertificateStatus,
+    ) -> Self {
+        let not_after = not_after.0.as_second();
+        Self { fingerprint: fingerprint.clone(), not_after, authority: authority.clone() }
     }
 }
 

@@ -14,6 +14,7 @@ mod clients;
 mod clusters;
 mod crash;
 mod drift;
+mod dry_run;
 mod faults;
 mod installs;
 mod leader;

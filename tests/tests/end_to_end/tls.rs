@@ -32,7 +32,8 @@ fn status(namespace: &Namespace<'_>) -> Value {
     namespace.get("codecrucible/demo").unwrap()["status"]["certificate"].clone()
 }
 
-fn forward(namespace: &Namespace<'_>) -> PortForward {
+/// One of its pods.
+fn reach(namespace: &Namespace<'_>) -> PortForward {
     PortForward::start(namespace.cluster, &namespace.name, "service/demo", 8080).unwrap()
 }
 
@@ -45,7 +46,7 @@ fn the_operators_certificate_serves_clients_and_is_renewed_without_a_failed_conn
     let base = secret_text(&namespace, "demo-client", "base-url");
     assert_eq!(base, "https://demo.tls.svc:8080/v1");
 
-    let forward = forward(&namespace);
+    let forward = reach(&namespace);
     let client = Https::new(&authority, "demo.tls.svc", forward.address()).unwrap();
     let credentials = Credentials::of(namespace.cluster, &namespace.name, "demo").unwrap();
     let token = client.token(&credentials.id, &credentials.secret).unwrap();
@@ -105,7 +106,7 @@ fn a_certificate_that_somebody_gave_is_shown_as_soon_as_it_changes_and_a_broken_
     let first = given("api.example.com");
     give(&namespace, &first);
     service(&namespace, &json!({"mode": "Secret", "secretName": "mine"}));
-    let forward = forward(&namespace);
+    let forward = reach(&namespace);
     let shows = |given: &(Certified, Certified)| {
         let client = Https::new(&given.0.certificate, "api.example.com", forward.address()).unwrap();
         client.get("/livez", "").is_ok_and(|shown| shown.status == 200)
@@ -113,12 +114,19 @@ fn a_certificate_that_somebody_gave_is_shown_as_soon_as_it_changes_and_a_broken_
     assert!(shows(&first));
     assert_eq!(secret_text(&namespace, "demo-client", "ca.crt"), first.0.certificate);
 
-    let pods = || namespace.kubectl(&["get", "pods", "-o", "jsonpath={.items[*].metadata.uid}"]).unwrap();
-    let before = pods();
+    // A pod of the template without TLS, by which the service began, may still come or go.
+    let generation = || namespace.get("deployment/demo").unwrap()["metadata"]["generation"].clone();
+    let serving = || -> Vec<Value> {
+        let pods = namespace.get("pods").unwrap()["items"].as_array().cloned().unwrap();
+        let is_ready = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
+        pods.into_iter().filter(is_ready).map(|pod| pod["metadata"]["uid"].clone()).collect()
+    };
+    let before = (generation(), serving());
     let second = given("api.example.com");
     give(&namespace, &second);
     eventually("the new one is shown", || shows(&second));
-    assert_eq!(pods(), before, "by the same pods");
+    let pods = namespace.kubectl(&["get", "pods,replicasets", "-o", "wide"]);
+    assert_eq!((generation(), serving()), before, "by the same pods: {pods:?}");
     namespace.wait_for("demo", "CertificateValid", "True/Shown");
 
     give(&namespace, &(second.0.clone(), Certified { key: first.1.key.clone(), ..second.1.clone() }));
@@ -161,6 +169,29 @@ fn renew(namespace: &Namespace<'_>) {
     namespace.kubectl(&arguments).unwrap();
 }
 
+/// The pods of before serve on until there is a certificate.
+fn keeps_what_clients_know_while_another_issuer_is_awaited(
+    namespace: &Namespace<'_>,
+    tls_is: &dyn Fn(&Value),
+    authority: &str,
+) {
+    namespace.kubectl(&["delete", "--ignore-not-found", "secret", "demo-tls"]).unwrap();
+    tls_is(&json!({"mode": "CertManager", "issuerRef": {"name": "late"}}));
+    let told = namespace.wait_for("demo", "Reconciling", "True/AwaitingCertificate");
+    assert!(told.starts_with("cert-manager has not issued the certificate: "), "{told}");
+    assert!(told.contains("Issuer \"late\""), "{told}");
+    assert_eq!(secret_text(namespace, "demo-client", "ca.crt"), authority);
+    let forward = reach(namespace);
+    let client = Https::new(authority, "demo.tls-issued.svc", forward.address()).unwrap();
+    assert_eq!(client.get("/livez", "").unwrap().status, 200);
+    let late = issuer(namespace, "late");
+    eventually("clients are told of the new authority", || {
+        secret_text(namespace, "demo-client", "ca.crt").trim() == late.replace("\r\n", "\n").trim()
+    });
+    namespace.wait_for("demo", "CertificateValid", "True/Shown");
+    tls_is(&json!({"mode": "OperatorCA", "issuerRef": null}));
+}
+
 #[test]
 fn what_cert_manager_issues_is_waited_for_shown_renewed_and_no_longer_asked_for() {
     let namespace = Namespace::new("tls-issued");
@@ -188,7 +219,7 @@ fn what_cert_manager_issues_is_waited_for_shown_renewed_and_no_longer_asked_for(
         authority.replace("\r\n", "\n").trim()
     );
 
-    let forward = forward(&namespace);
+    let forward = reach(&namespace);
     let client = Https::new(&authority, "demo.tls-issued.svc", forward.address()).unwrap();
     let credentials = Credentials::of(namespace.cluster, &namespace.name, "demo").unwrap();
     let token = client.token(&credentials.id, &credentials.secret).unwrap();
@@ -215,6 +246,9 @@ fn what_cert_manager_issues_is_waited_for_shown_renewed_and_no_longer_asked_for(
     namespace.wait_for("demo", "CertificateValid", "True/Shown");
     let authority = secret_text(&namespace, "demo-client", "ca.crt");
     assert_eq!(status(&namespace)["authority"], authority.as_str());
+
+    keeps_what_clients_know_while_another_issuer_is_awaited(&namespace, &tls_is, &authority);
+    eventually("nothing is asked for", || names().is_none());
 
     // Whose certificate is in a Secret of that name, cert-manager does not ask.
     let mine = "{apiVersion: v1, kind: Secret, metadata: {name: demo-tls}}";

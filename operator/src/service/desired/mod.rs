@@ -16,9 +16,9 @@ use super::certificates::Certificates;
 use super::child::Child;
 use super::document;
 use super::facts::Facts;
-use super::history::Template;
+use super::history::{Shows, Template};
 use super::rollout::{Chosen, RolledBack};
-use super::shown::Shown;
+use super::shown::{Encryption, Shown};
 use super::validate::Validated;
 use crate::agreement::endpoint;
 use codecrucible_contract::{AccessDocument, Bundle, Clients, Enforcement, canonical, sha256_hex};
@@ -115,10 +115,9 @@ pub(crate) fn desired(
         progress_deadline,
         operator_namespace,
     } = validated;
-    // What the pods are, not what the resource asks for: pods that failed may have been taken back.
-    let is_encrypted = chosen.template.is_encrypted();
+    let is_encrypted = chosen.template.shows() != Shows::Nothing;
     let endpoint = endpoint(resource, is_encrypted);
-    let certificate = encryption.shown(&facts.certificates).filter(|_| is_encrypted);
+    let certificate = shown(resource, encryption, &facts.certificates, &chosen.template);
     let authority = certificate.as_ref().and_then(|shown| shown.authority.as_deref());
     let secrets = secrets::Secrets::new(resource, credentials, facts, clients, (&endpoint, authority));
     let content = |child: Child| match child {
@@ -167,6 +166,30 @@ pub(crate) fn desired(
             access: in_force(bundle),
             is_pinned: resource.annotations().contains_key(names::ANNOTATION_ROLLBACK_POLICY),
         },
+    }
+}
+
+/// What clients are shown by what the pods are, not by what the resource asks for: pods that failed may have been taken back, and
+/// new ones may wait for their certificate.
+fn shown(
+    resource: &CodeCrucible,
+    encryption: &Encryption,
+    ours: &Certificates,
+    template: &Template,
+) -> Option<Shown> {
+    let secret = match template.shows() {
+        Shows::Nothing => return None,
+        Shows::Own => return Some(Shown::own(ours)),
+        Shows::Given(secret) => secret,
+    };
+    match encryption {
+        Encryption::Given { shown, .. }
+            if resource.spec.tls.given_secret(&resource.name_any()).as_deref() == Some(secret) =>
+        {
+            Some(shown.clone())
+        }
+        // Another Secret than the resource names now. What it had last is in the status.
+        _ => resource.status.as_ref()?.certificate.as_ref().map(Shown::reported),
     }
 }
 
@@ -235,10 +258,10 @@ pub(crate) fn merge(object: &mut Value, more: Value) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::super::fixtures;
-    use super::super::observe::Observed;
+    use super::super::observe::{MissingCertificate, Observed};
     use super::super::validate::validate;
     use super::*;
-    use codecrucible_crds::PolicyStatus;
+    use codecrucible_crds::{CodeCrucibleStatus, PolicyStatus};
     use kube::api::DynamicObject;
 
     /// Stores certificates where the operator finds them.
@@ -326,6 +349,31 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn clients_keep_the_certificate_of_the_pods_that_serve_while_another_one_is_awaited() {
+        let issued = json!({"mode": "CertManager", "issuerRef": {"name": "authority"}});
+        let mut awaiting = fixtures::resource(json!({"tls": issued}));
+        let mut observed = fixtures::observed();
+        observed.given_certificate = Some(Err(MissingCertificate::Secret));
+        let held_at = |pods: &CodeCrucible, awaiting: &CodeCrucible| {
+            let Ok(validated) = validate(awaiting, &observed) else { panic!("it is not valid") };
+            let chosen = as_wanted(pods, &validated);
+            desired(awaiting, &validated, &fixtures::facts(), &chosen, Replicas::Exactly(1), &[])
+        };
+        let own = held_at(&fixtures::resource(json!({})), &awaiting);
+        assert!(own.publication.awaited.is_some());
+        assert_eq!(own.publication.certificate, Some(Shown::own(&fixtures::facts().certificates)));
+        assert!(object(&own, Child::OwnClient)["data"].get("ca.crt").is_some());
+
+        let given = fixtures::resource(json!({"tls": {"mode": "Secret", "secretName": "mine"}}));
+        let reported = json!({"fingerprint": "f", "notAfter": "2030-01-01T00:00:00Z", "authority": "pem",
+            "appliedReplicas": 1, "pendingReplicas": 0});
+        let certificate = serde_json::from_value(reported).unwrap();
+        awaiting.status = Some(CodeCrucibleStatus { certificate, ..Default::default() });
+        let shown = held_at(&given, &awaiting).publication.certificate.unwrap();
+        assert_eq!((&*shown.fingerprint, shown.authority.as_deref()), ("f", Some("pem")));
+    }
+
+    #[test]
     fn the_counter_survives_the_loss_of_the_config_map() {
         let mut resource = fixtures::resource(json!({}));
         let policy = PolicyStatus {
@@ -339,8 +387,7 @@ pub(crate) mod tests {
             rejected: Vec::new(),
             shadow: None,
         };
-        resource.status =
-            Some(codecrucible_crds::CodeCrucibleStatus { policy: Some(policy), ..Default::default() });
+        resource.status = Some(CodeCrucibleStatus { policy: Some(policy), ..Default::default() });
         assert!(set(&resource, &fixtures::observed()).publication.revision.starts_with("8-"));
     }
 

@@ -25,7 +25,9 @@ use super::{Context, Known};
 use crate::conventions::{is_absent, is_owned, text_at};
 use children::{are_replicas_ours_alone, found};
 use codecrucible_contract::Bundle;
-use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient, names};
+use codecrucible_crds::{
+    AccessPolicy, CodeCrucible, ModelBackend, RolloutPhase, SynthesisClient, TlsMode, names,
+};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, GetParams};
 use kube::{Api, Client, ResourceExt};
@@ -163,7 +165,8 @@ impl Observed {
         self.replicas_are_ours_alone = false;
         self.pods.clear();
         // What is not wanted concerns only whoever is about to write.
-        let looked_at = |child: &Child| look == Look::Exact || child.is_wanted(resource);
+        let looked_at =
+            |child: &Child| look == Look::Exact || child.is_wanted(resource) || may_be_left(resource, *child);
         for child in Child::ALL.into_iter().filter(looked_at) {
             let found = match found(context, resource, child, look).await {
                 // Whoever plans a change may not be let see what the resource does not need.
@@ -174,7 +177,7 @@ impl Observed {
                 self.note(resource, child, object);
             }
         }
-        self.last_good = last_good(context, resource, &self.children).await?;
+        self.last_good = last_good(context, resource, self).await?;
         self.last_good_policy = match last_good_policy(resource).filter(|_| self.last_good.is_some()) {
             Some(revision) => policy(context, resource, revision).await?,
             None => None,
@@ -191,6 +194,12 @@ impl Observed {
         self.in_force = in_force(context, resource, self).await?;
         self.pods = pods(context, resource, look).await?;
         Ok(())
+    }
+
+    /// Whether cert-manager is asked for a certificate, and has not issued it.
+    pub(crate) fn awaits_certificate(&self, resource: &CodeCrucible) -> bool {
+        resource.spec.tls.mode == TlsMode::CertManager
+            && matches!(self.given_certificate, None | Some(Err(MissingCertificate::Secret)))
     }
 
     fn note(&mut self, resource: &CodeCrucible, child: Child, mut object: DynamicObject) {
@@ -218,6 +227,15 @@ impl Observed {
             .collect();
         self.answers.retain(|pod, _| asked.contains(pod));
     }
+}
+
+/// Whether something that is no longer wanted may have to go now: once what does without it has run well.
+fn may_be_left(resource: &CodeCrucible, child: Child) -> bool {
+    let rollout = resource.status.as_ref().and_then(|status| status.rollout.as_ref());
+    let is_tried = rollout.is_some_and(|rollout| {
+        rollout.phase != RolloutPhase::Complete || rollout.last_good.as_ref() != Some(&rollout.revision)
+    });
+    child == Child::IssuedCertificate && is_tried
 }
 
 async fn get<K>(api: &Api<K>, name: &str, version: GetParams) -> kube::Result<Option<K>>

@@ -14,21 +14,22 @@ use codecrucible_crds::{CodeCrucible, PolicyMode};
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// Longest key of what is kept, bytes.
 const MAX_KEY_BYTES: usize = 64;
 /// Most objects of a service's past that are looked at.
 const MAX_KEPT_SEEN: u32 = 100;
-/// What ran well last. It need not be read while that is what runs.
+
+/// What ran well last. It need not be read while that is what runs, unless something new must wait.
 pub(super) async fn last_good(
     context: &Context,
     resource: &CodeCrucible,
-    children: &BTreeMap<Child, DynamicObject>,
+    observed: &Observed,
 ) -> Result<Option<Template>, ObserveError> {
     let rollout = resource.status.as_ref().and_then(|status| status.rollout.as_ref());
     let Some(key) = rollout.and_then(|rollout| rollout.last_good.as_deref()) else { return Ok(None) };
-    if !Live::of(children.get(&Child::Deployment)).is_on_the_way(key) {
+    let is_on_the_way = Live::of(observed.children.get(&Child::Deployment)).is_on_the_way(key);
+    if !is_on_the_way && !observed.awaits_certificate(resource) {
         return Ok(None);
     }
     let data = record(context, resource, Series::Template, key).await?;

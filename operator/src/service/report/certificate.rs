@@ -53,10 +53,7 @@ pub(super) fn certificate_valid(
     if let Outcome::Applied(applied) = outcome
         && let Some(because) = &applied.publication.awaited
     {
-        let message = format!(
-            "cert-manager has not issued the certificate: {because}; see kubectl describe certificate"
-        );
-        return verdict(false, names::REASON_PENDING, message);
+        return verdict(false, names::REASON_PENDING, because.clone());
     }
     let Some(CertificateStatus { not_after, applied_replicas, pending_replicas, .. }) = status else {
         return verdict(false, names::REASON_DISABLED, "nothing is encrypted, or nothing was handed out yet");

@@ -93,9 +93,18 @@ impl Seen<'_> {
         applied.publication.rolled_back.as_ref()
     }
 
+    /// What new pods wait for; those of before serve until then.
+    fn awaited(&self) -> Option<&str> {
+        let Outcome::Applied(applied) = self.outcome else { return None };
+        applied.publication.awaited.as_deref()
+    }
+
     fn rolling(&self) -> Verdict {
         if let Some(stuck) = self.stuck() {
             return Verdict { is_true: false, ..stuck };
+        }
+        if let Some(because) = self.awaited() {
+            return verdict(true, names::REASON_AWAITING_CERTIFICATE, because);
         }
         if !self.progress.is_complete() {
             let Progress { updated, desired, .. } = self.progress;
@@ -165,11 +174,15 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn applied() -> Outcome {
+        awaiting(None)
+    }
+
+    fn awaiting(awaited: Option<&str>) -> Outcome {
         let publication = Publication {
             access: Vec::new(),
             notes: Vec::new(),
             certificate: None,
-            awaited: None,
+            awaited: awaited.map(str::to_owned),
             revision: "1-x".into(),
             hash: "x".into(),
             shadow: None,
@@ -266,6 +279,16 @@ mod tests {
     fn a_service_that_starts_is_reconciling() {
         assert_eq!(truths(&applied(), &rollout(3, 0)), ["Accepted", "Progressing", "Reconciling"]);
         assert_eq!(truths(&applied(), &Progress::default()), ["Accepted", "Progressing", "Reconciling"]);
+    }
+
+    #[test]
+    fn a_service_whose_new_pods_wait_for_a_certificate_is_not_at_rest() {
+        let outcome = awaiting(Some("not issued"));
+        let truths = truths(&outcome, &rollout(3, 3));
+        assert_eq!(truths, ["Accepted", "Available", "Progressing", "Ready", "Reconciling"]);
+        let progress = rollout(3, 3);
+        let told = seen(&outcome, &progress, None, None).progressing();
+        assert_eq!((told.reason, &*told.message), ("AwaitingCertificate", "not issued"));
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn rollout(
     is_proven: bool,
 ) -> Option<RolloutStatus> {
     let Outcome::Applied(applied) = outcome else { return before };
-    let Publication { template, rolled_back, revision, .. } = &applied.publication;
+    let Publication { template, rolled_back, revision, awaited, .. } = &applied.publication;
     let has_arrived = progress.is_complete() && spread.is_some_and(Spread::has_arrived);
     let (last_good, last_good_policy) = if has_arrived && is_proven {
         (Some(template.clone()), Some(revision.clone()))
@@ -78,6 +78,7 @@ fn rollout(
     let phase = match rolled_back {
         Some(_) => RolloutPhase::RolledBack,
         None if progress.deadline_exceeded => RolloutPhase::Failed,
+        None if awaited.is_some() => RolloutPhase::Progressing,
         None if has_arrived || (progress.is_complete() && progress.desired == 0) => RolloutPhase::Complete,
         None => RolloutPhase::Progressing,
     };

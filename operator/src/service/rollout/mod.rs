@@ -25,6 +25,7 @@ use codecrucible_crds::CodeCrucible;
 use failure::Judged;
 use jiff::Timestamp;
 pub(crate) use rollback::choose;
+use rollback::hold;
 
 /// What the pods are to be made from: what the resource wants, unless that has failed.
 pub(crate) fn choose_template(
@@ -50,8 +51,10 @@ pub(crate) fn choose_template(
         judged.failure(now)
     };
     // Whoever does not want to go back gets what the resource wants, also where something was taken back before.
-    let last_good = observed.last_good.as_ref().filter(|_| resource.spec.rollout.automatic_rollback);
-    choose(wanted, &live, last_good, now, failure)
+    let goes_back = observed.last_good.as_ref().filter(|_| resource.spec.rollout.automatic_rollback);
+    // A pod that waits for a certificate is no reason to take clients the one that they have.
+    let awaiting = observed.last_good.as_ref().filter(|_| validated.encryption.awaits().is_some());
+    hold(choose(wanted, &live, goes_back, now, failure), &live, awaiting, now)
 }
 
 /// When a policy was handed out. Nothing while it is still to be.

@@ -90,6 +90,17 @@ pub(crate) fn choose(
     }
 }
 
+/// Stays at what ran well while something new must not begin yet.
+pub(crate) fn hold(chosen: Chosen, live: &Live, last_good: Option<&Template>, now: Timestamp) -> Chosen {
+    let has_begun = live.template.as_deref() == Some(&*chosen.template.key);
+    match last_good.filter(|_| !has_begun && chosen.rolled_back.is_none()) {
+        Some(last_good) => {
+            Chosen { template: last_good.clone(), rolled_back: None, since: live.since(last_good, now) }
+        }
+        None => chosen,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +157,18 @@ mod tests {
     fn a_failure_of_what_runs_now_says_nothing_of_what_is_asked_for() {
         let (good, bad, next) = (template("good"), template("bad"), template("next"));
         assert_eq!(chosen(&next, &live(&bad, None), Some(&good), fails).0, next);
+    }
+
+    #[test]
+    fn what_waits_to_begin_leaves_what_ran_well_and_what_has_begun_goes_on() {
+        let (good, next) = (template("good"), template("next"));
+        let held = |live: &Live, last_good| {
+            hold(choose(next.clone(), live, None, NOW, || None), live, last_good, NOW)
+        };
+        let waits = held(&live(&good, None), Some(&good));
+        assert_eq!((waits.template, waits.since), (good.clone(), Timestamp::from_second(1_000).ok()));
+        assert_eq!(held(&live(&next, None), Some(&good)).template, next);
+        assert_eq!(held(&live(&good, None), None).template, next);
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
     let encryption = tls::encryption(resource, observed)?;
     let issuer = endpoint(resource, encryption != Encryption::Disabled);
     let (access, mut notes) = access::access(resource, observed)?;
-    notes.extend(tls::note(resource, &encryption));
+    notes.extend(tls::notes(resource, observed, &encryption));
     let policy = Policy {
         identity: compile::identity(resource, &issuer)?,
         observability: compile::observability(resource),
