@@ -21,7 +21,7 @@ fn main() -> anyhow::Result<()> {
     initialize(&folders)?;
     let nobody = ([127, 0, 0, 1], 9).into();
     compile(&folders, serde_json::to_vec(&policy(nobody))?.as_slice())?;
-    let mut service = Command::new(product::program("workload"))
+    let mut service = Command::new(product::WORKLOAD.path())
         .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config"])
         .arg(&folder)
         .stdout(Stdio::piped())

@@ -54,7 +54,7 @@ impl<'a> Operator<'a> {
     /// What it says that it would write.
     pub fn dry_run(cluster: &Cluster) -> anyhow::Result<String> {
         let output = cluster
-            .inside(product::program("operator"))
+            .inside(product::OPERATOR.path())
             .args(["--dry-run", "--lease-namespace", NAMESPACE])
             .env("KUBECONFIG", kubeconfig(cluster, SERVICE_ACCOUNT, cluster.server_inside().as_deref())?)
             .output()?;
@@ -70,7 +70,7 @@ impl<'a> Operator<'a> {
     ) -> anyhow::Result<Self> {
         let port = cluster.free_port_inside()?;
         let child = cluster
-            .inside(product::program("operator"))
+            .inside(product::OPERATOR.path())
             .args(["--listen", &format!("127.0.0.1:{port}"), "--identity", identity])
             .args(["--lease-namespace", NAMESPACE])
             .env("KUBECONFIG", kubeconfig(cluster, account, server)?)

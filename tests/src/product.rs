@@ -15,53 +15,68 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const FLAGS: &str =
     "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all";
 
-/// An image of one program.
-struct Program {
+/// One of the product's programs.
+pub struct Program {
     name: &'static str,
-    image: &'static str,
+    package: &'static str,
+    /// How cargo builds it, which is also the name of the folder that it lies in.
+    profile: &'static str,
 }
 
-const PROGRAMS: [Program; 2] = [
-    Program { name: "operator", image: "codecrucible.dev/operator:dev" },
-    Program { name: "workload", image: "codecrucible.dev/workload:dev" },
-];
+/// The operator.
+pub const OPERATOR: Program =
+    Program { name: "operator", package: "codecrucible-operator", profile: "small" };
+/// What it manages.
+pub const WORKLOAD: Program =
+    Program { name: "workload", package: "codecrucible-workload", profile: "release" };
+/// `kubectl crucible`.
+pub const PLUGIN: Program = Program { name: "kubectl-crucible", ..OPERATOR };
 
-/// Builds both programs, static and optimised. Does nothing when they are fresh.
-pub fn build() -> anyhow::Result<()> {
-    let built = Command::new("cargo")
-        .current_dir(paths::repository())
-        .args(["build", "--release", "--locked", "--target", TARGET])
-        .args(["-p", "codecrucible-operator", "-p", "codecrucible-workload"])
-        // With a target of its own, so that build scripts and macros stay dynamic.
-        .env("RUSTFLAGS", FLAGS)
-        .env_remove("CARGO_TARGET_DIR")
-        .status()
-        .context("cargo does not start")?;
-    ensure!(built.success(), "the product does not build");
-    Ok(())
-}
+impl Program {
+    /// Where it lies once it is built.
+    pub fn path(&self) -> PathBuf {
+        paths::repository().join("target").join(TARGET).join(self.profile).join(self.name)
+    }
 
-/// A built program.
-pub fn program(name: &str) -> PathBuf {
-    paths::repository().join("target").join(TARGET).join("release").join(name)
-}
+    /// Builds it and the others of its package, static and optimised. Does nothing when they are fresh.
+    fn build(&self) -> anyhow::Result<()> {
+        let built = Command::new("cargo")
+            .current_dir(paths::repository())
+            .args(["build", "--locked", "--profile", self.profile, "-p", self.package])
+            // With a target of its own, so that build scripts and macros stay dynamic.
+            .args(["--target", TARGET])
+            .env("RUSTFLAGS", FLAGS)
+            .env_remove("CARGO_TARGET_DIR")
+            .status()
+            .context("cargo does not start")?;
+        ensure!(built.success(), "{} does not build", self.package);
+        Ok(())
+    }
 
-/// Writes the images' archives and gives their paths.
-pub fn write_images() -> anyhow::Result<Vec<PathBuf>> {
-    let folder = paths::repository().join("target/images");
-    std::fs::create_dir_all(&folder)?;
-    let write = |Program { name, image }: &Program| {
-        let archive = folder.join(format!("{name}.tar"));
+    /// Writes an archive with its image, and gives its path.
+    fn write_image(&self) -> anyhow::Result<PathBuf> {
+        let folder = paths::repository().join("target/images");
+        std::fs::create_dir_all(&folder)?;
+        let (name, archive) = (self.name, folder.join(format!("{}.tar", self.name)));
         Image {
-            name: (*image).into(),
-            files: vec![(format!("/{name}").into(), program(name), 0o755)],
+            name: format!("codecrucible.dev/{name}:dev"),
+            files: vec![(format!("/{name}").into(), self.path(), 0o755)],
             entrypoint: vec![format!("/{name}")],
             user: "65532:65532".into(),
         }
         .write_archive(&archive)?;
         Ok(archive)
-    };
-    PROGRAMS.iter().map(write).collect()
+    }
+}
+
+/// Builds the product. Does nothing when it is fresh.
+pub fn build() -> anyhow::Result<()> {
+    [OPERATOR, WORKLOAD].iter().try_for_each(Program::build)
+}
+
+/// Writes the images' archives and gives their paths.
+pub fn write_images() -> anyhow::Result<Vec<PathBuf>> {
+    [OPERATOR, WORKLOAD].iter().map(Program::write_image).collect()
 }
 
 /// Loads the images into a cluster's node. One that is not ours must have them already.

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 /// kubectl with the plugin on its path, in a namespace. kubectl takes no flags before a plugin's name.
 fn kubectl(namespace: &Namespace<'_>) -> Command {
     let mut command = Command::new(namespace.cluster.kubectl().unwrap().get_program());
-    let folder: PathBuf = product::program("kubectl-crucible").parent().unwrap().to_owned();
+    let folder: PathBuf = product::PLUGIN.path().parent().unwrap().to_owned();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(folder).chain(std::env::split_paths(&path));
     command.env("PATH", std::env::join_paths(folders).unwrap());
