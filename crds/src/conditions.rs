@@ -6,6 +6,8 @@ pub const ACCEPTED: &str = "Accepted";
 pub const AVAILABLE: &str = "Available";
 /// Every ready replica said that it shows clients a certificate that is good.
 pub const CERTIFICATE_VALID: &str = "CertificateValid";
+/// What the service is reached by from outside the cluster took it on. Only where that is asked for.
+pub const EXPOSED: &str = "Exposed";
 /// A change is on its way to the replicas.
 pub const PROGRESSING: &str = "Progressing";
 /// Every ready replica said that it runs the published policy.
@@ -41,6 +43,12 @@ pub const REASON_EXPIRING: &str = "Expiring";
 pub const REASON_EXPIRED: &str = "Expired";
 /// `spec.tls.mode` is `Disabled`: nothing is encrypted.
 pub const REASON_DISABLED: &str = "Disabled";
+/// The Ingress has an address, and every Gateway took the route on.
+pub const REASON_ROUTED: &str = "Routed";
+/// Nobody has taken the Ingress or the route on yet.
+pub const REASON_AWAITING_CONTROLLER: &str = "AwaitingController";
+/// A Gateway does not take the route on; the message is its own.
+pub const REASON_REFUSED: &str = "Refused";
 /// Every ready replica knows the client.
 pub const REASON_REGISTERED: &str = "Registered";
 /// A replica was evicted that did not run what it was given. In Events only.

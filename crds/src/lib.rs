@@ -18,10 +18,10 @@ pub use access_policy::{
 };
 pub use codecrucible::{
     AccessInForce, Auth, Autoscaling, CertificateStatus, Clients, ClientsStatus, CodeCrucible,
-    CodeCrucibleSpec, CodeCrucibleStatus, Image, IssuerReference, LogLevel, Maintenance, Network,
-    Observability, Placement, PodMetadata, Policy, PolicyMode, PolicyStatus, Profile, PullPolicy, Rejection,
-    Remediation, ReplicaPolicy, Rollout, RolloutPhase, RolloutStatus, ShadowStatus, Synthesis, SynthesisMode,
-    Tls, TlsMode, Voice,
+    CodeCrucibleSpec, CodeCrucibleStatus, GatewayReference, Image, Ingress, IssuerReference, LogLevel,
+    Maintenance, Network, Observability, Placement, PodMetadata, Policy, PolicyMode, PolicyStatus, Profile,
+    PullPolicy, Rejection, Remediation, ReplicaPolicy, Rollout, RolloutPhase, RolloutStatus, Route,
+    ShadowStatus, Synthesis, SynthesisMode, Tls, TlsMode, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};

@@ -80,6 +80,14 @@ pub fn certificate_secret(resource: &str) -> String {
 /// The API group of cert-manager.
 pub const CERT_MANAGER_GROUP: &str = "cert-manager.io";
 
+/// The API group of the Gateway API.
+pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+
+/// Name of the ConfigMap with the authority of the certificate that clients are shown, for what forwards to the service.
+pub fn public_authority(resource: &str) -> String {
+    format!("{resource}-ca")
+}
+
 /// Name of the Secret with the certificate that cert-manager issues.
 pub fn issued_certificate_secret(resource: &str) -> String {
     format!("{resource}-tls")

@@ -6,6 +6,7 @@ use crate::paths;
 use anyhow::{Context as _, ensure};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// The target of images: static programs that run in an empty image.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -69,6 +70,9 @@ impl Program {
     }
 }
 
+/// Two clusters may be given the images at the same time.
+static LOADING: Mutex<()> = Mutex::new(());
+
 /// Builds the product. Does nothing when it is fresh.
 pub fn build() -> anyhow::Result<()> {
     [OPERATOR, WORKLOAD].iter().try_for_each(Program::build)
@@ -85,6 +89,8 @@ pub fn load_images(cluster: &Cluster) -> anyhow::Result<()> {
         println!("CLUSTER_KUBECONFIG is set: its nodes must have the images of target/images already");
         return Ok(());
     }
+    // Whoever reads an archive must not find it half written by somebody else.
+    let _alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
     write_images()?.iter().try_for_each(|archive| cluster.load_image(archive))
 }
 

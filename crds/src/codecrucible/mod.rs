@@ -20,7 +20,7 @@ pub use autoscaling::Autoscaling;
 pub use clients::Clients;
 pub use image::{Image, PullPolicy};
 pub use maintenance::Maintenance;
-pub use network::Network;
+pub use network::{GatewayReference, Ingress, Network, Route};
 pub use observability::{LogLevel, Observability};
 pub use placement::{Placement, PodMetadata};
 pub use policy::{Policy, PolicyMode};
@@ -139,8 +139,10 @@ pub struct CodeCrucibleSpec {
     #[x_kube(validation = Rule::new("(self.mode == 'CertManager') == has(self.issuerRef)").message("issuerRef is required for mode CertManager and not allowed for other modes"))]
     #[x_kube(validation = Rule::new("self.mode == 'CertManager' || !has(self.dnsNames)").message("dnsNames is only for mode CertManager; leave it out"))]
     pub tls: Tls,
-    /// Who in the cluster may reach the pods.
+    /// Who in the cluster may reach the pods, and how the service is reached from outside.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("!has(self.ingress) || !has(self.ingress.annotations) || self.ingress.annotations.all(key, !key.matches('^([a-z0-9-]+[.])*codecrucible[.]dev/'))").message("network.ingress.annotations must not have keys of the operator, with the prefix codecrucible.dev/"))]
+    #[x_kube(validation = Rule::new("!has(self.serviceAnnotations) || self.serviceAnnotations.all(key, !key.matches('^([a-z0-9-]+[.])*codecrucible[.]dev/'))").message("network.serviceAnnotations must not have keys of the operator, with the prefix codecrucible.dev/"))]
     pub network: Network,
     /// Holding the operator back, or putting the service to sleep.
     #[serde(default)]

@@ -4,7 +4,7 @@
 use super::failures::Failures;
 use super::uses::Uses;
 use super::wakes::Wakes;
-use super::watches::{Marks, children, issued_certificates};
+use super::watches::{self, Marks, children};
 use super::{Shown, concerns, note_end};
 use crate::access_policy::Targets;
 use crate::service::{Child, Context, Known, ReconcileError, reconcile};
@@ -72,6 +72,7 @@ where
     let of_secret = move |secret: PartialObjectMeta<Secret>| {
         concerns::of_secret(&secret.metadata, &backends.state(), &uses)
     };
+    let (optional, kind) = (|child| watches::optional(&client, &marks, child), Child::api_resource);
     Controller::for_stream(shown, resources)
         .with_config(Config::default().concurrency(concurrency))
         .watches_stream(children::<ServiceAccount>(&client, &marks), of_child)
@@ -82,11 +83,10 @@ where
         .watches_stream(children::<Deployment>(&client, &marks), of_child)
         .watches_stream(children::<HorizontalPodAutoscaler>(&client, &marks), of_child)
         .watches_stream(children::<Pod>(&client, &marks), of_child)
-        .watches_stream_with(
-            issued_certificates(&client, &marks),
-            of_child,
-            Child::IssuedCertificate.api_resource(),
-        )
+        .watches_stream_with(optional(Child::IssuedCertificate), of_child, kind(Child::IssuedCertificate))
+        .watches_stream_with(optional(Child::Ingress), of_child, kind(Child::Ingress))
+        .watches_stream_with(optional(Child::Route), of_child, kind(Child::Route))
+        .watches_stream_with(optional(Child::RouteTrust), of_child, kind(Child::RouteTrust))
         .watches_stream(backends_shown, of_backend)
         .watches_stream(secrets, of_secret)
         .reconcile_on(wakes.woken())

@@ -175,13 +175,14 @@ fn ours() -> String {
     format!("{}={}", names::LABEL_MANAGED_BY, names::MANAGED_BY)
 }
 
-/// Metadata of what cert-manager is asked for. While the cluster has no cert-manager, it is asked again at most every half
+/// Metadata of children of a kind that the cluster may be without. While it is not served, it is asked for again at most every half
 /// minute (the watch's own pause), and nobody is told.
-pub(super) fn issued_certificates(
+pub(super) fn optional(
     client: &Client,
     marks: &Marks,
+    child: Child,
 ) -> impl Stream<Item = Shown<PartialObjectMeta<DynamicObject>>> + Send + use<> {
-    let served = Child::IssuedCertificate.api_resource();
+    let served = child.api_resource();
     let api: Api<PartialObjectMeta<DynamicObject>> = match &marks.namespace {
         None => Api::all_with(client.clone(), &served),
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &served),

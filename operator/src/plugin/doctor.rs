@@ -156,6 +156,12 @@ fn advice(type_: &str, is_true: bool, reason: &str) -> Option<&'static str> {
         (names::CERTIFICATE_VALID, _, names::REASON_EXPIRED | names::REASON_EXPIRING) => Some(
             "with mode OperatorCA, does an operator lead? with CertManager, kubectl describe certificate; with Secret, renew it",
         ),
+        (names::EXPOSED, false, names::REASON_API_NOT_SERVED) => {
+            Some("install Gateway API 1.4 or newer, or take spec.network.route away")
+        }
+        (names::EXPOSED, false, _) => Some(
+            "does the Gateway (or the IngressClass) exist, does a controller act on it, and does it let routes of this namespace in?",
+        ),
         (names::PROGRESSING, true, names::REASON_AWAITING_CERTIFICATE) => {
             Some("does the issuer of spec.tls.issuerRef exist, and is it ready? may it sign these dnsNames?")
         }

@@ -19,6 +19,7 @@ use kube::api::{DeleteParams, DynamicObject, EvictParams, Patch, PatchParams, Po
 use kube::runtime::events::Event;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// The kind of what is kept of a service's past.
 const HISTORY_KIND: &str = "ControllerRevision";
@@ -29,6 +30,8 @@ pub(crate) struct Applied {
     pub(crate) publication: Publication,
     /// The deployment as the API server gave it back.
     pub(crate) deployment: Option<DynamicObject>,
+    /// What was written only now.
+    pub(crate) written: BTreeSet<Child>,
 }
 
 /// Which write failed.
@@ -62,6 +65,7 @@ async fn try_apply(
 ) -> Result<Applied, ApplyError> {
     let Plan { removals, handover, changes, chronicle, outdated_pods, eviction, publication } = plan;
     let mut deployment = observed.children.get(&Child::Deployment).cloned();
+    let written = changes.iter().map(|prepared| prepared.child).collect();
     remove(context, resource, removals).await?;
     if let Some((replicas, deployment)) = handover.zip(deployment.as_ref()) {
         hand_over(context, resource, replicas, deployment).await?;
@@ -87,7 +91,7 @@ async fn try_apply(
     if let Some(eviction) = eviction {
         evict(context, resource, eviction).await?;
     }
-    Ok(Applied { publication, deployment })
+    Ok(Applied { publication, deployment, written })
 }
 
 /// Renews certificates that are due, of a service of which nothing else is written: it serves on, and so must they.

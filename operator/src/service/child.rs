@@ -26,11 +26,18 @@ pub(crate) enum Child {
     IssuedCertificate,
     Deployment,
     Autoscaler,
+    /// What forwards to the service trusts.
+    PublicAuthority,
+    Ingress,
+    /// From Gateways of the Gateway API.
+    Route,
+    /// How Gateways reach a service that speaks TLS.
+    RouteTrust,
 }
 
 impl Child {
     /// All of them, in the order of their making.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::ServiceAccount,
         Self::SigningKeys,
         Self::OwnClient,
@@ -45,7 +52,14 @@ impl Child {
         Self::IssuedCertificate,
         Self::Deployment,
         Self::Autoscaler,
+        Self::PublicAuthority,
+        Self::Ingress,
+        Self::RouteTrust,
+        Self::Route,
     ];
+
+    /// Those whose API a cluster may be without, although the service is there.
+    pub(crate) const OPTIONAL: [Self; 2] = [Self::RouteTrust, Self::Route];
 
     /// The kind.
     pub(crate) fn kind(self) -> &'static str {
@@ -69,8 +83,19 @@ impl Child {
         match self {
             Self::Autoscaler => spec.autoscaling.is_some() && !spec.maintenance.hibernate,
             Self::IssuedCertificate => spec.tls.mode == TlsMode::CertManager,
+            Self::Ingress => spec.network.ingress.is_some(),
+            Self::Route => spec.network.route.is_some(),
+            Self::PublicAuthority | Self::RouteTrust => {
+                spec.network.route.is_some() && spec.tls.mode != TlsMode::Disabled
+            }
             _ => true,
         }
+    }
+
+    /// Whether it goes once it is no longer wanted. What is in nobody's way goes with the service: to delete it, the operator would
+    /// have to be let delete every object of its kind.
+    pub(crate) fn is_removed(self) -> bool {
+        self != Self::PublicAuthority
     }
 
     /// Whether it holds something random that must never be written twice.
@@ -94,6 +119,10 @@ impl Child {
             Self::DisruptionBudget => described(("policy", "v1", "PodDisruptionBudget"), names::workload),
             Self::IssuedCertificate => described(CERTIFICATE, names::workload),
             Self::Deployment => described(("apps", "v1", "Deployment"), names::workload),
+            Self::PublicAuthority => described(("", "v1", "ConfigMap"), names::public_authority),
+            Self::Ingress => described(("networking.k8s.io", "v1", "Ingress"), names::workload),
+            Self::Route => described((names::GATEWAY_GROUP, "v1", "HTTPRoute"), names::workload),
+            Self::RouteTrust => described((names::GATEWAY_GROUP, "v1", "BackendTLSPolicy"), names::workload),
             Self::Autoscaler => described(("autoscaling", "v2", "HorizontalPodAutoscaler"), names::workload),
         }
     }

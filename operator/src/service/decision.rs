@@ -86,8 +86,8 @@ mod tests {
         let Decision::Apply(plan) = decision else { panic!("it is to be applied") };
         assert_eq!(
             plan.changes.len(),
-            Child::ALL.len() - 2,
-            "nobody asked for an autoscaler, or for cert-manager"
+            12,
+            "nobody asked for an autoscaler, cert-manager, or a way from outside"
         );
 
         let (resource, mut observed) = settled(json!({}));

@@ -85,7 +85,7 @@ impl Plan {
 }
 
 fn removals(resource: &CodeCrucible, observed: &Observed, stays: impl Fn(Child) -> bool) -> Vec<Removal> {
-    let is_unwanted = |child: &Child| !child.is_wanted(resource) && !stays(*child);
+    let is_unwanted = |child: &Child| !child.is_wanted(resource) && child.is_removed() && !stays(*child);
     let unwanted = observed.children.iter().filter(|(child, _)| is_unwanted(child));
     let removal = |(child, object): (&Child, &DynamicObject)| Removal {
         child: *child,

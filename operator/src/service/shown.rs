@@ -68,6 +68,18 @@ impl Encryption {
         }
     }
 
+    /// A name by which the service is known to whoever connects to it: the one inside the cluster, unless the certificate is good for
+    /// others only.
+    pub(crate) fn server_name<'a>(&'a self, inside: &'a str) -> &'a str {
+        let names = match self {
+            Self::Given { names, .. } => names.as_slice(),
+            Self::Disabled | Self::Own | Self::Awaited { .. } => &[],
+        };
+        let is_good = names.iter().any(|name| name == inside);
+        let other = names.iter().find(|name| !is_good && !name.starts_with('*'));
+        other.map_or(inside, String::as_str)
+    }
+
     /// A name for what somebody gave; the operator's own certificate has its own.
     pub(crate) fn hash(&self) -> Option<&str> {
         match self {

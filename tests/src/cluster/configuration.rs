@@ -15,8 +15,16 @@ pub(super) const SERVICE_RANGE: &str = "10.96.0.0/16";
 const DNS_ADDRESS: &str = "10.96.0.10";
 
 /// Who reaches the API server from inside the namespace.
-const USERS: [&str; 7] =
-    ["controller-manager", "scheduler", "kube-proxy", "kubelet", "coredns", "metrics-server", "cert-manager"];
+const USERS: [&str; 8] = [
+    "controller-manager",
+    "scheduler",
+    "kube-proxy",
+    "kubelet",
+    "coredns",
+    "metrics-server",
+    "cert-manager",
+    "traefik",
+];
 
 /// Writes all files.
 pub(super) fn write_all(place: &Place, forward_port: u16) -> anyhow::Result<()> {

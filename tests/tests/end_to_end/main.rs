@@ -15,6 +15,7 @@ mod clusters;
 mod crash;
 mod drift;
 mod dry_run;
+mod exposure;
 mod faults;
 mod installs;
 mod leader;

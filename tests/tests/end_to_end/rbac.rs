@@ -95,6 +95,29 @@ fn issued(namespace: &Namespace<'_>) {
     namespace.wait_until_ready("demo");
 }
 
+/// Has the service be reached from outside, and no longer. That nobody does it does not matter.
+fn exposed(namespace: &Namespace<'_>) {
+    namespace.cluster.define_gateways().unwrap();
+    let is = |network: Value, tls: &Value| {
+        let change = json!({"spec": {"network": network, "tls": {"mode": tls}}}).to_string();
+        namespace.kubectl(&["patch", "codecrucible/demo", "--type=merge", "-p", &change]).unwrap();
+    };
+    let before = namespace.get("codecrucible/demo").unwrap()["spec"]["tls"]["mode"].clone();
+    let are_there = |wanted: bool| {
+        let ways = ["ingress/demo", "httproute/demo", "backendtlspolicy/demo"];
+        ways.into_iter().all(|way| namespace.get(way).is_some() == wanted)
+    };
+    let ways = json!({"ingress": {"hosts": ["demo.example"]}, "route": {"gateways": [{"name": "none"}]}});
+    is(ways, &json!("OperatorCA"));
+    eventually("there are ways from outside", || are_there(true));
+    is(json!({"ingress": null, "route": null}), &before);
+    eventually("there are none", || are_there(false));
+    namespace.wait_for("demo", "Reconciling", "False/Stable");
+    eventually("one pod is left", || {
+        namespace.kubectl(&["get", "pods", "-o", "name"]).unwrap().lines().count() == 1
+    });
+}
+
 /// Has a replica stay behind another one until it is evicted.
 fn evict(namespace: &Namespace<'_>) {
     let patch = |patch: &Value| {
@@ -150,6 +173,7 @@ fn everything(namespace: &Namespace<'_>, apps: &Namespace<'_>) {
     });
 
     issued(namespace);
+    exposed(namespace);
     evict(namespace);
     // A backend that no watch has shown is asked for.
     namespace.crucible("lost", "ghost", "").unwrap();

@@ -39,6 +39,10 @@ fn broken() -> Vec<(&'static str, Value)> {
         service(json!({"tls": {"mode": "Secret"}})),
         service(json!({"tls": {"mode": "CertManager"}})),
         service(json!({"tls": {"dnsNames": ["api.example.com"]}})),
+        service(json!({"network": {"serviceAnnotations": {"codecrucible.dev/applied-hash": "x"}}})),
+        service(
+            json!({"network": {"ingress": {"hosts": ["x"], "annotations": {"codecrucible.dev/x": "x"}}}}),
+        ),
         service(json!({"synthesis": {"defaultVoices": ["developer", "developer"]}})),
         backend(json!({"url": null})),
         backend(json!({"embedded": embedded})),

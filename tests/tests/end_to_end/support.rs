@@ -3,6 +3,7 @@
 use codecrucible_tests::cluster::Cluster;
 use codecrucible_tests::{model, paths, product, wait};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -246,23 +247,36 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Runs a script of `tests/sdk` with the official SDK, which is installed first if need be.
 pub fn run_with_sdk(script: &str, base: &str, token: &str, more: &[(&str, &str)]) {
+    let base = format!("{base}/v1");
+    let told = [("OPENAI_BASE_URL", &*base), ("OPENAI_API_KEY", token)];
+    run_python(Command::new("python3"), script, &[&told, more].concat());
+}
+
+/// Runs a script of `tests/sdk` with the official SDK inside the cluster's network, where it reaches the node.
+pub fn run_with_sdk_inside(script: &str, told: &[(&str, &str)]) {
+    run_python(CLUSTER.inside("python3"), script, told);
+}
+
+fn run_python(mut python: Command, script: &str, told: &[(&str, &str)]) {
+    let run = python
+        .arg(paths::repository().join("tests/sdk").join(script))
+        .env("PYTHONPATH", sdk())
+        .envs(told.iter().copied())
+        .output()
+        .unwrap();
+    print!("{}", String::from_utf8_lossy(&run.stdout));
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+/// Where the official SDK is, which is installed if it is not there yet.
+fn sdk() -> PathBuf {
     static INSTALLING: Mutex<()> = Mutex::new(());
     let packages = paths::cache().unwrap().join(format!("python-{OPENAI_SDK}"));
-    let installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if !packages.join("openai").exists() {
         let install =
             ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", OPENAI_SDK, "--target"];
         assert!(Command::new("python3").args(install).arg(&packages).status().unwrap().success());
     }
-    drop(installing);
-    let run = Command::new("python3")
-        .arg(paths::repository().join("tests/sdk").join(script))
-        .env("PYTHONPATH", &packages)
-        .env("OPENAI_BASE_URL", format!("{base}/v1"))
-        .env("OPENAI_API_KEY", token)
-        .envs(more.iter().copied())
-        .output()
-        .unwrap();
-    print!("{}", String::from_utf8_lossy(&run.stdout));
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    packages
 }

@@ -114,13 +114,14 @@ fn a_certificate_that_somebody_gave_is_shown_as_soon_as_it_changes_and_a_broken_
     assert!(shows(&first));
     assert_eq!(secret_text(&namespace, "demo-client", "ca.crt"), first.0.certificate);
 
-    // A pod of the template without TLS, by which the service began, may still come or go.
     let generation = || namespace.get("deployment/demo").unwrap()["metadata"]["generation"].clone();
     let serving = || -> Vec<Value> {
         let pods = namespace.get("pods").unwrap()["items"].as_array().cloned().unwrap();
         let is_ready = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
         pods.into_iter().filter(is_ready).map(|pod| pod["metadata"]["uid"].clone()).collect()
     };
+    // A pod of the template without TLS, by which the service began, may still serve.
+    eventually("one pod serves", || serving().len() == 1);
     let before = (generation(), serving());
     let second = given("api.example.com");
     give(&namespace, &second);

@@ -5,7 +5,8 @@ use codecrucible_contract::REQUESTS_IN_FLIGHT_METRIC;
 use codecrucible_crds::{Autoscaling, CodeCrucible};
 use serde_json::{Value, json};
 
-pub(super) fn autoscaler(resource: &CodeCrucible, autoscaling: &Autoscaling) -> Value {
+pub(super) fn autoscaler(resource: &CodeCrucible) -> Value {
+    let autoscaling = resource.spec.autoscaling.clone().unwrap_or_default();
     let Autoscaling {
         min_replicas,
         max_replicas,
@@ -13,7 +14,7 @@ pub(super) fn autoscaler(resource: &CodeCrucible, autoscaling: &Autoscaling) -> 
         target_memory_percent,
         target_requests_in_flight,
         behavior,
-    } = autoscaling;
+    } = &autoscaling;
     let targets = [("cpu", *target_cpu_percent), ("memory", *target_memory_percent)];
     let used = targets.into_iter().filter(|(_, percent)| *percent > 0).map(resource_metric);
     let metrics: Vec<Value> = used.chain(target_requests_in_flight.map(in_flight_metric)).collect();
@@ -56,8 +57,7 @@ mod tests {
 
     #[test]
     fn what_is_not_to_count_is_left_out() {
-        let autoscaling = Autoscaling { target_memory_percent: 0, ..Autoscaling::default() };
-        let object = autoscaler(&fixtures::resource(json!({})), &autoscaling);
+        let object = autoscaler(&fixtures::resource(json!({"autoscaling": {"targetMemoryPercent": 0}})));
         assert_eq!(object["spec"]["metrics"].as_array().unwrap().len(), 1);
         assert_eq!(object["spec"]["metrics"][0]["resource"]["name"], "cpu");
     }

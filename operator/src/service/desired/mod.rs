@@ -3,6 +3,7 @@
 mod autoscaler;
 mod certificate;
 mod deployment;
+mod exposure;
 pub(crate) mod metadata;
 mod mounts;
 mod network;
@@ -114,6 +115,7 @@ pub(crate) fn desired(
         remediation: _,
         progress_deadline,
         operator_namespace,
+        unserved,
     } = validated;
     let is_encrypted = chosen.template.shows() != Shows::Nothing;
     let endpoint = endpoint(resource, is_encrypted);
@@ -136,15 +138,17 @@ pub(crate) fn desired(
         Child::Deployment => {
             deployment::deployment(resource, chosen, replicas, *progress_deadline, evicted_at)
         }
-        Child::Autoscaler => {
-            let autoscaling = resource.spec.autoscaling.clone().unwrap_or_default();
-            autoscaler::autoscaler(resource, &autoscaling)
-        }
+        Child::Autoscaler => autoscaler::autoscaler(resource),
+        Child::PublicAuthority => exposure::public_authority(authority),
+        Child::Ingress => exposure::ingress(resource, is_encrypted),
+        Child::Route => exposure::route(resource),
+        Child::RouteTrust => exposure::route_trust(resource, encryption, authority),
     };
     let compared = shadow.as_ref().map(|shadow| shadow.revision().to_string());
     let others = [encryption.hash(), compared.as_deref()];
     let configuration = configuration(bundle, mounts::secrets().map(content), others);
-    let wanted = Child::ALL.into_iter().filter(|child| child.is_wanted(resource));
+    let wanted =
+        Child::ALL.into_iter().filter(|child| child.is_wanted(resource) && !unserved.contains(child));
     let (revision, hash) = (bundle.revision().to_string(), bundle.hash().to_owned());
     DesiredSet {
         children: wanted.map(|child| prepare(resource, child, content(child))).collect(),
@@ -396,8 +400,8 @@ pub(crate) mod tests {
         let set = set(&fixtures::resource(json!({})), &fixtures::observed());
         assert_eq!(
             set.children.len(),
-            Child::ALL.len() - 2,
-            "nobody asked for an autoscaler, or for cert-manager"
+            12,
+            "nobody asked for an autoscaler, cert-manager, or a way from outside"
         );
         for prepared in &set.children {
             let metadata = &prepared.object["metadata"];

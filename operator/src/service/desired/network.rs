@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 
 pub(super) fn service(resource: &CodeCrucible, is_encrypted: bool) -> Value {
     let protocol = if is_encrypted { "https" } else { "http" };
-    json!({"spec": {
+    let annotations = &resource.spec.network.service_annotations;
+    let metadata = if annotations.is_empty() { json!({}) } else { json!({"annotations": annotations}) };
+    json!({"metadata": metadata, "spec": {
         "type": "ClusterIP",
         "selector": selector(resource),
         "ports": [{
@@ -21,7 +23,7 @@ pub(super) fn service(resource: &CodeCrucible, is_encrypted: bool) -> Value {
 /// Pods of declared namespaces may call the API and read metrics, and those of the operator's namespace may ask what was
 /// applied. The service may ask for names, and reach its backends.
 pub(super) fn network_policy(resource: &CodeCrucible, policy: &Policy, operator_namespace: &str) -> Value {
-    let Network { allowed_namespaces, monitoring_namespaces } = &resource.spec.network;
+    let Network { allowed_namespaces, monitoring_namespaces, .. } = &resource.spec.network;
     let operator = [operator_namespace.to_owned()];
     let ingress = [
         from(allowed_namespaces.as_deref(), PUBLIC_PORT),

@@ -31,7 +31,7 @@ use codecrucible_crds::{
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, GetParams};
 use kube::{Api, Client, ResourceExt};
-use named::{access, asking, backends, credentials, given_certificate};
+use named::{access, asking, backends, credentials, given_certificate, unserved};
 use past::{in_force, last_good, last_good_policy};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +59,8 @@ pub(crate) struct Observed {
     pub(crate) children: BTreeMap<Child, DynamicObject>,
     /// Children whose names are taken by objects of somebody else.
     pub(crate) foreign: BTreeSet<Child>,
+    /// What the resource wants of kinds that the cluster does not serve.
+    pub(crate) unserved: BTreeSet<Child>,
     /// Whether nobody but the operator has set how many replicas there are.
     pub(crate) replicas_are_ours_alone: bool,
     /// The service's pods.
@@ -118,7 +120,9 @@ pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Resul
     let credentials = credentials(&context.client, &namespace, &backends).await?;
     let (access, asking) = (access(context, &namespace, resource).await?, asking(context));
     let given_certificate = given_certificate(&context.client, &namespace, resource).await?;
+    let unserved = unserved(&context.client, resource).await?;
     Ok(Observed {
+        unserved,
         given_certificate,
         access,
         asking,
@@ -141,6 +145,7 @@ impl Observed {
             asking: None,
             children: BTreeMap::new(),
             foreign: BTreeSet::new(),
+            unserved: BTreeSet::new(),
             replicas_are_ours_alone: false,
             pods: Vec::new(),
             answers: BTreeMap::new(),

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, ResourceExt as _};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Access policies of one page of a list, which is read only before the watch has shown them.
@@ -102,7 +102,7 @@ pub(super) async fn given_certificate(
 ) -> Result<Option<Result<Given, MissingCertificate>>, ObserveError> {
     let tls = &resource.spec.tls;
     let Some(name) = tls.given_secret(&resource.name_any()) else { return Ok(None) };
-    if tls.mode == TlsMode::CertManager && !is_cert_manager_served(client).await? {
+    if tls.mode == TlsMode::CertManager && !is_served(client, Child::IssuedCertificate).await? {
         return Ok(Some(Err(MissingCertificate::NotServed)));
     }
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
@@ -110,11 +110,25 @@ pub(super) async fn given_certificate(
     Ok(Some(certificate::in_secret(secret, resource)))
 }
 
-async fn is_cert_manager_served(client: &Client) -> Result<bool, ObserveError> {
-    let served = Child::IssuedCertificate.api_resource();
-    match client.list_api_group_resources(&served.api_version).await {
+/// What a resource wants of kinds that the cluster does not serve, of those without which a service can be.
+pub(super) async fn unserved(
+    client: &Client,
+    resource: &CodeCrucible,
+) -> Result<BTreeSet<Child>, ObserveError> {
+    let mut unserved = BTreeSet::new();
+    for child in Child::OPTIONAL.into_iter().filter(|child| child.is_wanted(resource)) {
+        if !is_served(client, child).await? {
+            unserved.insert(child);
+        }
+    }
+    Ok(unserved)
+}
+
+async fn is_served(client: &Client, child: Child) -> Result<bool, ObserveError> {
+    let kind = child.api_resource();
+    match client.list_api_group_resources(&kind.api_version).await {
         // Others of its kinds may be served without this one.
-        Ok(listed) => Ok(listed.resources.iter().any(|listed| listed.kind == served.kind)),
+        Ok(listed) => Ok(listed.resources.iter().any(|listed| listed.kind == kind.kind)),
         Err(error) if is_absent(&error) => Ok(false),
         Err(error) => Err(failed("what the cluster serves")(error)),
     }

@@ -14,6 +14,8 @@ pub(super) struct Seen<'a> {
     pub(super) spread: Option<&'a Spread>,
     /// What is said of the certificate that clients are shown.
     pub(super) certificate_valid: Verdict,
+    /// Whether it is reached from outside the cluster, if that is asked for.
+    pub(super) exposed: Option<Verdict>,
     /// What keeps replicas from serving.
     pub(super) trouble: Option<&'a str>,
 }
@@ -25,7 +27,7 @@ impl Seen<'_> {
         let (progressing, stalled) = (self.progressing(), self.stalled());
         let ready = self.ready(&accepted, &available);
         let reconciling = self.reconciling(&progressing, &stalled);
-        vec![
+        let mut verdicts = vec![
             (names::ACCEPTED, accepted),
             (names::AVAILABLE, available),
             (names::PROGRESSING, progressing),
@@ -34,7 +36,9 @@ impl Seen<'_> {
             (names::READY, ready),
             (names::RECONCILING, reconciling),
             (names::STALLED, stalled),
-        ]
+        ];
+        verdicts.extend(self.exposed.clone().map(|exposed| (names::EXPOSED, exposed)));
+        verdicts
     }
 
     fn policy_synced(&self) -> Verdict {
@@ -172,6 +176,7 @@ mod tests {
     use crate::service::validate::Invalid;
     use codecrucible_contract::{Acknowledgement, Refused};
     use std::collections::BTreeMap;
+    use std::collections::BTreeSet;
 
     fn applied() -> Outcome {
         awaiting(None)
@@ -193,7 +198,7 @@ mod tests {
             rolled_back: None,
             is_pinned: false,
         };
-        Outcome::Applied(Box::new(Applied { publication, deployment: None }))
+        Outcome::Applied(Box::new(Applied { publication, deployment: None, written: BTreeSet::new() }))
     }
 
     fn rollout(desired: i32, available: i32) -> Progress {
@@ -215,6 +220,7 @@ mod tests {
         trouble: Option<&'a str>,
     ) -> Seen<'a> {
         Seen {
+            exposed: None,
             outcome,
             progress,
             spread,

@@ -3,6 +3,7 @@
 mod certificate;
 mod clients;
 mod conditions;
+mod exposure;
 mod policy;
 mod shadow;
 mod status;
@@ -42,6 +43,7 @@ pub(crate) async fn report(
     let look_again = spread.map_or(Duration::MAX, |spread| spread.look_again(now));
     let look_again = look_again.min(clients::look_again(status.clients.as_ref(), now));
     let look_again = look_again.min(certificate::look_again(status.certificate.as_ref(), now));
+    let look_again = look_again.min(exposure::look_again(observed));
     let look_again = if status::is_on_trial(&status) { look_again.min(TRIAL) } else { look_again };
     note_access(context, resource, observed, &status);
     let before = resource.status.as_ref();

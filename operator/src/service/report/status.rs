@@ -3,6 +3,7 @@
 use super::certificate::{certificate, certificate_valid};
 use super::clients::clients;
 use super::conditions::Seen;
+use super::exposure::exposed;
 use super::policy::Spread;
 use crate::conventions::condition;
 use crate::service::child::Child;
@@ -35,7 +36,15 @@ pub(super) fn status(
     let trouble = trouble(&progress, &observed.pods);
     let certificate = certificate(before.certificate.as_ref(), observed, outcome, now);
     let certificate_valid = certificate_valid(certificate.as_ref(), outcome, now);
-    let seen = Seen { certificate_valid, outcome, progress: &progress, spread, trouble: trouble.as_deref() };
+    let exposed = exposed(resource, observed, outcome);
+    let seen = Seen {
+        certificate_valid,
+        exposed,
+        outcome,
+        progress: &progress,
+        spread,
+        trouble: trouble.as_deref(),
+    };
     let generation = resource.metadata.generation;
     let conditions = seen
         .verdicts()

@@ -20,7 +20,7 @@ use clients::admitted;
 use codecrucible_contract::{Bundle, Clients, Policy, Revision};
 use codecrucible_crds::{CodeCrucible, ModelBackend, Remediation, conditions};
 use in_force::InForce;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Shortest time after which a rollout or a replica may be taken for failed, seconds.
@@ -52,6 +52,8 @@ pub(crate) struct Validated {
     pub(crate) progress_deadline: Duration,
     /// Where the operator runs.
     pub(crate) operator_namespace: String,
+    /// What is wanted and not served by the cluster.
+    pub(crate) unserved: BTreeSet<Child>,
 }
 
 /// What is wrong, and which kind of wrong it is.
@@ -131,6 +133,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         remediation: remediation(resource)?,
         progress_deadline,
         operator_namespace,
+        unserved: observed.unserved.clone(),
     })
 }
 
