@@ -58,12 +58,18 @@ fn default_identity() -> String {
 impl Cli {
     /// Does what it was told to.
     pub fn run(self) -> anyhow::Result<()> {
-        telemetry::install_logging();
         // Fails only if another provider was installed, which is then used.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // One thread: nearly all time is spent waiting, and each more would keep memory of its own.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.act())
+        runtime.block_on(async {
+            let traces = telemetry::install();
+            let ended = self.act().await;
+            if let Some(traces) = traces {
+                traces.end().await;
+            }
+            ended
+        })
     }
 
     async fn act(self) -> anyhow::Result<()> {

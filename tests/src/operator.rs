@@ -43,12 +43,22 @@ impl<'a> Operator<'a> {
 
     /// Starts it with the rights of a service account, by which the audit log tells who wrote.
     pub fn start_as(cluster: &'a Cluster, identity: &str, account: &str) -> anyhow::Result<Self> {
-        Self::start_with(cluster, identity, account, cluster.server_inside().as_deref())
+        Self::start_with(cluster, identity, account, cluster.server_inside().as_deref(), &[])
+    }
+
+    /// Starts it with more variables in its environment.
+    pub fn start_in(
+        cluster: &'a Cluster,
+        identity: &str,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let server = cluster.server_inside();
+        Self::start_with(cluster, identity, SERVICE_ACCOUNT, server.as_deref(), environment)
     }
 
     /// Starts it behind a proxy.
     pub fn start_behind(cluster: &'a Cluster, identity: &str, proxy: &Proxy) -> anyhow::Result<Self> {
-        Self::start_with(cluster, identity, SERVICE_ACCOUNT, Some(&proxy.url()))
+        Self::start_with(cluster, identity, SERVICE_ACCOUNT, Some(&proxy.url()), &[])
     }
 
     /// What it says that it would write.
@@ -67,12 +77,14 @@ impl<'a> Operator<'a> {
         identity: &str,
         account: &str,
         server: Option<&str>,
+        environment: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         let port = cluster.free_port_inside()?;
         let child = cluster
             .inside(product::OPERATOR.path())
             .args(["--listen", &format!("127.0.0.1:{port}"), "--identity", identity])
             .args(["--lease-namespace", NAMESPACE])
+            .envs(environment.iter().copied())
             .env("KUBECONFIG", kubeconfig(cluster, account, server)?)
             .stdout(File::create(paths::repository().join(format!("target/{identity}.log")))?)
             .spawn()?;

@@ -54,14 +54,10 @@ securityContext:
   seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
+{{/* Ends with the environment, so that more of it can follow. */}}
 {{- define "operator.container" -}}
 image: {{ include "operator.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-env:
-- name: POD_NAME
-  valueFrom: {fieldRef: {fieldPath: metadata.name}}
-- name: POD_NAMESPACE
-  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 {{- with .Values.resources }}
 resources:
   {{- toYaml . | nindent 2 }}
@@ -70,4 +66,9 @@ securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
+env:
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 {{- end }}

@@ -1,10 +1,10 @@
 //! The controller of `AccessPolicy`s: looked at when they change, and when a service that selects them was seen to run
 //! something else.
 
-use super::failures::Failures;
+use super::Shown;
 use super::uses::Uses;
 use super::wakes::Wakes;
-use super::{Shown, note_end};
+use super::worker::{Failure, Worker};
 use crate::access_policy::{AccessPolicyError, Context, reconcile};
 use crate::service::Known;
 use crate::telemetry::{Metrics, State};
@@ -15,17 +15,11 @@ use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 /// Policies that are looked at at once: each is little work.
 const CONCURRENCY: u16 = 2;
 
-struct Shared {
-    context: Context,
-    metrics: Arc<Metrics>,
-    policies: Store<AccessPolicy>,
-    failures: Failures<AccessPolicy>,
-}
+type Of = Worker<AccessPolicy, Context>;
 
 /// Runs for as long as the watch lives.
 pub(super) async fn run(
@@ -35,20 +29,14 @@ pub(super) async fn run(
     policies: Store<AccessPolicy>,
     wakes: Arc<Wakes<AccessPolicy>>,
 ) -> anyhow::Result<()> {
-    let shared = Arc::new(Shared {
-        context,
-        metrics: Arc::clone(&metrics),
-        policies: policies.clone(),
-        failures: Failures::new(),
-    });
-    Controller::for_stream(shown, policies)
+    let worker = Worker::new("AccessPolicy", context, &metrics, policies.clone());
+    let queue = Arc::clone(&worker.queue);
+    Controller::for_stream(queue.of_shown(shown), policies)
         .with_config(Config::default().concurrency(CONCURRENCY))
-        .reconcile_on(wakes.woken())
-        .run(reconcile_one, retry_later, shared)
+        .reconcile_on(queue.of_woken(wakes.woken()))
+        .run(reconcile_one, |policy, error, worker| worker.retry_later(&*policy, error), Arc::clone(&worker))
         .for_each(move |ended| {
-            if let Err(error) = ended {
-                note_end(&error, "AccessPolicy", &metrics);
-            }
+            ended.err().and_then(|error| worker.note_end(&error));
             future::ready(())
         })
         .await;
@@ -102,20 +90,18 @@ impl Said {
     }
 }
 
-async fn reconcile_one(policy: Arc<AccessPolicy>, shared: Arc<Shared>) -> Result<Action, AccessPolicyError> {
-    let begin = Instant::now();
-    let state = State::of(policy.status.as_ref().map_or(&[], |status| &status.conditions));
-    let outcome = reconcile(&shared.context, &policy).await;
-    let label = outcome.as_ref().err().map_or("success", AccessPolicyError::reason);
-    let is_gone = matches!(outcome, Ok(None));
-    shared.metrics.note_reconcile("AccessPolicy", &*policy, Some(state), label, is_gone, begin.elapsed());
-    let look_again = outcome?;
-    shared.failures.forget(&policy);
-    Ok(look_again.map_or_else(Action::await_change, Action::requeue))
+impl Failure for AccessPolicyError {
+    fn reason(&self) -> &'static str {
+        self.reason()
+    }
 }
 
-fn retry_later(policy: Arc<AccessPolicy>, error: &AccessPolicyError, shared: Arc<Shared>) -> Action {
-    shared.failures.note(&policy, error, &shared.policies)
+async fn reconcile_one(policy: Arc<AccessPolicy>, worker: Arc<Of>) -> Result<Action, AccessPolicyError> {
+    let look = async |state: &mut Option<State>| {
+        *state = Some(State::of(policy.status.as_ref().map_or(&[], |status| &status.conditions)));
+        reconcile(&worker.context, &policy).await
+    };
+    worker.run(&*policy, look).await
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The controller of `SynthesisClient`s: looked at when they change, when their Secret does, and when their service's
 //! status does.
 
-use super::failures::Failures;
 use super::wakes::Wakes;
-use super::{Shown, concerns, note_end};
+use super::worker::{Failure, Worker};
+use super::{Shown, concerns};
 use crate::client::{Context, RegistrationError, register};
 use crate::service::Known;
 use crate::telemetry::{Metrics, State};
@@ -16,17 +16,11 @@ use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 /// Clients that are looked at at once: there are many, and each is little work.
 const CONCURRENCY: u16 = 4;
 
-struct Shared {
-    context: Context,
-    metrics: Arc<Metrics>,
-    clients: Store<SynthesisClient>,
-    failures: Failures<SynthesisClient>,
-}
+type Of = Worker<SynthesisClient, Context>;
 
 /// Runs for as long as the watch lives.
 pub(super) async fn run(
@@ -36,20 +30,14 @@ pub(super) async fn run(
     clients: Store<SynthesisClient>,
     wakes: Arc<Wakes<SynthesisClient>>,
 ) -> anyhow::Result<()> {
-    let shared = Arc::new(Shared {
-        context,
-        metrics: Arc::clone(&metrics),
-        clients: clients.clone(),
-        failures: Failures::new(),
-    });
-    Controller::for_stream(shown, clients)
+    let worker = Worker::new("SynthesisClient", context, &metrics, clients.clone());
+    let queue = Arc::clone(&worker.queue);
+    Controller::for_stream(queue.of_shown(shown), clients)
         .with_config(Config::default().concurrency(CONCURRENCY))
-        .reconcile_on(wakes.woken())
-        .run(reconcile_one, retry_later, shared)
+        .reconcile_on(queue.of_woken(wakes.woken()))
+        .run(reconcile_one, |client, error, worker| worker.retry_later(&*client, error), Arc::clone(&worker))
         .for_each(move |ended| {
-            if let Err(error) = ended {
-                note_end(&error, "SynthesisClient", &metrics);
-            }
+            ended.err().and_then(|error| worker.note_end(&error));
             future::ready(())
         })
         .await;
@@ -130,23 +118,18 @@ fn service_of(client: &SynthesisClient) -> ObjectRef<CodeCrucible> {
     ObjectRef::new(&name).within(&namespace.unwrap_or_default())
 }
 
-async fn reconcile_one(
-    client: Arc<SynthesisClient>,
-    shared: Arc<Shared>,
-) -> Result<Action, RegistrationError> {
-    let begin = Instant::now();
-    let state = State::of(client.status.as_ref().map_or(&[], |status| &status.conditions));
-    let outcome = register(&shared.context, &client).await;
-    let label = outcome.as_ref().err().map_or("success", RegistrationError::reason);
-    let is_gone = matches!(outcome, Ok(None));
-    shared.metrics.note_reconcile("SynthesisClient", &*client, Some(state), label, is_gone, begin.elapsed());
-    let look_again = outcome?;
-    shared.failures.forget(&client);
-    Ok(look_again.map_or_else(Action::await_change, Action::requeue))
+impl Failure for RegistrationError {
+    fn reason(&self) -> &'static str {
+        self.reason()
+    }
 }
 
-fn retry_later(client: Arc<SynthesisClient>, error: &RegistrationError, shared: Arc<Shared>) -> Action {
-    shared.failures.note(&client, error, &shared.clients)
+async fn reconcile_one(client: Arc<SynthesisClient>, worker: Arc<Of>) -> Result<Action, RegistrationError> {
+    let look = async |state: &mut Option<State>| {
+        *state = Some(State::of(client.status.as_ref().map_or(&[], |status| &status.conditions)));
+        register(&worker.context, &client).await
+    };
+    worker.run(&*client, look).await
 }
 
 #[cfg(test)]

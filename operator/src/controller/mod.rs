@@ -6,10 +6,12 @@ mod backoff;
 mod clients;
 mod concerns;
 mod failures;
+mod queue;
 mod services;
 mod uses;
 mod wakes;
 mod watches;
+mod worker;
 
 use crate::access_policy::{self, Targets};
 use crate::client;
@@ -18,11 +20,9 @@ use crate::telemetry::Metrics;
 use codecrucible_crds::{AccessPolicy, SynthesisClient};
 use futures::TryStreamExt as _;
 use kube::Client;
-use kube::runtime::controller;
 use kube::runtime::reflector;
 use kube::runtime::watcher;
 use services::Feed;
-use std::error::Error;
 use std::sync::Arc;
 use uses::Uses;
 use wakes::Wakes;
@@ -97,20 +97,5 @@ pub(crate) async fn run(client: Client, metrics: Arc<Metrics>, settings: Setting
         ended = services::run(client.clone(), context, metrics.clone(), concurrency, feed) => ended,
         ended = access_policies::run(of_policies, metrics.clone(), policies_shown, policies, wake_policies) => ended,
         ended = clients::run(of_clients, metrics.clone(), clients_shown, clients, wake_clients) => ended,
-    }
-}
-
-/// Failed reconciles are told where they are counted; a resource that is not found is gone; what else goes wrong is a watch
-/// that does not work.
-fn note_end<E>(error: &controller::Error<E, watcher::Error>, kind: &'static str, metrics: &Metrics)
-where
-    E: Error + 'static,
-{
-    match error {
-        controller::Error::ReconcilerFailed(..) => {}
-        controller::Error::ObjectNotFound(gone) => {
-            metrics.ledger.forget(kind, gone.namespace.as_deref(), &gone.name);
-        }
-        other => tracing::warn!(error = %other, "a watch does not work"),
     }
 }

@@ -1,11 +1,12 @@
 //! The controller of `CodeCrucible`s: looked at when they change, when anything of theirs does, and when a backend or a
 //! client does that concerns them.
 
-use super::failures::Failures;
+use super::queue::Queue;
 use super::uses::Uses;
 use super::wakes::Wakes;
 use super::watches::{self, Marks, children};
-use super::{Shown, concerns, note_end};
+use super::worker::{Failure, Worker};
+use super::{Shown, concerns};
 use crate::access_policy::Targets;
 use crate::service::{Child, Context, Known, ReconcileError, reconcile};
 use crate::telemetry::{Metrics, State};
@@ -18,17 +19,16 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Client;
 use kube::api::PartialObjectMeta;
-use kube::runtime::controller::{Action, Config, Controller, Error};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::Store;
 use std::sync::Arc;
-use std::time::Instant;
 
-struct Shared {
+type Of = Worker<Known, Surrounded>;
+
+/// What a reconcile needs, and whom it tells what a resource uses.
+struct Surrounded {
     context: Context,
-    metrics: Arc<Metrics>,
-    resources: Store<Known>,
     uses: Arc<Uses>,
-    failures: Failures<Known>,
 }
 
 /// What the controller is fed with, beside what it watches itself.
@@ -58,46 +58,46 @@ where
     Backends: Stream<Item = Shown<ModelBackend>> + Send + 'static,
 {
     let Feed { shown, resources, secrets, backends_shown, backends, uses, targets, wakes, marks } = feed;
-    let shared = Arc::new(Shared {
-        context,
-        metrics: Arc::clone(&metrics),
-        resources: resources.clone(),
-        uses: Arc::clone(&uses),
-        failures: Failures::new(),
-    });
+    let surrounded = Surrounded { context, uses: Arc::clone(&uses) };
+    let worker = Worker::new("CodeCrucible", surrounded, &metrics, resources.clone());
+    let queue = Arc::clone(&worker.queue);
     let of_backend = {
-        let uses = Arc::clone(&uses);
-        move |backend: ModelBackend| uses.of(&backend.metadata)
+        let (uses, queue) = (Arc::clone(&uses), Arc::clone(&queue));
+        move |backend: ModelBackend| queue.of(uses.of(&backend.metadata))
     };
-    let of_secret = move |secret: PartialObjectMeta<Secret>| {
-        concerns::of_secret(&secret.metadata, &backends.state(), &uses)
+    let of_secret = {
+        let queue = Arc::clone(&queue);
+        move |secret: PartialObjectMeta<Secret>| {
+            queue.of(concerns::of_secret(&secret.metadata, &backends.state(), &uses))
+        }
     };
     let (optional, kind) = (|child| watches::optional(&client, &marks, child), Child::api_resource);
-    Controller::for_stream(shown, resources)
+    Controller::for_stream(queue.of_shown(shown), resources)
         .with_config(Config::default().concurrency(concurrency))
-        .watches_stream(children::<ServiceAccount>(&client, &marks), of_child)
-        .watches_stream(children::<ConfigMap>(&client, &marks), of_child)
-        .watches_stream(children::<Service>(&client, &marks), of_child)
-        .watches_stream(children::<NetworkPolicy>(&client, &marks), of_child)
-        .watches_stream(children::<PodDisruptionBudget>(&client, &marks), of_child)
-        .watches_stream(children::<Deployment>(&client, &marks), of_child)
-        .watches_stream(children::<HorizontalPodAutoscaler>(&client, &marks), of_child)
-        .watches_stream(children::<Pod>(&client, &marks), of_child)
-        .watches_stream_with(optional(Child::IssuedCertificate), of_child, kind(Child::IssuedCertificate))
-        .watches_stream_with(optional(Child::Ingress), of_child, kind(Child::Ingress))
-        .watches_stream_with(optional(Child::Route), of_child, kind(Child::Route))
-        .watches_stream_with(optional(Child::RouteTrust), of_child, kind(Child::RouteTrust))
+        .watches_stream(children::<ServiceAccount>(&client, &marks), of_child(&queue))
+        .watches_stream(children::<ConfigMap>(&client, &marks), of_child(&queue))
+        .watches_stream(children::<Service>(&client, &marks), of_child(&queue))
+        .watches_stream(children::<NetworkPolicy>(&client, &marks), of_child(&queue))
+        .watches_stream(children::<PodDisruptionBudget>(&client, &marks), of_child(&queue))
+        .watches_stream(children::<Deployment>(&client, &marks), of_child(&queue))
+        .watches_stream(children::<HorizontalPodAutoscaler>(&client, &marks), of_child(&queue))
+        .watches_stream(children::<Pod>(&client, &marks), of_child(&queue))
+        .watches_stream_with(
+            optional(Child::IssuedCertificate),
+            of_child(&queue),
+            kind(Child::IssuedCertificate),
+        )
+        .watches_stream_with(optional(Child::Ingress), of_child(&queue), kind(Child::Ingress))
+        .watches_stream_with(optional(Child::Route), of_child(&queue), kind(Child::Route))
+        .watches_stream_with(optional(Child::RouteTrust), of_child(&queue), kind(Child::RouteTrust))
         .watches_stream(backends_shown, of_backend)
         .watches_stream(secrets, of_secret)
-        .reconcile_on(wakes.woken())
+        .reconcile_on(queue.of_woken(wakes.woken()))
         .reconcile_all_on(marks.relists())
-        .run(reconcile_one, retry_later, shared)
+        .run(reconcile_one, |known, error, worker| worker.retry_later(&*known, error), Arc::clone(&worker))
         .for_each(move |ended| {
-            if let Err(error) = ended {
-                if let Error::ObjectNotFound(gone) = &error {
-                    targets.forget(&ObjectRef::clone(gone).into_kind_unchecked(()));
-                }
-                note_end(&error, "CodeCrucible", &metrics);
+            if let Some(gone) = ended.err().and_then(|error| worker.note_end(&error)) {
+                targets.forget(&gone.into_kind_unchecked(()));
             }
             future::ready(())
         })
@@ -105,25 +105,25 @@ where
     anyhow::bail!("the watches ended")
 }
 
-fn of_child<K>(child: PartialObjectMeta<K>) -> Vec<concerns::Reference> {
-    concerns::of_child(&child.metadata)
+fn of_child<K>(queue: &Arc<Queue>) -> impl Fn(PartialObjectMeta<K>) -> Vec<concerns::Reference> + use<K> {
+    let queue = Arc::clone(queue);
+    move |child| queue.of(concerns::of_child(&child.metadata))
 }
 
-async fn reconcile_one(known: Arc<Known>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
-    let (begin, mut state) = (Instant::now(), None);
-    let note = |resource: &CodeCrucible| {
-        shared.uses.note(resource, &shared.resources);
-        state = Some(State::of(resource.status.as_ref().map_or(&[], |status| &status.conditions)));
+impl Failure for ReconcileError {
+    fn reason(&self) -> &'static str {
+        self.reason()
+    }
+}
+
+async fn reconcile_one(known: Arc<Known>, worker: Arc<Of>) -> Result<Action, ReconcileError> {
+    let Surrounded { context, uses } = &worker.context;
+    let look = async |state: &mut Option<State>| {
+        let note = |resource: &CodeCrucible| {
+            uses.note(resource, &worker.store);
+            *state = Some(State::of(resource.status.as_ref().map_or(&[], |status| &status.conditions)));
+        };
+        reconcile(context, &known, note).await
     };
-    let outcome = reconcile(&shared.context, &known, note).await;
-    let label = outcome.as_ref().err().map_or("success", ReconcileError::reason);
-    let is_gone = matches!(outcome, Ok(None));
-    shared.metrics.note_reconcile("CodeCrucible", &*known, state, label, is_gone, begin.elapsed());
-    let look_again = outcome?;
-    shared.failures.forget(&known);
-    Ok(look_again.map_or_else(Action::await_change, Action::requeue))
-}
-
-fn retry_later(known: Arc<Known>, error: &ReconcileError, shared: Arc<Shared>) -> Action {
-    shared.failures.note(&known, error, &shared.resources)
+    worker.run(&*known, look).await
 }

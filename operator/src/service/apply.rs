@@ -24,13 +24,16 @@ use std::collections::BTreeSet;
 /// The kind of what is kept of a service's past.
 const HISTORY_KIND: &str = "ControllerRevision";
 
+/// What the API server answers to an object that it does not take as it is.
+const UNPROCESSABLE: u16 = 422;
+
 /// What exists now.
 #[derive(Debug)]
 pub(crate) struct Applied {
     pub(crate) publication: Publication,
     /// The deployment as the API server gave it back.
     pub(crate) deployment: Option<DynamicObject>,
-    /// What was written only now.
+    /// What was made or changed only now.
     pub(crate) written: BTreeSet<Child>,
 }
 
@@ -44,7 +47,19 @@ pub(crate) struct ApplyError {
     error: Box<kube::Error>,
 }
 
+impl ApplyError {
+    pub(crate) fn new(kind: &'static str, name: impl Into<String>, error: kube::Error) -> Self {
+        Self { kind, name: name.into(), error: Box::new(error) }
+    }
+
+    /// Whether the object itself is refused, as it will be again until somebody changes the resource, or what judges it.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(&*self.error, kube::Error::Api(status) if status.code == UNPROCESSABLE)
+    }
+}
+
 /// Writes what a plan changes, in the order of making, and touches pods that mount something older.
+#[tracing::instrument(skip_all)]
 pub(crate) async fn apply(
     context: &Context,
     resource: &CodeCrucible,
@@ -65,7 +80,7 @@ async fn try_apply(
 ) -> Result<Applied, ApplyError> {
     let Plan { removals, handover, changes, chronicle, outdated_pods, eviction, publication } = plan;
     let mut deployment = observed.children.get(&Child::Deployment).cloned();
-    let written = changes.iter().map(|prepared| prepared.child).collect();
+    let mut written = BTreeSet::new();
     remove(context, resource, removals).await?;
     if let Some((replicas, deployment)) = handover.zip(deployment.as_ref()) {
         hand_over(context, resource, replicas, deployment).await?;
@@ -74,17 +89,18 @@ async fn try_apply(
     let (mounted, rest): (Vec<_>, Vec<_>) =
         changes.into_iter().partition(|prepared| prepared.child < Child::Deployment);
     for prepared in mounted {
-        let live = observed.children.get(&prepared.child);
-        write(context, resource, prepared, live).await?;
+        let (child, live) = (prepared.child, observed.children.get(&prepared.child));
+        let object = write(context, resource, prepared, live).await?;
+        written.extend(is_changed(live, &object).then_some(child));
     }
     // As soon as what they mount is written: a deployment that is refused must not keep a revocation from them.
     touch_pods(context, resource, outdated_pods, &publication.configuration).await?;
     for prepared in rest {
-        let live = observed.children.get(&prepared.child);
-        let child = prepared.child;
-        let written = write(context, resource, prepared, live).await?;
+        let (child, live) = (prepared.child, observed.children.get(&prepared.child));
+        let object = write(context, resource, prepared, live).await?;
+        written.extend(is_changed(live, &object).then_some(child));
         if child == Child::Deployment {
-            deployment = Some(written);
+            deployment = Some(object);
         }
     }
     forget(context, resource, chronicle.forget).await?;
@@ -92,6 +108,11 @@ async fn try_apply(
         evict(context, resource, eviction).await?;
     }
     Ok(Applied { publication, deployment, written })
+}
+
+/// Whether a write did anything: the API server gives back the object as it was where it did not.
+fn is_changed(live: Option<&DynamicObject>, written: &DynamicObject) -> bool {
+    live.is_none_or(|live| live.metadata.resource_version != written.metadata.resource_version)
 }
 
 /// Renews certificates that are due, of a service of which nothing else is written: it serves on, and so must they.
@@ -136,7 +157,7 @@ async fn write(
         None => api.patch(&name, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Apply(&object)).await,
     };
     context.metrics.writes.with_label_values(&[child.kind()]).inc();
-    written.map_err(|error| ApplyError { kind: child.kind(), name, error: Box::new(error) })
+    written.map_err(|error| ApplyError::new(child.kind(), name, error))
 }
 
 /// Applies over the object that was looked at, and over no other of its name.
@@ -173,7 +194,7 @@ async fn remove(
         let api = child_api(context, resource, child);
         let deleted = delete(&api, &name, Preconditions { uid, resource_version: version }).await;
         context.metrics.writes.with_label_values(&[child.kind()]).inc();
-        deleted.map_err(|error| ApplyError { kind: child.kind(), name, error: Box::new(error) })?;
+        deleted.map_err(|error| ApplyError::new(child.kind(), name, error))?;
     }
     Ok(())
 }
@@ -205,7 +226,7 @@ async fn hand_over(
     let parameters = PatchParams::apply(names::HANDOVER_FIELD_MANAGER).force();
     let handed_over = api.patch(&name, &parameters, &Patch::Apply(&patch)).await;
     context.metrics.writes.with_label_values(&[child.kind()]).inc();
-    handed_over.map_err(|error| ApplyError { kind: child.kind(), name, error: Box::new(error) })?;
+    handed_over.map_err(|error| ApplyError::new(child.kind(), name, error))?;
     Ok(())
 }
 
@@ -253,7 +274,7 @@ fn history_api(context: &Context, resource: &CodeCrucible) -> Api<DynamicObject>
 }
 
 fn failed_to_keep(name: String, error: kube::Error) -> ApplyError {
-    ApplyError { kind: HISTORY_KIND, name, error: Box::new(error) }
+    ApplyError::new(HISTORY_KIND, name, error)
 }
 
 /// Has the API server remove a replica, if the disruption budget lets it, and only the one that was looked at.
@@ -284,7 +305,7 @@ async fn evict(context: &Context, resource: &CodeCrucible, eviction: Eviction) -
             tracing::info!(pod, code = status.code, "a replica was not evicted");
             Ok(())
         }
-        Err(error) => Err(ApplyError { kind: "Eviction", name: pod, error: Box::new(error) }),
+        Err(error) => Err(ApplyError::new("Eviction", pod, error)),
     }
 }
 
@@ -323,7 +344,7 @@ async fn touch_pods(
             // It went in the meantime.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => {
-                return Err(ApplyError { kind: "Pod", name, error: Box::new(error) });
+                return Err(ApplyError::new("Pod", name, error));
             }
             Ok(_) => {}
         }

@@ -1,19 +1,33 @@
-//! What the operator says about its work: JSON lines on standard output.
+//! What the operator says about its work: JSON lines on standard output, and traces where they are asked for.
 
+use super::traces::Traces;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The environment variable `RUST_LOG` sets levels, such as `debug` or `info,codecrucible_operator=debug`.
-pub(crate) fn install_logging() {
+/// The environment variable `RUST_LOG` sets levels, such as `debug` or `info,codecrucible_operator=debug`. Gives the traces that are to
+/// be ended with the process.
+pub(crate) fn install() -> Option<Traces> {
     let asked_for = std::env::var("RUST_LOG").unwrap_or_default();
     let (levels, unknown) = levels(&asked_for);
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
-    let _ = tracing_subscriber::registry().with(lines.with_filter(levels)).try_init();
+    // Without traces the operator works as well: the fault is told, and nothing else.
+    let (traces, fault) = match Traces::from_environment() {
+        Ok(traces) => (traces, None),
+        Err(error) => (None, Some(error)),
+    };
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(levels))
+        .with(traces.as_ref().map(Traces::layer))
+        .try_init();
     if !unknown.is_empty() {
         tracing::warn!(?unknown, "RUST_LOG has parts that are not understood");
     }
+    if let Some(error) = fault {
+        tracing::warn!(%error, "traces are not told: look at the variables OTEL_EXPORTER_OTLP_…");
+    }
+    traces
 }
 
 /// The levels that are asked for, `info` for what is not named, and the parts that say nothing.

@@ -19,6 +19,8 @@ pub(crate) struct Metrics {
     pub(crate) reconciles: IntCounterVec,
     /// Time of a reconcile, by the resource's kind.
     pub(crate) reconcile_seconds: HistogramVec,
+    /// Resources that wait to be looked at, by kind.
+    pub(crate) queued: IntGaugeVec,
     /// What became of each resource when it was looked at last.
     pub(crate) ledger: Ledger,
     /// Time from handing out a policy until every ready replica runs it, as the status has it: in whole seconds.
@@ -39,70 +41,39 @@ impl Metrics {
     pub(crate) fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let made = Maker(&registry);
         Ok(Self {
-            reconciles: registered(
-                &registry,
-                IntCounterVec::new(
-                    Opts::new(
-                        "codecrucible_operator_reconciles_total",
-                        "Reconciles by kind of resource and by outcome.",
-                    ),
-                    &["resource", "outcome"],
-                )?,
+            reconciles: made.counters(
+                "reconciles_total",
+                "Reconciles by kind of resource and by outcome.",
+                &["resource", "outcome"],
             )?,
-            reconcile_seconds: registered(
-                &registry,
-                HistogramVec::new(
-                    HistogramOpts::new(
-                        "codecrucible_operator_reconcile_seconds",
-                        "Time of a reconcile by kind of resource.",
-                    ),
-                    &["resource"],
-                )?,
+            reconcile_seconds: made.registered(HistogramVec::new(
+                HistogramOpts::new(named("reconcile_seconds"), "Time of a reconcile by kind of resource."),
+                &["resource"],
+            )?)?,
+            queued: made.gauges(
+                "queued_resources",
+                "Resources that something has happened to since they were looked at last, by kind.",
+                &["resource"],
             )?,
             ledger: Ledger::default(),
-            policy_applied_seconds: registered(
-                &registry,
-                Histogram::with_opts(
-                    HistogramOpts::new(
-                        "codecrucible_operator_policy_applied_seconds",
-                        "Time until every ready replica runs a policy that was handed out.",
-                    )
-                    .buckets(APPLIED_BUCKETS_SECONDS.to_vec()),
-                )?,
-            )?,
-            resources: registered(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new("codecrucible_operator_resources", "Resources by kind and state."),
-                    &["resource", "state"],
-                )?,
-            )?,
-            writes: registered(
-                &registry,
-                IntCounterVec::new(
-                    Opts::new("codecrucible_operator_writes_total", "Writes to the API server by kind."),
-                    &["kind"],
-                )?,
-            )?,
-            evictions: registered(
-                &registry,
-                IntCounter::new(
-                    "codecrucible_operator_evictions_total",
-                    "Replicas that were evicted because they did not run what they were given.",
-                )?,
-            )?,
-            fuse_blown: registered(
-                &registry,
-                IntGauge::new(
-                    "codecrucible_operator_fuse_blown",
-                    "1 while so many services were acted on that no other one is.",
-                )?,
-            )?,
-            leader: registered(
-                &registry,
-                IntGauge::new("codecrucible_operator_leader", "1 while this process leads.")?,
-            )?,
+            policy_applied_seconds: made.registered(Histogram::with_opts(
+                HistogramOpts::new(
+                    named("policy_applied_seconds"),
+                    "Time until every ready replica runs a policy that was handed out.",
+                )
+                .buckets(APPLIED_BUCKETS_SECONDS.to_vec()),
+            )?)?,
+            resources: made.gauges("resources", "Resources by kind and state.", &["resource", "state"])?,
+            writes: made.counters("writes_total", "Writes to the API server by kind.", &["kind"])?,
+            evictions: made.registered(IntCounter::new(
+                named("evictions_total"),
+                "Replicas that were evicted because they did not run what they were given.",
+            )?)?,
+            fuse_blown: made
+                .gauge("fuse_blown", "1 while so many services were acted on that no other one is.")?,
+            leader: made.gauge("leader", "1 while this process leads.")?,
             registry,
         })
     }
@@ -142,7 +113,28 @@ impl Metrics {
     }
 }
 
-fn registered<T: Collector + Clone + 'static>(registry: &Registry, metric: T) -> prometheus::Result<T> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
+fn named(name: &str) -> String {
+    format!("codecrucible_operator_{name}")
+}
+
+/// Makes metrics that the registry knows.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn registered<T: Collector + Clone + 'static>(&self, metric: T) -> prometheus::Result<T> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.registered(IntCounterVec::new(Opts::new(named(name), help), labels)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.registered(IntGaugeVec::new(Opts::new(named(name), help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.registered(IntGauge::new(named(name), help)?)
+    }
 }

@@ -26,11 +26,12 @@ const OF_CLUSTERS: [Program; 9] = [
     ("kube-proxy", "kubernetes", "k8s.io/kubernetes/cmd/kube-proxy"),
 ];
 /// What only tests need.
-const FOR_TESTS: [Program; 5] = [
+const FOR_TESTS: [Program; 6] = [
     ("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
     ("metrics-server", "metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server"),
     ("cert-manager", "cert-manager", "."),
     ("traefik", "traefik", "github.com/traefik/traefik/v3/cmd/traefik"),
+    ("collector", "collector", "."),
     ("kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
 ];
 /// Two builds of one program at the same time would be in each other's way.

@@ -6,7 +6,7 @@ use super::network::inside;
 use super::{Cluster, processes};
 
 /// The process's name, and that of the program's module.
-const COMPONENT: &str = "cert-manager";
+pub(super) const COMPONENT: &str = "cert-manager";
 /// The module that has its resources' definitions.
 const MODULE: &str = "github.com/cert-manager/cert-manager";
 

@@ -7,6 +7,7 @@
 mod binaries;
 mod cert_manager;
 mod certificates;
+mod collector;
 mod components;
 mod configuration;
 pub mod forward;
@@ -26,6 +27,7 @@ use crate::paths;
 use crate::wait;
 use anyhow::{Context as _, bail, ensure};
 use binaries::Binaries;
+pub use collector::Collector;
 pub use held_volume::HeldVolume;
 use std::fmt::Write as _;
 use std::io::Write as _;

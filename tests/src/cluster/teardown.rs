@@ -1,6 +1,6 @@
 //! Removes a cluster and all its traces, whatever state it is in.
 
-use super::{Place, components, metrics, network, processes};
+use super::{Place, cert_manager, collector, components, gateway, metrics, network, processes};
 use anyhow::{Context as _, bail};
 use nix::mount::{MntFlags, umount2};
 use std::fs;
@@ -22,6 +22,9 @@ pub(super) fn remove(place: &Place) -> anyhow::Result<()> {
         "kube-controller-manager",
         "kube-proxy",
         "coredns",
+        collector::COMPONENT,
+        gateway::COMPONENT,
+        cert_manager::COMPONENT,
         metrics::COMPONENT,
         "kube-apiserver",
         "containerd",

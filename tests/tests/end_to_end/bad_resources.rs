@@ -58,6 +58,27 @@ fn a_change_to_an_unknown_backend_is_refused_while_the_service_goes_on() {
 }
 
 #[test]
+fn an_object_that_the_api_server_does_not_take_stalls_the_service_which_goes_on() {
+    let namespace = Namespace::new("refused");
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    namespace.wait_until_ready("demo");
+    let hosts_are = |hosts: &str| {
+        let patch = format!(r#"{{"spec": {{"network": {{"ingress": {{"hosts": [{hosts:?}]}}}}}}}}"#);
+        namespace.kubectl(&["patch", "codecrucible/demo", "--type=merge", "-p", &patch]).unwrap();
+    };
+    hosts_are("a..b");
+    let message = namespace.wait_for("demo", "Stalled", "True/ApplyFailed");
+    assert!(message.starts_with("Ingress demo: "), "{message}");
+    assert!(message.contains("spec.rules[0].host"), "{message}");
+    assert_eq!(namespace.condition("demo", "Reconciling").0, "False/Stable");
+    assert_eq!(namespace.condition("demo", "Available").0, "True/MinimumReplicasAvailable");
+
+    hosts_are("a.b");
+    namespace.wait_for("demo", "Stalled", "False/Stable");
+    namespace.wait_for("demo", "Ready", "True/MinimumReplicasAvailable");
+}
+
+#[test]
 fn a_backend_waits_for_its_secret() {
     let namespace = Namespace::new("secretless");
     namespace

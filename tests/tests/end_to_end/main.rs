@@ -36,3 +36,4 @@ mod shadow;
 mod state;
 mod support;
 mod tls;
+mod traces;

@@ -114,6 +114,7 @@ pub(crate) async fn resource(client: &Client, known: &Known) -> Result<Option<Co
 }
 
 /// Reads what it names; nothing of what belongs to it yet.
+#[tracing::instrument(skip_all)]
 pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Result<Observed, ObserveError> {
     let namespace = resource.namespace().unwrap_or_default();
     let backends = backends(context, &namespace, resource).await?;
@@ -159,6 +160,7 @@ impl Observed {
     }
 
     /// Reads the children and pods, in place of what was seen of them before.
+    #[tracing::instrument(skip_all)]
     pub(crate) async fn look(
         &mut self,
         context: &Context,
@@ -221,6 +223,7 @@ impl Observed {
     }
 
     /// Asks the replicas what they applied. One that was asked in this reconcile is not asked again.
+    #[tracing::instrument(skip_all)]
     pub(crate) async fn ask_replicas(&mut self, resource: &CodeCrucible) {
         let answers = acknowledgements::ask(resource, self).await;
         self.answers.extend(answers);

@@ -87,7 +87,9 @@ impl Seen<'_> {
                 verdict(false, names::REASON_PAUSED, "spec.maintenance.paused is set: nothing is written")
             }
             Outcome::Invalid(invalid) => verdict(false, invalid.reason, "waiting for a valid resource"),
-            Outcome::Failed(error) => verdict(true, names::REASON_APPLY_FAILED, error.to_string()),
+            Outcome::Failed(error) => {
+                verdict(!error.is_refusal(), names::REASON_APPLY_FAILED, error.to_string())
+            }
             Outcome::Applied(_) => self.rolling(),
         }
     }
@@ -145,6 +147,9 @@ impl Seen<'_> {
         let stalled = match self.outcome {
             Outcome::Invalid(invalid) => Some(verdict(true, invalid.reason, invalid.message.clone())),
             Outcome::Applied(_) => self.stuck(),
+            Outcome::Failed(error) if error.is_refusal() => {
+                Some(verdict(true, names::REASON_APPLY_FAILED, error.to_string()))
+            }
             Outcome::Failed(_) | Outcome::Paused => self.refused(),
         };
         stalled.unwrap_or_else(|| verdict(false, names::REASON_STABLE, "nothing stands in the way"))
@@ -160,8 +165,8 @@ impl Seen<'_> {
     }
 
     fn reconciling(&self, progressing: &Verdict, stalled: &Verdict) -> Verdict {
-        let is_failed = matches!(self.outcome, Outcome::Failed(_));
-        if is_failed || (progressing.is_true && !stalled.is_true) {
+        let is_tried_again = matches!(self.outcome, Outcome::Failed(error) if !error.is_refusal());
+        if is_tried_again || (progressing.is_true && !stalled.is_true) {
             return Verdict { is_true: true, ..progressing.clone() };
         }
         verdict(false, names::REASON_STABLE, "nothing is left to do")
@@ -171,7 +176,7 @@ impl Seen<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::apply::Applied;
+    use crate::service::apply::{Applied, ApplyError};
     use crate::service::desired::Publication;
     use crate::service::validate::Invalid;
     use codecrucible_contract::{Acknowledgement, Refused};
@@ -301,6 +306,21 @@ mod tests {
     fn an_invalid_resource_is_stalled_and_not_ready_even_while_replicas_serve() {
         let outcome = Outcome::Invalid(Invalid { reason: "Invalid", message: "spec.x: wrong".into() });
         assert_eq!(truths(&outcome, &rollout(3, 3)), ["Available", "Stalled"]);
+    }
+
+    fn failed(code: u16) -> Outcome {
+        let status = kube::core::Status { code, ..kube::core::Status::default() };
+        Outcome::Failed(ApplyError::new("Deployment", "demo", kube::Error::Api(status.boxed())))
+    }
+
+    #[test]
+    fn an_object_that_is_refused_stalls_and_one_that_cannot_be_written_now_is_tried_again() {
+        let progress = || Progress { is_observed: false, ..rollout(3, 3) };
+        assert_eq!(truths(&failed(422), &progress()), ["Accepted", "Stalled"]);
+        for passing in [403, 409, 429, 500] {
+            let truths = truths(&failed(passing), &progress());
+            assert_eq!(truths, ["Accepted", "Progressing", "Reconciling"]);
+        }
     }
 
     fn available_of(desired: i32, available: i32) -> Verdict {

@@ -28,6 +28,7 @@ use std::time::Duration;
 pub(crate) struct ReportError(#[source] Box<kube::Error>);
 
 /// Writes the status if it differs, and then tells of what changed. Gives the longest time until the next look.
+#[tracing::instrument(skip_all)]
 pub(crate) async fn report(
     context: &Context,
     resource: &CodeCrucible,

@@ -1,0 +1,78 @@
+//! What a reconcile did is told to a collector, if the operator is told where one is.
+
+use crate::support::{Namespace, Second, eventually};
+use codecrucible_contract::certificates::{Role, authority, issue};
+use codecrucible_tests::cluster::Collector;
+use codecrucible_tests::operator::Operator;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The spans of all batches, each with the service that it is of.
+fn spans(batches: &[Value]) -> Vec<(String, Value)> {
+    let mut spans = Vec::new();
+    for resource in batches.iter().flat_map(|batch| batch["resourceSpans"].as_array().unwrap()) {
+        let service = attribute(&resource["resource"], "service.name");
+        for scope in resource["scopeSpans"].as_array().unwrap() {
+            spans.extend(
+                scope["spans"].as_array().unwrap().iter().map(|span| (service.clone(), span.clone())),
+            );
+        }
+    }
+    spans
+}
+
+fn attribute(of: &Value, key: &str) -> String {
+    let found = of["attributes"].as_array().unwrap().iter().find(|attribute| attribute["key"] == key);
+    found.map(|attribute| attribute["value"]["stringValue"].as_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+#[test]
+fn a_reconcile_and_its_requests_are_one_trace_that_a_collector_is_told_of() {
+    let second = Second::with_roles();
+    let namespace = Namespace::on(&second.cluster, "traces");
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let trusted = authority("somebody", now).unwrap();
+    let shown = issue(&trusted, "somebody", Role::Server(&[Collector::HOST.to_owned()]), now).unwrap();
+    let file = std::env::temp_dir().join(format!("codecrucible-traces-{}.crt", std::process::id()));
+    fs::write(&file, &trusted.certificate).unwrap();
+    let collector = second.cluster.collect_traces(&shown).unwrap();
+
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", Collector::endpoint()),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", file.to_str().unwrap().to_owned()),
+        ("POD_NAME", "traces-0".to_owned()),
+    ];
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let operator = Operator::start_in(&second.cluster, "traces", &environment).unwrap();
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    namespace.wait_for("demo", "Accepted", "True/Valid");
+    // What is left it tells when it ends.
+    assert!(operator.terminate().unwrap());
+
+    let mut told = Vec::new();
+    eventually("the collector was told", || {
+        told = spans(&collector.told().unwrap());
+        told.iter().any(|(_, span)| span["name"] == "apply")
+    });
+    assert!(told.iter().all(|(service, _)| service == "codecrucible-operator"));
+    let (_, apply) = told.iter().find(|(_, span)| span["name"] == "apply").unwrap();
+    let of_trace: Vec<_> =
+        told.iter().filter(|(_, span)| span["traceId"] == apply["traceId"]).map(|(_, span)| span).collect();
+    let names: BTreeSet<_> = of_trace.iter().map(|span| span["name"].as_str().unwrap()).collect();
+    for part in ["reconciling object", "reconcile", "observe", "look", "apply", "report"] {
+        assert!(names.contains(part), "{part} is not among {names:?}");
+    }
+    let root = of_trace.iter().find(|span| span["name"] == "reconciling object").unwrap();
+    assert!(root["parentSpanId"].as_str().is_none_or(str::is_empty), "{root}");
+    assert!(attribute(root, "object.ref").contains("demo.traces"), "{root}");
+    // The requests by which it wrote.
+    let written = of_trace.iter().filter(|span| span["parentSpanId"] == apply["spanId"]);
+    let urls: Vec<_> = written.map(|span| attribute(span, "http.url")).collect();
+    assert!(urls.iter().any(|url| url.contains("/namespaces/traces/deployments/demo")), "{urls:?}");
+    // No request of a watch or of the lease begins a trace.
+    assert!(told.iter().all(|(_, span)| span["name"] == "reconciling object"
+        || !span["parentSpanId"].as_str().unwrap_or_default().is_empty()));
+    fs::remove_file(file).unwrap();
+}
