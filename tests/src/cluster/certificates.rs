@@ -24,7 +24,7 @@ const API_SERVER_NAMES: [&str; 8] = [
 pub(super) const FRONT_PROXY_NAME: &str = "front-proxy-client";
 
 /// File name, common name, organisation, subject alternative names.
-const LEAVES: [(&str, &str, &str, &[&str]); 11] = [
+const LEAVES: [(&str, &str, &str, &[&str]); 12] = [
     ("apiserver", "kube-apiserver", "", &API_SERVER_NAMES),
     ("apiserver-kubelet", "kube-apiserver-kubelet", "system:masters", &[]),
     ("admin", "admin", "system:masters", &[]),
@@ -36,6 +36,7 @@ const LEAVES: [(&str, &str, &str, &[&str]); 11] = [
     ("metrics-server", "metrics-server", "system:masters", &[]),
     ("cert-manager", "cert-manager", "system:masters", &[]),
     ("traefik", "traefik", "system:masters", &[]),
+    ("monitoring", "monitoring", "system:masters", &[]),
 ];
 
 /// Writes everything.

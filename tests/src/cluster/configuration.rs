@@ -15,7 +15,7 @@ pub(super) const SERVICE_RANGE: &str = "10.96.0.0/16";
 const DNS_ADDRESS: &str = "10.96.0.10";
 
 /// Who reaches the API server from inside the namespace.
-const USERS: [&str; 8] = [
+const USERS: [&str; 9] = [
     "controller-manager",
     "scheduler",
     "kube-proxy",
@@ -24,6 +24,7 @@ const USERS: [&str; 8] = [
     "metrics-server",
     "cert-manager",
     "traefik",
+    "monitoring",
 ];
 
 /// Writes all files.

@@ -27,7 +27,6 @@ impl Cluster {
             let mut command = inside(&self.place, Binaries::for_tests()?.path(COMPONENT));
             command.env("KUBECONFIG", self.place.file("traefik.kubeconfig"));
             command.args([
-                "--log.level=DEBUG",
                 "--global.checknewversion=false",
                 "--global.sendanonymoususage=false",
                 &format!("--entrypoints.web.address={NODE_ADDRESS}:{PORT}"),

@@ -1,7 +1,8 @@
 //! What pods and nodes use, for autoscalers: metrics-server, only where a test needs it.
 
 use super::binaries::Binaries;
-use super::network::{NODE_ADDRESS, inside};
+use super::extension::Extension;
+use super::network::inside;
 use super::{Cluster, processes};
 use crate::wait;
 use std::time::Duration;
@@ -10,6 +11,9 @@ use std::time::Duration;
 pub(super) const COMPONENT: &str = "metrics-server";
 /// Its port on the node.
 const PORT: u16 = 4443;
+/// What it serves.
+const EXTENSION: Extension<'_> =
+    Extension { name: COMPONENT, port: PORT, group: "metrics.k8s.io", versions: &["v1beta1"] };
 /// Longest time until there are figures, seconds.
 const LIMIT_SECONDS: u64 = 120;
 
@@ -31,39 +35,10 @@ impl Cluster {
                 "--kubelet-request-timeout=5s",
             ]);
             processes::start(&self.place, COMPONENT, &command)?;
-            self.apply(&manifests())?;
+            self.extend(&EXTENSION)?;
         }
         wait::until("figures of the node", Duration::from_secs(LIMIT_SECONDS), || {
             Ok(self.kubectl()?.args(["top", "node"]).output()?.status.success())
         })
     }
-}
-
-/// It runs as a process of the node, not as a pod.
-fn manifests() -> String {
-    format!(
-        "apiVersion: v1
-kind: Service
-metadata: {{name: metrics-server, namespace: kube-system}}
-spec: {{ports: [{{name: https, port: 443, targetPort: {PORT}, protocol: TCP}}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: metrics-server, namespace: kube-system, labels: {{kubernetes.io/service-name: metrics-server}}}}
-addressType: IPv4
-endpoints: [{{addresses: ['{NODE_ADDRESS}'], conditions: {{ready: true}}}}]
-ports: [{{name: https, port: {PORT}, protocol: TCP}}]
----
-apiVersion: apiregistration.k8s.io/v1
-kind: APIService
-metadata: {{name: v1beta1.metrics.k8s.io}}
-spec:
-  group: metrics.k8s.io
-  version: v1beta1
-  groupPriorityMinimum: 100
-  versionPriority: 100
-  insecureSkipTLSVerify: true
-  service: {{name: metrics-server, namespace: kube-system}}
-"
-    )
 }

@@ -10,9 +10,11 @@ mod certificates;
 mod collector;
 mod components;
 mod configuration;
+mod extension;
 pub mod forward;
 mod gateway;
 mod held_volume;
+mod in_flight;
 mod inside;
 mod metrics;
 mod modules;
@@ -301,6 +303,12 @@ impl Cluster {
     pub fn get_inside(&self, address: SocketAddr, path: &str) -> anyhow::Result<String> {
         let namespace = self.place.network_namespace_file();
         inside::get((!self.is_external()).then_some(&namespace), address, path)
+    }
+
+    /// Something on the node that takes connections and never answers, for as long as the value lives. A pod reaches it.
+    pub fn listen_in_silence(&self) -> anyhow::Result<TcpListener> {
+        let namespace = self.network_namespace_file();
+        inside::within(Some(&namespace), || Ok(TcpListener::bind((network::NODE_ADDRESS, 0))?))
     }
 
     /// A port of loopback inside the cluster's network that nobody has, and nobody gets for a connection of their own.

@@ -1,6 +1,6 @@
 //! Removes a cluster and all its traces, whatever state it is in.
 
-use super::{Place, cert_manager, collector, components, gateway, metrics, network, processes};
+use super::{Place, cert_manager, collector, components, gateway, in_flight, metrics, network, processes};
 use anyhow::{Context as _, bail};
 use nix::mount::{MntFlags, umount2};
 use std::fs;
@@ -25,6 +25,8 @@ pub(super) fn remove(place: &Place) -> anyhow::Result<()> {
         collector::COMPONENT,
         gateway::COMPONENT,
         cert_manager::COMPONENT,
+        in_flight::COMPONENTS[0],
+        in_flight::COMPONENTS[1],
         metrics::COMPONENT,
         "kube-apiserver",
         "containerd",

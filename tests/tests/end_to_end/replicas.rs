@@ -2,8 +2,11 @@
 
 use crate::load::{while_asked_by, while_asking};
 use crate::support::{CLUSTER, Namespace, eventually};
+use codecrucible_tests::client::{Client, Credentials};
+use codecrucible_tests::port_forward::PortForward;
 use serde_json::{Value, json};
 use std::process::Stdio;
+use std::thread;
 use std::time::Duration;
 
 /// Clients that make load.
@@ -81,6 +84,50 @@ fn an_autoscaler_adds_replicas_under_load_and_takes_them_away_unnoticed() {
         rest(&namespace, 2);
     });
     assert!(seen.iter().all(|count| count == "3" || count == "2"), "{seen:?}");
+}
+
+#[test]
+fn an_autoscaler_follows_the_requests_that_are_in_flight() {
+    CLUSTER.serve_requests_in_flight().unwrap();
+    let namespace = Namespace::new("in-flight");
+    let silence = CLUSTER.listen_in_silence().unwrap();
+    namespace
+        .apply(&format!(
+            "{{apiVersion: codecrucible.dev/v1alpha1, kind: ModelBackend, metadata: {{name: silent}},
+              spec: {{type: OpenAI, url: 'http://{}/v1', models: [{{name: coder}}], timeouts: {{firstByte: 5m}}}}}}",
+            silence.local_addr().unwrap()
+        ))
+        .unwrap();
+    let at_once = json!({"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 10, "periodSeconds": 15}]});
+    namespace.crucible("demo", "silent", "").unwrap();
+    patch(
+        &namespace,
+        &json!({"autoscaling": {
+            "minReplicas": 1, "maxReplicas": 3, "targetCpuPercent": 0, "targetMemoryPercent": 0, "targetRequestsInFlight": 4,
+            "behavior": {"scaleUp": at_once, "scaleDown": at_once},
+        }}),
+    );
+    rest(&namespace, 1);
+
+    let forward = PortForward::start(&CLUSTER, &namespace.name, "service/demo", 8080).unwrap();
+    let credentials = Credentials::of(&CLUSTER, &namespace.name, "demo").unwrap();
+    let client = Client::authenticate(&forward.url(), &credentials).unwrap();
+    let request = json!({"model": "coder", "messages": [{"role": "user", "content": "Wait."}]});
+    thread::scope(|scope| {
+        let asking: Vec<_> =
+            (0..12).map(|_| scope.spawn(|| client.post("/v1/chat/completions", &request))).collect();
+        let grown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            eventually("there are three replicas for twelve requests", || replicas(&namespace) == 3);
+        }));
+        // Whoever waited is told that nobody answers.
+        drop(silence);
+        for asked in asking {
+            assert_eq!(asked.join().unwrap().unwrap().status().as_u16(), 502);
+        }
+        grown.unwrap();
+    });
+    eventually("there is one again", || replicas(&namespace) == 1);
+    rest(&namespace, 1);
 }
 
 #[test]
