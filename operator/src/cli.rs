@@ -62,14 +62,17 @@ impl Cli {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // One thread: nearly all time is spent waiting, and each more would keep memory of its own.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
+        let ended = runtime.block_on(async {
             let traces = telemetry::install();
             let ended = self.act().await;
             if let Some(traces) = traces {
                 traces.end().await;
             }
             ended
-        })
+        });
+        // A name that is still asked for must not hold up the end.
+        runtime.shutdown_background();
+        ended
     }
 
     async fn act(self) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ mod controller;
 mod conventions;
 mod dry_run;
 mod leader;
+mod memory;
 pub mod plugin;
 mod reporter;
 mod run;

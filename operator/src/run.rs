@@ -2,7 +2,7 @@
 
 use crate::leader::{Fence, Identity};
 use crate::telemetry::{self, Metrics};
-use crate::{controller, leader};
+use crate::{controller, leader, memory};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +52,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let ended = tokio::select! {
         ended = leading => ended,
         served = telemetry::serve(listen, metrics.clone()) => served,
+        never = memory::give_back() => match never {},
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };

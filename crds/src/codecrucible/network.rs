@@ -31,7 +31,7 @@ pub struct Network {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingress: Option<Ingress>,
     /// An HTTPRoute of the Gateway API that leads to the service, with a BackendTLSPolicy where the service speaks TLS. Needs Gateway
-    /// API 1.4 or newer; as long as the cluster does not serve it, the service is there without, and `Exposed` says so.
+    /// API 1.4 or newer; as long as the cluster does not serve both kinds, the service is there without, and `Exposed` says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
 }
@@ -51,7 +51,7 @@ pub struct Ingress {
         inner(length(min = 1, max = 253), regex(pattern = r"^([*][.])?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))
     )]
     pub hosts: Vec<String>,
-    /// The Secret with the certificate that is shown for the hosts; nothing is encrypted towards clients, or the controller's own is
+    /// The Secret with the certificate that is shown for the hosts, which is none of the service's own; nothing is encrypted towards clients, or the controller's own is
     /// shown, if it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
@@ -89,7 +89,7 @@ pub struct GatewayReference {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
-    /// One of its listeners; all, if it is not given.
+    /// One of its listeners; all, if it is not given, those of plain HTTP too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
     pub section_name: Option<String>,

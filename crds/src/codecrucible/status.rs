@@ -12,8 +12,9 @@ pub struct CodeCrucibleStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Accepted`: the resource is valid. `Available`: enough replicas serve. `Progressing`: a change is on its way.
-    /// `PolicySynced`: every ready replica said that it runs the policy. `Ready`: accepted and available. `Reconciling` and
-    /// `Stalled`: what pipelines wait for, and what they fail at.
+    /// `PolicySynced`: every ready replica said that it runs the policy. `CertificateValid`: every ready replica shows clients the
+    /// newest certificate. `Exposed`, where `network.ingress` or `.route` is given: they were taken on, and no part of `Ready`.
+    /// `Ready`: accepted and available. `Reconciling` and `Stalled`: what pipelines wait for, and what they fail at.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Replicas that exist.

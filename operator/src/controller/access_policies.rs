@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Policies that are looked at at once: each is little work.
 const CONCURRENCY: u16 = 2;
 
-type Of = Worker<AccessPolicy, Context>;
+type PolicyWorker = Worker<AccessPolicy, Context>;
 
 /// Runs for as long as the watch lives.
 pub(super) async fn run(
@@ -96,7 +96,10 @@ impl Failure for AccessPolicyError {
     }
 }
 
-async fn reconcile_one(policy: Arc<AccessPolicy>, worker: Arc<Of>) -> Result<Action, AccessPolicyError> {
+async fn reconcile_one(
+    policy: Arc<AccessPolicy>,
+    worker: Arc<PolicyWorker>,
+) -> Result<Action, AccessPolicyError> {
     let look = async |state: &mut Option<State>| {
         *state = Some(State::of(policy.status.as_ref().map_or(&[], |status| &status.conditions)));
         reconcile(&worker.context, &policy).await

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Clients that are looked at at once: there are many, and each is little work.
 const CONCURRENCY: u16 = 4;
 
-type Of = Worker<SynthesisClient, Context>;
+type ClientWorker = Worker<SynthesisClient, Context>;
 
 /// Runs for as long as the watch lives.
 pub(super) async fn run(
@@ -124,7 +124,10 @@ impl Failure for RegistrationError {
     }
 }
 
-async fn reconcile_one(client: Arc<SynthesisClient>, worker: Arc<Of>) -> Result<Action, RegistrationError> {
+async fn reconcile_one(
+    client: Arc<SynthesisClient>,
+    worker: Arc<ClientWorker>,
+) -> Result<Action, RegistrationError> {
     let look = async |state: &mut Option<State>| {
         *state = Some(State::of(client.status.as_ref().map_or(&[], |status| &status.conditions)));
         register(&worker.context, &client).await

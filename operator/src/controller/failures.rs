@@ -1,6 +1,7 @@
 //! How often each resource failed in a row, and how long it waits before the next try.
 
 use super::backoff::wait_after;
+use crate::conventions::shortened;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt as _};
@@ -39,7 +40,9 @@ where
         let wait = wait_after(*count, jitter[0]);
         let (kind, name, namespace) =
             (K::kind(&()), resource.name_any(), resource.namespace().unwrap_or_default());
-        tracing::warn!(%kind, name, namespace, %error, failures = *count, wait_ms = wait.as_millis(), "reconcile failed");
+        // An API server repeats what it does not take, however long that is.
+        let error = shortened(&error.to_string());
+        tracing::warn!(%kind, name, namespace, error, failures = *count, wait_ms = wait.as_millis(), "reconcile failed");
         Action::requeue(wait)
     }
 

@@ -4,7 +4,7 @@
 use super::Shown;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use kube::Resource;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use prometheus::IntGauge;
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -62,6 +62,20 @@ impl Queue {
         woken.inspect(move |who| queue.join(who))
     }
 
+    /// Each time that all of them are to be looked at.
+    pub(super) fn of_relists<K, S>(
+        self: &Arc<Self>,
+        relists: S,
+        all: Store<K>,
+    ) -> impl Stream<Item = ()> + use<K, S>
+    where
+        K: Resource<DynamicType = ()> + Clone + 'static,
+        S: Stream<Item = ()>,
+    {
+        let queue = Arc::clone(self);
+        relists.inspect(move |()| all.state().iter().for_each(|one| queue.join(&ObjectRef::from_obj(&**one))))
+    }
+
     fn hash<K: Resource>(&self, who: &ObjectRef<K>) -> u64 {
         self.hashes.hash_one((&who.namespace, &who.name))
     }
@@ -78,7 +92,11 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::fixtures::backend;
     use codecrucible_crds::ModelBackend;
+    use futures::stream;
+    use kube::runtime::{reflector, watcher::Event};
+    use serde_json::json;
 
     #[test]
     fn each_waits_once_until_it_is_looked_at() {
@@ -92,5 +110,24 @@ mod tests {
         queue.leave(&who("a", "x"));
         queue.leave(&who("nobody", "x"));
         assert_eq!(depth.get(), 2);
+    }
+    #[tokio::test]
+    async fn whoever_is_shown_woken_or_listed_again_waits() {
+        let depth = IntGauge::new("depth", "depth").unwrap();
+        let queue = Arc::new(Queue::new(depth.clone()));
+        let named = |name: &str| backend(name, json!({"type": "OpenAI", "models": []}));
+        let (store, mut writer) = reflector::store::<ModelBackend>();
+        for name in ["listed", "shown"] {
+            writer.apply_watcher_event(&Event::Apply(named(name)));
+        }
+        queue.of_shown(stream::iter([Ok(named("shown"))])).for_each(|_| async {}).await;
+        assert_eq!(depth.get(), 1);
+        let woken = stream::iter([ObjectRef::<ModelBackend>::new("woken")]);
+        queue.of_woken(woken).for_each(|_| async {}).await;
+        assert_eq!(depth.get(), 2);
+        queue.of_relists(stream::iter([()]), store).for_each(|()| async {}).await;
+        assert_eq!(depth.get(), 3);
+        assert_eq!(queue.of(vec![ObjectRef::<ModelBackend>::new("concerned")]).len(), 1);
+        assert_eq!(depth.get(), 4);
     }
 }

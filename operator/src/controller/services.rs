@@ -15,7 +15,7 @@ use futures::{Stream, StreamExt as _, future};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Client;
 use kube::api::PartialObjectMeta;
@@ -23,7 +23,7 @@ use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::Store;
 use std::sync::Arc;
 
-type Of = Worker<Known, Surrounded>;
+type ServiceWorker = Worker<Known, Surrounded>;
 
 /// What a reconcile needs, and whom it tells what a resource uses.
 struct Surrounded {
@@ -78,6 +78,7 @@ where
         .watches_stream(children::<ConfigMap>(&client, &marks), of_child(&queue))
         .watches_stream(children::<Service>(&client, &marks), of_child(&queue))
         .watches_stream(children::<NetworkPolicy>(&client, &marks), of_child(&queue))
+        .watches_stream(children::<Ingress>(&client, &marks), of_child(&queue))
         .watches_stream(children::<PodDisruptionBudget>(&client, &marks), of_child(&queue))
         .watches_stream(children::<Deployment>(&client, &marks), of_child(&queue))
         .watches_stream(children::<HorizontalPodAutoscaler>(&client, &marks), of_child(&queue))
@@ -87,13 +88,12 @@ where
             of_child(&queue),
             kind(Child::IssuedCertificate),
         )
-        .watches_stream_with(optional(Child::Ingress), of_child(&queue), kind(Child::Ingress))
         .watches_stream_with(optional(Child::Route), of_child(&queue), kind(Child::Route))
         .watches_stream_with(optional(Child::RouteTrust), of_child(&queue), kind(Child::RouteTrust))
         .watches_stream(backends_shown, of_backend)
         .watches_stream(secrets, of_secret)
         .reconcile_on(queue.of_woken(wakes.woken()))
-        .reconcile_all_on(marks.relists())
+        .reconcile_all_on(queue.of_relists(marks.relists(), worker.store.clone()))
         .run(reconcile_one, |known, error, worker| worker.retry_later(&*known, error), Arc::clone(&worker))
         .for_each(move |ended| {
             if let Some(gone) = ended.err().and_then(|error| worker.note_end(&error)) {
@@ -116,7 +116,7 @@ impl Failure for ReconcileError {
     }
 }
 
-async fn reconcile_one(known: Arc<Known>, worker: Arc<Of>) -> Result<Action, ReconcileError> {
+async fn reconcile_one(known: Arc<Known>, worker: Arc<ServiceWorker>) -> Result<Action, ReconcileError> {
     let Surrounded { context, uses } = &worker.context;
     let look = async |state: &mut Option<State>| {
         let note = |resource: &CodeCrucible| {

@@ -6,11 +6,19 @@
 
 use serde_json::Value;
 
+/// Lists of things that have names, and yet are the property of whoever applies them: to add to one is to open a way, or to have
+/// somebody trusted.
+const ATOMIC: [&str; 3] = ["parentRefs", "targetRefs", "caCertificateRefs"];
+
 /// Whether `live` holds everything that `desired` says.
 pub(crate) fn contains(live: &Value, desired: &Value) -> bool {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {
-            desired.iter().all(|(key, value)| live.get(key).is_some_and(|live| contains(live, value)))
+            let holds = |key: &str, value| {
+                let contains = if ATOMIC.contains(&key) { is_whole } else { contains };
+                live.get(key).is_some_and(|live| contains(live, value))
+            };
+            desired.iter().all(|(key, value)| holds(key, value))
         }
         (Value::Array(live), Value::Array(desired)) => contains_list(live, desired),
         (Value::String(live), Value::String(desired)) => live == desired || is_same_quantity(live, desired),
@@ -27,6 +35,15 @@ fn contains_list(live: &[Value], desired: &[Value]) -> bool {
             live.iter().find(|live| name(live) == name(wanted)).is_some_and(|live| contains(live, wanted))
         });
     }
+    is_each_same(live, desired)
+}
+
+/// Whether a list is just what was applied.
+fn is_whole(live: &Value, desired: &Value) -> bool {
+    matches!((live, desired), (Value::Array(live), Value::Array(desired)) if is_each_same(live, desired))
+}
+
+fn is_each_same(live: &[Value], desired: &[Value]) -> bool {
     live.len() == desired.len() && live.iter().zip(desired).all(|(live, desired)| is_same(live, desired))
 }
 
@@ -101,6 +118,15 @@ mod tests {
             *live.pointer_mut(pointer).unwrap() = value;
             assert!(!contains(&live, &desired), "{pointer}");
         }
+    }
+
+    #[test]
+    fn what_was_added_to_the_ways_to_a_service_is_drift_whatever_its_name() {
+        let parent = |name: &str, section: &str| json!({"name": name, "sectionName": section});
+        let desired = json!({"parentRefs": [parent("a", "http"), parent("a", "https")]});
+        assert!(contains(&desired, &desired));
+        let live = json!({"parentRefs": [parent("a", "http"), parent("a", "https"), parent("b", "http")]});
+        assert!(!contains(&live, &desired));
     }
 
     #[test]

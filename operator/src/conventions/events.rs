@@ -7,8 +7,14 @@ use kube::Resource;
 use kube::runtime::events::{Event, EventType};
 
 /// Conditions whose changes people follow; the others restate them.
-const ANNOUNCED: [&str; 5] =
-    [names::ACCEPTED, names::AVAILABLE, names::POLICY_SYNCED, names::CERTIFICATE_VALID, names::READY];
+const ANNOUNCED: [&str; 6] = [
+    names::ACCEPTED,
+    names::AVAILABLE,
+    names::POLICY_SYNCED,
+    names::CERTIFICATE_VALID,
+    names::EXPOSED,
+    names::READY,
+];
 /// Longest note (the API server's limit is 1024 bytes).
 const MAX_NOTE_CHARACTERS: usize = 250;
 
@@ -46,8 +52,14 @@ fn announcement(before: &[Condition], condition: &Condition) -> Option<Event> {
 
 /// What only leads to the next state is not worth an Event.
 fn is_passing(reason: &str) -> bool {
-    [names::REASON_PENDING, names::REASON_NO_REPLICA, names::REASON_UNREACHABLE, names::REASON_NOT_PUBLISHED]
-        .contains(&reason)
+    [
+        names::REASON_PENDING,
+        names::REASON_NO_REPLICA,
+        names::REASON_UNREACHABLE,
+        names::REASON_NOT_PUBLISHED,
+        names::REASON_AWAITING_CONTROLLER,
+    ]
+    .contains(&reason)
 }
 
 /// Being wrong is trouble, and so is losing replicas; waiting for the first ones is the normal course of things.

@@ -6,9 +6,11 @@ mod condition;
 pub(crate) mod drift;
 pub(crate) mod events;
 mod ownership;
+mod said;
 mod secret;
 
 pub(crate) use absence::is_absent;
 pub(crate) use condition::{Verdict, condition, reconciling, stalled, verdict, whole_seconds};
 pub(crate) use ownership::is_owned;
+pub(crate) use said::shortened;
 pub(crate) use secret::{secret, text_at};

@@ -12,6 +12,7 @@ use super::remediation::Eviction;
 use super::surplus::surplus;
 use super::validate::withdrawn;
 use crate::conventions::events::warning;
+use crate::conventions::is_absent;
 use codecrucible_crds::{CodeCrucible, conditions, names};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
@@ -35,6 +36,8 @@ pub(crate) struct Applied {
     pub(crate) deployment: Option<DynamicObject>,
     /// What was made or changed only now.
     pub(crate) written: BTreeSet<Child>,
+    /// What stood in the way of a way from outside.
+    pub(crate) barred: Option<ApplyError>,
 }
 
 /// Which write failed.
@@ -81,7 +84,13 @@ async fn try_apply(
     let Plan { removals, handover, changes, chronicle, outdated_pods, eviction, publication } = plan;
     let mut deployment = observed.children.get(&Child::Deployment).cloned();
     let mut written = BTreeSet::new();
-    remove(context, resource, removals).await?;
+    let is_way = |child: &Child| Child::WAYS.contains(child);
+    let (unled, removals): (Vec<_>, Vec<_>) =
+        removals.into_iter().partition(|removal| is_way(&removal.child));
+    let (ways, changes): (Vec<_>, Vec<_>) = changes.into_iter().partition(|prepared| is_way(&prepared.child));
+    for removal in removals {
+        remove(context, resource, removal).await?;
+    }
     if let Some((replicas, deployment)) = handover.zip(deployment.as_ref()) {
         hand_over(context, resource, replicas, deployment).await?;
     }
@@ -89,16 +98,13 @@ async fn try_apply(
     let (mounted, rest): (Vec<_>, Vec<_>) =
         changes.into_iter().partition(|prepared| prepared.child < Child::Deployment);
     for prepared in mounted {
-        let (child, live) = (prepared.child, observed.children.get(&prepared.child));
-        let object = write(context, resource, prepared, live).await?;
-        written.extend(is_changed(live, &object).then_some(child));
+        note(context, resource, observed, prepared, &mut written).await?;
     }
     // As soon as what they mount is written: a deployment that is refused must not keep a revocation from them.
     touch_pods(context, resource, outdated_pods, &publication.configuration).await?;
     for prepared in rest {
-        let (child, live) = (prepared.child, observed.children.get(&prepared.child));
-        let object = write(context, resource, prepared, live).await?;
-        written.extend(is_changed(live, &object).then_some(child));
+        let child = prepared.child;
+        let object = note(context, resource, observed, prepared, &mut written).await?;
         if child == Child::Deployment {
             deployment = Some(object);
         }
@@ -107,7 +113,47 @@ async fn try_apply(
     if let Some(eviction) = eviction {
         evict(context, resource, eviction).await?;
     }
-    Ok(Applied { publication, deployment, written })
+    let barred = lead(context, resource, observed, (unled, ways), &mut written).await.err();
+    Ok(Applied { publication, deployment, written, barred })
+}
+
+/// What leads to the service from outside, last of all: it is there without. What is taken away goes whatever is refused, and a route
+/// before what gateways trust on it; a route is only made when they know whom to trust.
+async fn lead(
+    context: &Context,
+    resource: &CodeCrucible,
+    observed: &Observed,
+    (removals, changes): (Vec<Removal>, Vec<Prepared>),
+    written: &mut BTreeSet<Child>,
+) -> Result<(), ApplyError> {
+    let (mut barred, mut is_trusted) = (Ok(()), true);
+    for removal in removals.into_iter().rev() {
+        barred = barred.and(remove(context, resource, removal).await);
+    }
+    for prepared in changes {
+        let child = prepared.child;
+        if child == Child::Route && !is_trusted {
+            continue;
+        }
+        let made = note(context, resource, observed, prepared, written).await;
+        is_trusted &= made.is_ok() || child == Child::Ingress;
+        barred = barred.and(made.map(drop));
+    }
+    barred
+}
+
+/// Writes a child, and notes it if that did anything.
+async fn note(
+    context: &Context,
+    resource: &CodeCrucible,
+    observed: &Observed,
+    prepared: Prepared,
+    written: &mut BTreeSet<Child>,
+) -> Result<DynamicObject, ApplyError> {
+    let (child, live) = (prepared.child, observed.children.get(&prepared.child));
+    let object = write(context, resource, prepared, live).await?;
+    written.extend(is_changed(live, &object).then_some(child));
+    Ok(object)
 }
 
 /// Whether a write did anything: the API server gives back the object as it was where it did not.
@@ -185,25 +231,19 @@ async fn create(api: &Api<DynamicObject>, object: Value) -> kube::Result<Dynamic
 }
 
 /// Deletes what is no longer wanted, and nothing that has taken its name since it was looked at.
-async fn remove(
-    context: &Context,
-    resource: &CodeCrucible,
-    removals: Vec<Removal>,
-) -> Result<(), ApplyError> {
-    for Removal { child, name, uid, version } in removals {
-        let api = child_api(context, resource, child);
-        let deleted = delete(&api, &name, Preconditions { uid, resource_version: version }).await;
-        context.metrics.writes.with_label_values(&[child.kind()]).inc();
-        deleted.map_err(|error| ApplyError::new(child.kind(), name, error))?;
-    }
-    Ok(())
+async fn remove(context: &Context, resource: &CodeCrucible, removal: Removal) -> Result<(), ApplyError> {
+    let Removal { child, name, uid, version } = removal;
+    let api = child_api(context, resource, child);
+    let deleted = delete(&api, &name, Preconditions { uid, resource_version: version }).await;
+    context.metrics.writes.with_label_values(&[child.kind()]).inc();
+    deleted.map_err(|error| ApplyError::new(child.kind(), name, error))
 }
 
 async fn delete(api: &Api<DynamicObject>, name: &str, preconditions: Preconditions) -> kube::Result<()> {
     let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     match api.delete(name, &parameters).await {
         // It went in the meantime.
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) if is_absent(&error) => Ok(()),
         Err(error) => Err(error),
         Ok(_) => Ok(()),
     }
@@ -342,7 +382,7 @@ async fn touch_pods(
         context.metrics.writes.with_label_values(&["Pod"]).inc();
         match touched {
             // It went in the meantime.
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) if is_absent(&error) => {}
             Err(error) => {
                 return Err(ApplyError::new("Pod", name, error));
             }

@@ -29,10 +29,10 @@ pub(crate) enum Child {
     /// What forwards to the service trusts.
     PublicAuthority,
     Ingress,
-    /// From Gateways of the Gateway API.
-    Route,
     /// How Gateways reach a service that speaks TLS.
     RouteTrust,
+    /// From Gateways of the Gateway API.
+    Route,
 }
 
 impl Child {
@@ -58,8 +58,9 @@ impl Child {
         Self::Route,
     ];
 
-    /// Those whose API a cluster may be without, although the service is there.
-    pub(crate) const OPTIONAL: [Self; 2] = [Self::RouteTrust, Self::Route];
+    /// Those by which others reach the service. It is there without them: what the API server or the cluster has against one stands
+    /// in the way of nothing else.
+    pub(crate) const WAYS: [Self; 4] = [Self::PublicAuthority, Self::Ingress, Self::RouteTrust, Self::Route];
 
     /// The kind.
     pub(crate) fn kind(self) -> &'static str {

@@ -1,11 +1,12 @@
 //! A small service as tests see it: its resource, a backend, secrets that do not change.
 
 use super::certificates::{Certificates, Lasting};
+use super::desired::Publication;
 use super::facts::Facts;
 use super::observe::Observed;
 use super::validate::validate;
 use codecrucible_contract::certificates::Certified;
-use codecrucible_contract::{Access, Bundle, Policy};
+use codecrucible_contract::{Access, Bundle, Clients, Policy};
 use codecrucible_crds::{CodeCrucible, ModelBackend};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -50,5 +51,24 @@ pub(crate) fn facts() -> Facts {
         signing_key_pem: "-----BEGIN PRIVATE KEY-----".into(),
         client_secret: "fixed-secret".into(),
         certificates: Certificates { authority, operator, replica },
+    }
+}
+
+/// What a service is for its clients and its pods, at the policy `1-x`.
+pub(crate) fn publication() -> Publication {
+    Publication {
+        access: Vec::new(),
+        notes: Vec::new(),
+        certificate: None,
+        awaited: None,
+        revision: "1-x".into(),
+        hash: "x".into(),
+        shadow: None,
+        clients: Clients::default(),
+        endpoint: "http://x".into(),
+        configuration: "x".into(),
+        template: "x".into(),
+        rolled_back: None,
+        is_pinned: false,
     }
 }

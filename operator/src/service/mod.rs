@@ -50,6 +50,7 @@ use decision::{Decision, accept};
 use facts::Facts;
 use fuse::Guard;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
 use kube::api::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -215,10 +216,17 @@ async fn try_reconcile(
     Ok(Some(outcome.into_result()?.min(look_again)))
 }
 
-/// Whether what the resource asks for was looked at before.
+/// Whether what the resource asks for was written before: what did not come of it, a glance would not see, if it is no longer asked
+/// for.
 fn is_reported(resource: &CodeCrucible) -> bool {
-    let reported = resource.status.as_ref().and_then(|status| status.observed_generation);
-    reported.is_some() && reported == resource.metadata.generation
+    let Some(status) = &resource.status else { return false };
+    let is_refused = |condition: &Condition| {
+        condition.reason == conditions::REASON_APPLY_FAILED
+            || (condition.type_ == conditions::ACCEPTED && condition.status != "True")
+    };
+    status.observed_generation.is_some()
+        && status.observed_generation == resource.metadata.generation
+        && !status.conditions.iter().any(is_refused)
 }
 
 /// What follows from a glance, if that is that all is well.

@@ -28,6 +28,9 @@ impl Outcome {
     pub(crate) fn into_result(self) -> Result<Duration, ApplyError> {
         match self {
             Self::Failed(error) => Err(error),
+            Self::Applied(applied) if applied.barred.is_some() => {
+                applied.barred.map_or(Ok(Duration::from_secs(RESYNC_SECONDS)), Err)
+            }
             Self::Invalid(invalid)
                 if [conditions::REASON_NOT_OWNED, conditions::REASON_API_NOT_SERVED]
                     .contains(&invalid.reason) =>

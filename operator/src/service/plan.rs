@@ -17,7 +17,7 @@ use kube::api::DynamicObject;
 
 /// A service as it should be.
 pub(crate) struct Plan {
-    /// What is no longer wanted, to be deleted before anything else is written.
+    /// What is no longer wanted, to be deleted before anything else is written; ways from outside after all else.
     pub(crate) removals: Vec<Removal>,
     /// How many replicas the deployment says, if somebody else is to decide that from now on.
     pub(crate) handover: Option<i32>,
@@ -70,7 +70,13 @@ impl Plan {
         let is_handed_over =
             is_rolling && replicas == Replicas::AsTheyAre && observed.replicas_are_ours_alone;
         let deployment = observed.children.get(&Child::Deployment).filter(|_| is_handed_over);
-        let stays = |child| child == Child::IssuedCertificate && may_return(resource, chosen, observed, now);
+        let is_needed_by_pods = |child| match child {
+            Child::IssuedCertificate => true,
+            // Gateways must not speak in the clear with pods that do not.
+            Child::RouteTrust => Child::Route.is_wanted(resource),
+            _ => false,
+        };
+        let stays = |child| is_needed_by_pods(child) && may_return(resource, chosen, observed, now);
         let (removals, handover) = (removals(resource, observed, stays), live_replicas(deployment));
         Self { removals, handover, changes: children, chronicle, outdated_pods, eviction: None, publication }
     }
@@ -85,7 +91,8 @@ impl Plan {
 }
 
 fn removals(resource: &CodeCrucible, observed: &Observed, stays: impl Fn(Child) -> bool) -> Vec<Removal> {
-    let is_unwanted = |child: &Child| !child.is_wanted(resource) && child.is_removed() && !stays(*child);
+    let is_wanted = |child: &Child| child.is_wanted(resource) && !observed.unserved.contains(child);
+    let is_unwanted = |child: &Child| !is_wanted(child) && child.is_removed() && !stays(*child);
     let unwanted = observed.children.iter().filter(|(child, _)| is_unwanted(child));
     let removal = |(child, object): (&Child, &DynamicObject)| Removal {
         child: *child,

@@ -1,6 +1,7 @@
 //! What a reconcile did and how long each part took, told to a collector over OTLP (HTTP, protobuf), if the environment says where one
 //! is: by the variables that OpenTelemetry defines for all programs.
 
+use anyhow::{anyhow, ensure};
 use async_trait::async_trait;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -12,7 +13,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -22,7 +23,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::DynFilterFn;
+use tracing_subscriber::filter::{DynFilterFn, LevelFilter};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -38,6 +39,10 @@ const ANSWER_SECONDS: u64 = 10;
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Longest wait at the end of the process for what was not told yet, seconds.
 const LAST_SECONDS: u64 = 3;
+/// Most spans that wait to be told; more are lost.
+const MAX_WAITING_SPANS: usize = 2048;
+/// Most spans that are told at once.
+const MAX_BATCH_SPANS: usize = 512;
 
 /// Tells a collector, until it is ended.
 pub(crate) struct Traces(SdkTracerProvider);
@@ -48,7 +53,14 @@ impl Traces {
         if variable(&ENDPOINTS).is_none() {
             return Ok(None);
         }
-        let exporter = SpanExporter::builder().with_http().with_http_client(Sender::new()?).build()?;
+        let exporter = SpanExporter::builder().with_http().with_http_client(Sender::new()?).build();
+        // Which one it says, with all that is in it.
+        let exporter = exporter.map_err(|_| anyhow!("one of {ENDPOINTS:?} is not understood"))?;
+        let limits = BatchConfigBuilder::default()
+            .with_max_queue_size(MAX_WAITING_SPANS)
+            .with_max_export_batch_size(MAX_BATCH_SPANS)
+            .build();
+        let batches = BatchSpanProcessor::builder(exporter).with_batch_config(limits).build();
         let name = variable(&[SERVICE_NAME.0]).unwrap_or_else(|| SERVICE_NAME.1.to_owned());
         let of_pod = [("k8s.pod.name", "POD_NAME"), ("k8s.namespace.name", "POD_NAMESPACE")];
         let of_pod = of_pod
@@ -59,9 +71,8 @@ impl Traces {
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .with_attributes(of_pod)
             .build();
-        Ok(Some(Self(
-            SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build(),
-        )))
+        let provider = SdkTracerProvider::builder().with_span_processor(batches).with_resource(resource);
+        Ok(Some(Self(provider.build())))
     }
 
     /// What turns spans into traces.
@@ -69,11 +80,12 @@ impl Traces {
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        tracing_opentelemetry::layer().with_tracer(self.0.tracer("codecrucible-operator")).with_filter(
-            DynFilterFn::new(|metadata, context: &Context<'_, S>| {
-                is_told(metadata, context.lookup_current().is_some())
-            }),
-        )
+        let told = DynFilterFn::new(|metadata, context: &Context<'_, S>| {
+            is_told(metadata, context.lookup_current().is_some())
+        });
+        tracing_opentelemetry::layer()
+            .with_tracer(self.0.tracer("codecrucible-operator"))
+            .with_filter(told.with_max_level_hint(LevelFilter::DEBUG))
     }
 
     /// Tells what was not told yet, if the collector takes it soon.
@@ -113,7 +125,11 @@ struct Sender {
 impl Sender {
     fn new() -> anyhow::Result<Self> {
         let mut trusted = RootCertStore::empty();
-        if let Some(file) = variable(&AUTHORITIES) {
+        let authorities = variable(&AUTHORITIES);
+        // The operator's image knows no authorities of its own.
+        let is_encrypted = variable(&ENDPOINTS).is_some_and(|endpoint| endpoint.starts_with("https:"));
+        ensure!(!is_encrypted || authorities.is_some(), "https needs one of {AUTHORITIES:?}");
+        if let Some(file) = authorities {
             for certificate in CertificateDer::pem_file_iter(&file)? {
                 trusted.add(certificate?)?;
             }

@@ -1,6 +1,6 @@
 //! Wrong resources: each gets a clear answer, and nothing that runs is lost.
 
-use crate::support::Namespace;
+use crate::support::{Namespace, eventually};
 use serde_json::json;
 
 #[test]
@@ -62,20 +62,40 @@ fn an_object_that_the_api_server_does_not_take_stalls_the_service_which_goes_on(
     let namespace = Namespace::new("refused");
     namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
     namespace.wait_until_ready("demo");
-    let hosts_are = |hosts: &str| {
-        let patch = format!(r#"{{"spec": {{"network": {{"ingress": {{"hosts": [{hosts:?}]}}}}}}}}"#);
+    let tolerations_are = |tolerations: &str| {
+        let patch = format!(r#"{{"spec": {{"placement": {{"tolerations": {tolerations}}}}}}}"#);
         namespace.kubectl(&["patch", "codecrucible/demo", "--type=merge", "-p", &patch]).unwrap();
     };
-    hosts_are("a..b");
+    tolerations_are(r#"[{"key": "a", "operator": "Nonsense"}]"#);
     let message = namespace.wait_for("demo", "Stalled", "True/ApplyFailed");
-    assert!(message.starts_with("Ingress demo: "), "{message}");
-    assert!(message.contains("spec.rules[0].host"), "{message}");
+    assert!(message.starts_with("Deployment demo: "), "{message}");
+    assert!(message.contains("tolerations[0]"), "{message}");
     assert_eq!(namespace.condition("demo", "Reconciling").0, "False/Stable");
     assert_eq!(namespace.condition("demo", "Available").0, "True/MinimumReplicasAvailable");
 
-    hosts_are("a.b");
+    tolerations_are("[]");
     namespace.wait_for("demo", "Stalled", "False/Stable");
     namespace.wait_for("demo", "Ready", "True/MinimumReplicasAvailable");
+}
+
+#[test]
+fn a_way_from_outside_that_the_api_server_does_not_take_leaves_the_service_ready() {
+    let namespace = Namespace::new("barred");
+    namespace.with_remote_backend().crucible("demo", "remote", "").unwrap();
+    let ingress_is = |ingress: &str| {
+        let patch = format!(r#"{{"spec": {{"network": {{"ingress": {ingress}}}}}}}"#);
+        namespace.kubectl(&["patch", "codecrucible/demo", "--type=merge", "-p", &patch]).unwrap();
+    };
+    ingress_is(r#"{"hosts": ["a..b"]}"#);
+    let message = namespace.wait_for("demo", "Exposed", "False/ApplyFailed");
+    assert!(message.starts_with("Ingress demo: ") && message.contains("spec.rules[0].host"), "{message}");
+    namespace.wait_until_ready("demo");
+    assert_eq!(namespace.condition("demo", "Stalled").0, "False/Stable");
+
+    ingress_is(r#"{"hosts": ["a.b"]}"#);
+    namespace.wait_for("demo", "Exposed", "False/AwaitingController");
+    ingress_is("null");
+    eventually("it is gone", || namespace.get("ingress/demo").is_none());
 }
 
 #[test]

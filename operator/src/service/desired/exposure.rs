@@ -1,20 +1,18 @@
 //! How the service is reached from outside the cluster: an Ingress, or a route from Gateways and whom those trust then.
 
-use crate::service::certificates::server_name;
 use crate::service::pod::PUBLIC_PORT;
-use crate::service::shown::Encryption;
 use codecrucible_contract::layout;
 use codecrucible_crds::{CodeCrucible, GatewayReference, Ingress, Route, names};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-pub(super) fn ingress(resource: &CodeCrucible, is_encrypted: bool) -> Value {
+pub(super) fn ingress(resource: &CodeCrucible) -> Value {
     let Some(Ingress { class_name, hosts, tls_secret_name, annotations }) = &resource.spec.network.ingress
     else {
         return json!({});
     };
-    let port = if is_encrypted { "https" } else { "http" };
-    let service = json!({"name": names::workload(&resource.name_any()), "port": {"name": port}});
+    // By its number, which stays when the service begins to speak TLS, or ends it.
+    let service = json!({"name": names::workload(&resource.name_any()), "port": {"number": PUBLIC_PORT}});
     let paths = json!([{"path": "/", "pathType": "Prefix", "backend": {"service": service}}]);
     let rules = hosts.iter().map(|host| json!({"host": host, "http": {"paths": paths}}));
     let mut spec = json!({"rules": rules.collect::<Vec<_>>()});
@@ -36,7 +34,8 @@ pub(super) fn route(resource: &CodeCrucible) -> Value {
     let matches = json!([{"path": {"type": "PathPrefix", "value": "/"}}]);
     let mut spec = json!({
         "parentRefs": gateways.iter().map(parent).collect::<Vec<_>>(),
-        "rules": [{"matches": matches, "backendRefs": [service]}],
+        // The service bounds each request itself, by its backend's limits.
+        "rules": [{"matches": matches, "backendRefs": [service], "timeouts": {"request": "0s"}}],
     });
     if !hostnames.is_empty() {
         spec["hostnames"] = json!(hostnames);
@@ -56,11 +55,7 @@ fn parent(GatewayReference { name, namespace, section_name }: &GatewayReference)
 }
 
 /// Without an authority of its own, the certificate is one that everybody trusts.
-pub(super) fn route_trust(
-    resource: &CodeCrucible,
-    encryption: &Encryption,
-    authority: Option<&str>,
-) -> Value {
+pub(super) fn route_trust(resource: &CodeCrucible, shown_name: &str, authority: Option<&str>) -> Value {
     let name = resource.name_any();
     let trusted = if authority.is_some() {
         let reference = json!({"group": "", "kind": "ConfigMap", "name": names::public_authority(&name)});
@@ -70,7 +65,7 @@ pub(super) fn route_trust(
     };
     let mut object = json!({"spec": {
         "targetRefs": [{"group": "", "kind": "Service", "name": names::workload(&name), "sectionName": "https"}],
-        "validation": {"hostname": encryption.server_name(&server_name(resource))},
+        "validation": {"hostname": shown_name},
     }});
     super::merge(&mut object["spec"]["validation"], trusted);
     object
@@ -87,19 +82,18 @@ mod tests {
     use crate::service::fixtures;
 
     #[test]
-    fn an_ingress_leads_from_each_host_to_the_port_that_the_service_has() {
+    fn an_ingress_leads_from_each_host_to_the_service() {
         let asked =
             json!({"hosts": ["a.example", "b.example"], "tlsSecretName": "shown", "annotations": {"x": "y"}});
         let resource = fixtures::resource(json!({"network": {"ingress": asked}}));
-        let object = ingress(&resource, true);
+        let object = ingress(&resource);
         assert_eq!(object["metadata"]["annotations"]["x"], "y");
         assert_eq!(object["spec"]["ingressClassName"], Value::Null, "the cluster's default");
         for (index, host) in ["a.example", "b.example"].into_iter().enumerate() {
             let rule = &object["spec"]["rules"][index];
             assert_eq!(rule["host"], host);
-            let port = |rule: &Value| rule["http"]["paths"][0]["backend"]["service"]["port"]["name"].clone();
-            assert_eq!(port(rule), "https");
-            assert_eq!(port(&ingress(&resource, false)["spec"]["rules"][index]), "http");
+            let service = &rule["http"]["paths"][0]["backend"]["service"];
+            assert_eq!(*service, json!({"name": "demo", "port": {"number": 8080}}));
             assert_eq!(object["spec"]["tls"][0]["hosts"][index], host);
         }
     }
@@ -107,12 +101,12 @@ mod tests {
     #[test]
     fn gateways_trust_the_authority_that_clients_are_told_of_or_else_everybodys() {
         let resource = fixtures::resource(json!({"network": {"route": {"gateways": [{"name": "public"}]}}}));
-        let own = route_trust(&resource, &Encryption::Own, Some("PEM"));
+        let own = route_trust(&resource, "demo.team.svc", Some("PEM"));
         let validation = &own["spec"]["validation"];
         assert_eq!(validation["caCertificateRefs"][0]["name"], "demo-ca");
         assert_eq!(validation["hostname"], "demo.team.svc");
         assert_eq!(public_authority(Some("PEM"))["data"]["ca.crt"], "PEM");
-        let public = route_trust(&resource, &Encryption::Own, None);
+        let public = route_trust(&resource, "demo.example", None);
         assert_eq!(public["spec"]["validation"]["wellKnownCACertificates"], "System");
         assert_eq!(public_authority(None), json!({}));
     }

@@ -13,7 +13,7 @@ pub(crate) mod secrets;
 
 pub(crate) use replicas::{Replicas, live as live_replicas};
 
-use super::certificates::Certificates;
+use super::certificates::{Certificates, server_name};
 use super::child::Child;
 use super::document;
 use super::facts::Facts;
@@ -111,7 +111,7 @@ pub(crate) fn desired(
         credentials,
         clients,
         encryption,
-        notes,
+        notes: _,
         remediation: _,
         progress_deadline,
         operator_namespace,
@@ -120,6 +120,11 @@ pub(crate) fn desired(
     let is_encrypted = chosen.template.shows() != Shows::Nothing;
     let endpoint = endpoint(resource, is_encrypted);
     let certificate = shown(resource, encryption, &facts.certificates, &chosen.template);
+    let inside = server_name(resource);
+    let shown_name = match chosen.template.shows() {
+        Shows::Given(_) => encryption.server_name(&inside).to_owned(),
+        Shows::Nothing | Shows::Own => inside,
+    };
     let authority = certificate.as_ref().and_then(|shown| shown.authority.as_deref());
     let secrets = secrets::Secrets::new(resource, credentials, facts, clients, (&endpoint, authority));
     let content = |child: Child| match child {
@@ -140,36 +145,50 @@ pub(crate) fn desired(
         }
         Child::Autoscaler => autoscaler::autoscaler(resource),
         Child::PublicAuthority => exposure::public_authority(authority),
-        Child::Ingress => exposure::ingress(resource, is_encrypted),
+        Child::Ingress => exposure::ingress(resource),
         Child::Route => exposure::route(resource),
-        Child::RouteTrust => exposure::route_trust(resource, encryption, authority),
+        Child::RouteTrust => exposure::route_trust(resource, &shown_name, authority),
     };
     let compared = shadow.as_ref().map(|shadow| shadow.revision().to_string());
     let others = [encryption.hash(), compared.as_deref()];
     let configuration = configuration(bundle, mounts::secrets().map(content), others);
-    let wanted =
-        Child::ALL.into_iter().filter(|child| child.is_wanted(resource) && !unserved.contains(child));
-    let (revision, hash) = (bundle.revision().to_string(), bundle.hash().to_owned());
-    DesiredSet {
-        children: wanted.map(|child| prepare(resource, child, content(child))).collect(),
-        publication: Publication {
-            revision,
-            hash,
-            shadow: shadow.as_ref().map(|shadow| Compared {
-                revision: shadow.revision().to_string(),
-                hash: shadow.hash().to_owned(),
-            }),
-            clients: clients.clone(),
-            certificate,
-            awaited: encryption.awaits().map(str::to_owned),
-            endpoint,
-            notes: notes.clone(),
-            configuration,
-            template: chosen.template.key.clone(),
-            rolled_back: chosen.rolled_back.clone(),
-            access: in_force(bundle),
-            is_pinned: resource.annotations().contains_key(names::ANNOTATION_ROLLBACK_POLICY),
-        },
+    // Gateways are told to speak TLS as long as the pods do.
+    let is_told = |child: &Child| *child != Child::RouteTrust || is_encrypted;
+    let wanted = Child::ALL
+        .into_iter()
+        .filter(|child| child.is_wanted(resource) && !unserved.contains(child) && is_told(child));
+    let children = wanted.map(|child| prepare(resource, child, content(child))).collect();
+    let shown = (certificate, endpoint);
+    DesiredSet { children, publication: publication(resource, validated, chosen, shown, configuration) }
+}
+
+/// What a service is for its clients, who are `shown` a certificate at an endpoint, and for its pods.
+fn publication(
+    resource: &CodeCrucible,
+    validated: &Validated,
+    chosen: &Chosen,
+    (certificate, endpoint): (Option<Shown>, String),
+    configuration: String,
+) -> Publication {
+    let Validated { bundle, shadow, clients, encryption, notes, .. } = validated;
+    let compared = |shadow: &Bundle| Compared {
+        revision: shadow.revision().to_string(),
+        hash: shadow.hash().to_owned(),
+    };
+    Publication {
+        revision: bundle.revision().to_string(),
+        hash: bundle.hash().to_owned(),
+        shadow: shadow.as_ref().map(compared),
+        clients: clients.clone(),
+        certificate,
+        awaited: encryption.awaits().map(str::to_owned),
+        endpoint,
+        notes: notes.clone(),
+        configuration,
+        template: chosen.template.key.clone(),
+        rolled_back: chosen.rolled_back.clone(),
+        access: in_force(bundle),
+        is_pinned: resource.annotations().contains_key(names::ANNOTATION_ROLLBACK_POLICY),
     }
 }
 

@@ -110,14 +110,15 @@ pub(super) async fn given_certificate(
     Ok(Some(certificate::in_secret(secret, resource)))
 }
 
-/// What a resource wants of kinds that the cluster does not serve, of those without which a service can be.
+/// What a resource wants of kinds that the cluster does not serve, of those without which a service can be. A route without the
+/// policy by which gateways speak TLS would have them send secrets in the clear.
 pub(super) async fn unserved(
     client: &Client,
     resource: &CodeCrucible,
 ) -> Result<BTreeSet<Child>, ObserveError> {
     let mut unserved = BTreeSet::new();
-    for child in Child::OPTIONAL.into_iter().filter(|child| child.is_wanted(resource)) {
-        if !is_served(client, child).await? {
+    for child in [Child::RouteTrust, Child::Route].into_iter().filter(|child| child.is_wanted(resource)) {
+        if !unserved.is_empty() || !is_served(client, child).await? {
             unserved.insert(child);
         }
     }

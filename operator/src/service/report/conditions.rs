@@ -178,6 +178,7 @@ mod tests {
     use super::*;
     use crate::service::apply::{Applied, ApplyError};
     use crate::service::desired::Publication;
+    use crate::service::fixtures;
     use crate::service::validate::Invalid;
     use codecrucible_contract::{Acknowledgement, Refused};
     use std::collections::BTreeMap;
@@ -188,22 +189,9 @@ mod tests {
     }
 
     fn awaiting(awaited: Option<&str>) -> Outcome {
-        let publication = Publication {
-            access: Vec::new(),
-            notes: Vec::new(),
-            certificate: None,
-            awaited: awaited.map(str::to_owned),
-            revision: "1-x".into(),
-            hash: "x".into(),
-            shadow: None,
-            clients: codecrucible_contract::Clients::default(),
-            endpoint: "http://x".into(),
-            configuration: "x".into(),
-            template: "x".into(),
-            rolled_back: None,
-            is_pinned: false,
-        };
-        Outcome::Applied(Box::new(Applied { publication, deployment: None, written: BTreeSet::new() }))
+        let publication = Publication { awaited: awaited.map(str::to_owned), ..fixtures::publication() };
+        let written = BTreeSet::new();
+        Outcome::Applied(Box::new(Applied { publication, deployment: None, written, barred: None }))
     }
 
     fn rollout(desired: i32, available: i32) -> Progress {

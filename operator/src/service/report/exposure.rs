@@ -1,6 +1,6 @@
 //! Whether the service is reached from outside the cluster, from what the Ingress and the route tell of themselves.
 
-use crate::conventions::{Verdict, verdict};
+use crate::conventions::{Verdict, shortened, verdict};
 use crate::service::child::Child;
 use crate::service::observe::Observed;
 use crate::service::outcome::Outcome;
@@ -12,11 +12,14 @@ use std::time::Duration;
 
 /// How often is asked whether the cluster serves the Gateway API by now, seconds: nobody tells.
 const UNSERVED_SECONDS: u64 = 60;
-/// Longest part of somebody else's message that is passed on, characters.
-const MAX_SAID_CHARACTERS: usize = 300;
 
 /// Nothing where nobody asks for it. What is not so is said first.
 pub(super) fn exposed(resource: &CodeCrucible, observed: &Observed, outcome: &Outcome) -> Option<Verdict> {
+    if let Outcome::Applied(applied) = outcome
+        && let Some(error) = &applied.barred
+    {
+        return Some(verdict(false, names::REASON_APPLY_FAILED, shortened(&error.to_string())));
+    }
     let told = [Child::Ingress, Child::Route, Child::RouteTrust]
         .into_iter()
         .filter(|child| child.is_wanted(resource))
@@ -75,11 +78,15 @@ fn of_route(resource: &CodeCrucible, object: &DynamicObject) -> Verdict {
     let gateways: Vec<_> = gateways.collect();
     let parents = object.data["status"]["parents"].as_array();
     for gateway in &gateways {
-        let mut states = parents.into_iter().flatten().filter(|state| is_of(state, gateway, resource));
-        let Some(state) = states.next() else {
+        let states = parents.into_iter().flatten().filter(|state| is_of(state, gateway, resource));
+        // Each controller that acts on it has a state of its own.
+        let states: Vec<_> = states.collect();
+        if states.is_empty() {
             return awaiting(&format!("HTTPRoute from Gateway {:?}", gateway.name));
-        };
-        for type_ in ["Accepted", "ResolvedRefs"] {
+        }
+        for (state, type_) in
+            states.iter().flat_map(|state| ["Accepted", "ResolvedRefs"].map(|type_| (state, type_)))
+        {
             if let Some(refused) = failing(object, &state["conditions"], type_, &gateway.name) {
                 return refused;
             }
@@ -106,7 +113,7 @@ fn of_trust(object: &DynamicObject) -> Verdict {
             return refused;
         }
     }
-    verdict(true, names::REASON_ROUTED, "its BackendTLSPolicy stands")
+    verdict(true, names::REASON_ROUTED, "no Gateway objects to the BackendTLSPolicy")
 }
 
 /// What is wrong with a condition, unless it is true of the object as it is now.
@@ -128,13 +135,10 @@ fn failing(object: &DynamicObject, conditions: &Value, type_: &str, gateway: &st
     Some(verdict(false, names::REASON_REFUSED, shortened(&message)))
 }
 
-fn shortened(said: &str) -> String {
-    said.chars().take(MAX_SAID_CHARACTERS).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::apply::{Applied, ApplyError};
     use crate::service::fixtures;
     use serde_json::json;
 
@@ -148,11 +152,75 @@ mod tests {
     }
 
     fn told(network: Value, observed: &Observed) -> Option<(bool, &'static str)> {
-        let resource = fixtures::resource(
-            json!({"profile": "Development", "tls": {"mode": "Disabled"}, "network": network}),
-        );
-        let verdict = exposed(&resource, observed, &Outcome::Paused)?;
+        let plain = json!({"profile": "Development", "tls": {"mode": "Disabled"}, "network": network});
+        told_after(plain, observed, &Outcome::Paused)
+    }
+
+    fn told_after(spec: Value, observed: &Observed, outcome: &Outcome) -> Option<(bool, &'static str)> {
+        let verdict = exposed(&fixtures::resource(spec), observed, outcome)?;
         Some((verdict.is_true, verdict.reason))
+    }
+
+    fn applied(written: &[Child], barred: Option<ApplyError>) -> Outcome {
+        let written = written.iter().copied().collect();
+        let publication = fixtures::publication();
+        Outcome::Applied(Box::new(Applied { publication, deployment: None, written, barred }))
+    }
+
+    /// An Ingress that has an address.
+    fn served() -> Observed {
+        let points = json!([{"ip": "192.0.2.1"}]);
+        let object = json!({"metadata": {"name": "demo"}, "status": {"loadBalancer": {"ingress": points}}});
+        observe(Child::Ingress, object)
+    }
+
+    #[test]
+    fn what_was_written_only_now_nobody_has_seen_yet() {
+        let spec = || json!({"network": {"ingress": {"hosts": ["a.example"]}}});
+        let told = |written: &[Child]| told_after(spec(), &served(), &applied(written, None));
+        assert_eq!(told(&[Child::Route]), Some((true, "Routed")));
+        assert_eq!(told(&[Child::Ingress]), Some((false, "AwaitingController")));
+    }
+
+    #[test]
+    fn a_way_that_the_api_server_does_not_take_is_told_of() {
+        let spec = json!({"network": {"ingress": {"hosts": ["a..example"]}}});
+        let status = kube::core::Status { code: 422, ..kube::core::Status::default() };
+        let error = ApplyError::new("Ingress", "demo", kube::Error::Api(status.boxed()));
+        let told = told_after(spec, &served(), &applied(&[], Some(error)));
+        assert_eq!(told, Some((false, "ApplyFailed")));
+    }
+
+    #[test]
+    fn a_gateway_that_refuses_whom_to_trust_leads_nowhere() {
+        let spec = || json!({"network": {"route": {"gateways": [{"name": "a"}]}}});
+        let condition = |type_, status| json!({"type": type_, "status": status, "observedGeneration": 1});
+        let with = |ancestors: Value| {
+            let conditions = [condition("Accepted", "True"), condition("ResolvedRefs", "True")];
+            let parents = json!([{"parentRef": {"name": "a"}, "conditions": conditions}]);
+            let metadata = || json!({"name": "demo", "generation": 1});
+            let route = json!({"metadata": metadata(), "status": {"parents": parents}});
+            let trust = json!({"metadata": metadata(), "status": {"ancestors": ancestors}});
+            let mut observed = observe(Child::Route, route);
+            observed.children.extend(observe(Child::RouteTrust, trust).children);
+            told_after(spec(), &observed, &applied(&[], None))
+        };
+        assert_eq!(with(json!([])), Some((true, "Routed")), "some gateways never tell");
+        let refused = json!([{"ancestorRef": {"name": "a"}, "conditions": [condition("Accepted", "False")]}]);
+        assert_eq!(with(refused), Some((false, "Refused")));
+    }
+
+    #[test]
+    fn every_controller_that_acts_on_a_route_must_have_taken_it_on() {
+        let spec = json!({"profile": "Development", "tls": {"mode": "Disabled"}, "network": {"route": {"gateways": [{"name": "a"}]}}});
+        let state = |status| {
+            let condition = |type_| json!({"type": type_, "status": status});
+            json!({"parentRef": {"name": "a"}, "conditions": [condition("Accepted"), condition("ResolvedRefs")]})
+        };
+        let states = json!([state("True"), state("False")]);
+        let route = json!({"metadata": {"name": "demo"}, "status": {"parents": states}});
+        let told = told_after(spec, &observe(Child::Route, route), &Outcome::Paused);
+        assert_eq!(told, Some((false, "Refused")));
     }
 
     #[test]
@@ -171,7 +239,7 @@ mod tests {
         };
         assert_eq!(with(json!([])), Some((false, "AwaitingController")));
         assert_eq!(with(json!([{"hostname": ""}])), Some((false, "AwaitingController")));
-        assert_eq!(with(json!([{"ip": "192.0.2.1"}])), Some((true, "Routed")));
+        assert_eq!(told(network(), &served()), Some((true, "Routed")));
     }
 
     #[test]

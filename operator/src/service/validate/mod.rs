@@ -4,6 +4,7 @@ mod access;
 mod clients;
 mod compile;
 mod in_force;
+mod ingress;
 mod tls;
 
 pub(crate) use access::{has_wrong_access, selected};
@@ -87,6 +88,7 @@ impl Invalid {
 pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<Validated, Invalid> {
     check_names(resource, observed)?;
     check_requests(resource)?;
+    ingress::check(resource)?;
     let mut backends = Vec::new();
     let mut model_claims = Vec::new();
     let mut credentials = BTreeMap::new();

@@ -1,6 +1,7 @@
 //! How connections of clients are to be encrypted, and whether that can be done.
 
 use super::Invalid;
+use crate::conventions::shortened;
 use crate::service::certificates::server_name;
 use crate::service::child::Child;
 use crate::service::observe::{MissingCertificate, Observed};
@@ -8,9 +9,6 @@ use crate::service::shown::Encryption;
 use codecrucible_crds::{CodeCrucible, Profile, TlsMode};
 use kube::ResourceExt as _;
 use serde_json::Value;
-
-/// Most that is passed on of what cert-manager says, characters.
-const MAX_SAID_CHARACTERS: usize = 300;
 
 /// What people may not expect of a certificate that was given.
 pub(super) fn notes(resource: &CodeCrucible, observed: &Observed, encryption: &Encryption) -> Vec<String> {
@@ -110,10 +108,6 @@ fn condition<'a>(observed: &'a Observed, type_: &str) -> Option<&'a Value> {
     let object = observed.children.get(&Child::IssuedCertificate)?;
     let mut conditions = object.data["status"]["conditions"].as_array()?.iter();
     conditions.find(|condition| condition["type"] == type_)
-}
-
-fn shortened(said: &str) -> String {
-    said.chars().take(MAX_SAID_CHARACTERS).collect()
 }
 
 #[cfg(test)]
