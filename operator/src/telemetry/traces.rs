@@ -84,6 +84,9 @@ impl Traces {
             is_told(metadata, context.lookup_current().is_some())
         });
         tracing_opentelemetry::layer()
+            // Where in the code that is nobody looks for, and paths are those of whoever built it.
+            .with_location(false)
+            .with_threads(false)
             .with_tracer(self.0.tracer("codecrucible-operator"))
             .with_filter(told.with_max_level_hint(LevelFilter::DEBUG))
     }
