@@ -124,17 +124,6 @@ fn greedy_answers_are_those_of_llama_cpp() {
     assert_eq!(ask(&SMALL, greedy("Count from 1 to 100.", 40)).text, counting);
 }
 
-/// Longer than two of the chunks in which a prompt is computed. What the small model says is nonsense, but the
-/// same nonsense as llama.cpp's, which reads the prompt in one.
-#[test]
-fn a_prompt_longer_than_several_chunks_is_read_as_one() {
-    let filler = "The sky is blue and the grass is green. ".repeat(60);
-    let question = format!("The capital of France is Paris. {filler} What is the capital of France?");
-    let answer = ask(&SMALL, greedy(&question, 40));
-    let nonsense = format!("L{}", ["a Ville de France"; 6].join(", l"));
-    assert_eq!((answer.prompt_tokens, answer.text), (635, format!("{nonsense}, la Ville de")));
-}
-
 #[test]
 fn a_full_queue_is_reported_and_a_client_that_leaves_frees_the_worker() {
     let engine = load(SMOLLM, 1);
