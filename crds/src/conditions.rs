@@ -85,6 +85,8 @@ pub const REASON_UNREACHABLE: &str = "Unreachable";
 pub const REASON_NO_REPLICA: &str = "NoReplica";
 /// Nothing was published yet.
 pub const REASON_NOT_PUBLISHED: &str = "NotPublished";
+/// The operator has not looked at the resource yet.
+pub const REASON_QUEUED: &str = "Queued";
 /// `spec.maintenance.paused` is set; nothing is written.
 pub const REASON_PAUSED: &str = "Paused";
 /// The API server did not answer in time; it is tried again. In Events and metrics only.

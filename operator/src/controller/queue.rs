@@ -36,6 +36,11 @@ impl Queue {
         self.tell(&waiting);
     }
 
+    /// How many wait.
+    pub(super) fn length(&self) -> u64 {
+        self.waiting().len() as u64
+    }
+
     /// Those whom something concerns, who now wait.
     pub(super) fn of<K: Resource>(&self, who: Vec<ObjectRef<K>>) -> Vec<ObjectRef<K>> {
         who.iter().for_each(|who| self.join(who));

@@ -123,7 +123,7 @@ async fn reconcile_one(known: Arc<Known>, worker: Arc<ServiceWorker>) -> Result<
             uses.note(resource, &worker.store);
             *state = Some(State::of(resource.status.as_ref().map_or(&[], |status| &status.conditions)));
         };
-        reconcile(context, &known, note).await
+        reconcile(context, &known, worker.queue.length(), note).await
     };
     worker.run(&*known, look).await
 }

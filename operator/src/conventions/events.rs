@@ -53,6 +53,7 @@ fn announcement(before: &[Condition], condition: &Condition) -> Option<Event> {
 /// What only leads to the next state is not worth an Event.
 fn is_passing(reason: &str) -> bool {
     [
+        names::REASON_QUEUED,
         names::REASON_PENDING,
         names::REASON_NO_REPLICA,
         names::REASON_UNREACHABLE,

@@ -30,6 +30,7 @@ mod rollout;
 mod shown;
 mod surplus;
 mod trust;
+mod turns;
 mod validate;
 
 pub(crate) use child::Child;
@@ -58,8 +59,9 @@ use observe::{GLANCE_SECONDS, Look, Observed, observe};
 use outcome::Outcome;
 use report::report;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
+use turns::Turns;
 
 /// Longest reconcile, seconds.
 const LONGEST_SECONDS: u64 = 120;
@@ -84,6 +86,7 @@ pub(crate) struct Context {
     targets: Arc<Targets>,
     /// How many services may be acted on.
     guard: Guard,
+    turns: Turns,
     reporter: Reporter,
 }
 
@@ -130,6 +133,7 @@ impl Context {
             access_policies,
             targets,
             guard,
+            turns: Turns::default(),
             reporter,
         }
     }
@@ -170,16 +174,17 @@ impl ReconcileError {
 }
 
 /// Brings the cluster one step nearer to what a resource says, and the resource's status to what is seen.
-/// Gives the time after which to look again, unless the resource is gone; `read` is told of the resource as it
-/// was read, before anything that it names is.
+/// Gives the time after which to look again, unless the resource is gone; `others` wait for a reconcile, and `read` is
+/// told of the resource as it was read, before anything that it names is.
 pub(crate) async fn reconcile(
     context: &Context,
     known: &Known,
+    others: u64,
     read: impl FnOnce(&CodeCrucible),
 ) -> Result<Option<Duration>, ReconcileError> {
     // A request whose answer never comes would keep the resource, and one of few places, for ever. To stop
     // between two writes is as safe as a crash there.
-    let reconciled = timeout(Duration::from_secs(LONGEST_SECONDS), try_reconcile(context, known, read))
+    let reconciled = timeout(Duration::from_secs(LONGEST_SECONDS), try_reconcile(context, known, others, read))
         .await
         .unwrap_or(Err(ReconcileError::TimedOut));
     if let Err(error) = &reconciled {
@@ -191,14 +196,24 @@ pub(crate) async fn reconcile(
 async fn try_reconcile(
     context: &Context,
     known: &Known,
+    others: u64,
     read: impl FnOnce(&CodeCrucible),
 ) -> Result<Option<Duration>, ReconcileError> {
-    let Some(resource) = observe::resource(&context.client, known).await? else {
+    if let Some(wait) = context.turns.wait(&ObjectRef::from_obj(known), Instant::now()) {
+        return Ok(Some(wait));
+    }
+    let Some(mut resource) = observe::resource(&context.client, known).await? else {
         context.targets.forget(&ObjectRef::from_obj(known));
         return Ok(None);
     };
     read(&resource);
     let now = Timestamp::now();
+    if resource.status.is_none() {
+        resource.status = Some(report::begin(context, &resource, now).await?);
+        if let Some(wait) = context.turns.give_way(ObjectRef::from_obj(known), others, Instant::now()) {
+            return Ok(Some(wait));
+        }
+    }
     let (observed, decision) = look_and_decide(context, &resource, now).await?;
     let outcome = match decision {
         Decision::Leave(outcome) => {

@@ -1,0 +1,44 @@
+//! What is said of a resource before anything of it was looked at: that it waits.
+
+use super::ReportError;
+use crate::conventions::{condition, verdict};
+use crate::service::Context;
+use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus, conditions as types};
+use jiff::Timestamp;
+
+/// Writes the first status of a resource, and gives it.
+pub(crate) async fn begin(
+    context: &Context,
+    resource: &CodeCrucible,
+    now: Timestamp,
+) -> Result<CodeCrucibleStatus, ReportError> {
+    let status = first(now);
+    let reported = context.reporter.report(resource, None, &status, |status| &status.conditions).await;
+    reported.map(|_| status).map_err(|error| ReportError(Box::new(error)))
+}
+
+/// A status without a generation: nothing of the spec was observed.
+fn first(now: Timestamp) -> CodeCrucibleStatus {
+    let said = |type_, is_true| {
+        let queued = verdict(is_true, types::REASON_QUEUED, "the operator has not looked at it yet");
+        condition(type_, queued, None, &[], now)
+    };
+    let conditions = vec![said(types::READY, false), said(types::RECONCILING, true)];
+    CodeCrucibleStatus { conditions, ..CodeCrucibleStatus::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conventions::events::announcements;
+
+    #[test]
+    fn a_new_resource_is_on_its_way_and_claims_nothing() {
+        let status = first(Timestamp::UNIX_EPOCH);
+        let said: Vec<_> =
+            status.conditions.iter().map(|said| (said.type_.as_str(), said.status.as_str())).collect();
+        assert_eq!(said, [("Ready", "False"), ("Reconciling", "True")]);
+        assert_eq!(status.observed_generation, None, "or it would count as looked at");
+        assert_eq!(announcements(&[], &status.conditions).len(), 0, "to wait is no news");
+    }
+}
