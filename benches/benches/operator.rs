@@ -122,7 +122,8 @@ impl Statuses {
     fn note(&mut self, entry: &Value) -> anyhow::Result<()> {
         let about = &entry["objectRef"];
         let is_status = about["resource"] == "codecrucibles" && about["subresource"] == "status";
-        let Some(name) = about["name"].as_str().filter(|_| is_status && entry["user"]["username"] == OPERATOR)
+        let Some(name) =
+            about["name"].as_str().filter(|_| is_status && entry["user"]["username"] == OPERATOR)
         else {
             return Ok(());
         };

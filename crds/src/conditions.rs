@@ -69,6 +69,8 @@ pub const REASON_ROLLING_OUT: &str = "RollingOut";
 pub const REASON_AWAITING_CERTIFICATE: &str = "AwaitingCertificate";
 /// The deployment made no progress within its deadline.
 pub const REASON_PROGRESS_DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
+/// New pods are tried out on a part of the requests.
+pub const REASON_CANARY: &str = "Canary";
 /// A rollout failed; the pods that ran before are back until the resource asks for other ones.
 pub const REASON_ROLLED_BACK: &str = "RolledBack";
 /// Nothing is left to do.
@@ -85,7 +87,7 @@ pub const REASON_UNREACHABLE: &str = "Unreachable";
 pub const REASON_NO_REPLICA: &str = "NoReplica";
 /// Nothing was published yet.
 pub const REASON_NOT_PUBLISHED: &str = "NotPublished";
-/// The operator has not looked at the resource yet.
+/// The operator knows of the resource, and has not looked at it yet.
 pub const REASON_QUEUED: &str = "Queued";
 /// `spec.maintenance.paused` is set; nothing is written.
 pub const REASON_PAUSED: &str = "Paused";

@@ -17,11 +17,11 @@ pub use access_policy::{
     AccessPolicy, AccessPolicySpec, AccessPolicyStatus, AccessRole, AccessSubject, AccessSubjectKind,
 };
 pub use codecrucible::{
-    AccessInForce, Auth, Autoscaling, CertificateStatus, Clients, ClientsStatus, CodeCrucible,
-    CodeCrucibleSpec, CodeCrucibleStatus, GatewayReference, Image, Ingress, IssuerReference, LogLevel,
-    Maintenance, Network, Observability, Placement, PodMetadata, Policy, PolicyMode, PolicyStatus, Profile,
-    PullPolicy, Rejection, Remediation, ReplicaPolicy, Rollout, RolloutPhase, RolloutStatus, Route,
-    ShadowStatus, Synthesis, SynthesisMode, Tls, TlsMode, Voice,
+    AccessInForce, Auth, Autoscaling, Canary, CanaryStatus, CanaryStep, CertificateStatus, Clients,
+    ClientsStatus, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, GatewayReference, Image, Ingress,
+    IssuerReference, LogLevel, Maintenance, Network, Observability, Placement, PodMetadata, Policy,
+    PolicyMode, PolicyStatus, Profile, PullPolicy, Rejection, Remediation, ReplicaPolicy, Rollout,
+    RolloutPhase, RolloutStatus, Route, ShadowStatus, Synthesis, SynthesisMode, Tls, TlsMode, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};

@@ -34,6 +34,14 @@ pub const ANNOTATION_TEMPLATE_SINCE: &str = "codecrucible.dev/template-since";
 pub const ANNOTATION_ROLLED_BACK_FROM: &str = "codecrucible.dev/rolled-back-from";
 /// Annotation on a Deployment: why it failed.
 pub const ANNOTATION_ROLLED_BACK_BECAUSE: &str = "codecrucible.dev/rolled-back-because";
+/// Annotation on the Deployment of pods that are tried out: the step, counted from 1.
+pub const ANNOTATION_CANARY_STEP: &str = "codecrucible.dev/canary-step";
+/// Annotation on the Deployment of pods that are tried out: since when it is at that step.
+pub const ANNOTATION_CANARY_STEP_SINCE: &str = "codecrucible.dev/canary-step-since";
+/// Label of pods that are tried out, and what their Deployment selects.
+pub const LABEL_TRACK: &str = "codecrucible.dev/track";
+/// Value of [`LABEL_TRACK`].
+pub const CANARY: &str = "canary";
 /// Annotation on a Deployment: when replicas were evicted that did not run what they were given; those of
 /// the last hour count.
 pub const ANNOTATION_EVICTED_AT: &str = "codecrucible.dev/evicted-at";
@@ -45,6 +53,11 @@ pub const LABEL_SERIES: &str = "codecrucible.dev/series";
 /// Name of the Deployment, Service, ServiceAccount, NetworkPolicy, PodDisruptionBudget and HorizontalPodAutoscaler.
 pub fn workload(resource: &str) -> String {
     resource.to_owned()
+}
+
+/// Name of the Deployment of pods that are tried out.
+pub fn canary(resource: &str) -> String {
+    format!("{resource}-canary")
 }
 
 /// Name of the ConfigMap with the policy bundle.

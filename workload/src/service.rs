@@ -2,10 +2,10 @@
 
 use crate::identity::{IssueError, IssuedToken, KnownClients};
 use crate::snapshot::Snapshot;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, ServedRequests};
 use crate::tls::PublicCertificate;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-use codecrucible_contract::{Acknowledgement, Refused, ShadowAcknowledgement};
+use codecrucible_contract::{Acknowledgement, Refused, Served, ShadowAcknowledgement};
 use rustls::ServerConfig;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,7 @@ pub struct Service {
     certificate: Arc<ArcSwapOption<ServerConfig>>,
     public_certificate: Arc<ArcSwapOption<PublicCertificate>>,
     metrics: Arc<Metrics>,
+    served: Arc<ServedRequests>,
     draining: Arc<AtomicBool>,
     syntheses: Arc<Semaphore>,
     held_bodies: Arc<Semaphore>,
@@ -41,6 +42,7 @@ impl Service {
             certificate: Arc::default(),
             public_certificate: Arc::default(),
             metrics,
+            served: Arc::default(),
             draining: Arc::default(),
             syntheses: Arc::new(Semaphore::new(MAX_CONCURRENT_SYNTHESES)),
             held_bodies: Arc::new(Semaphore::new(MAX_HELD_BODIES_KB)),
@@ -95,6 +97,7 @@ impl Service {
             clients,
             certificate,
             shadow,
+            served: self.served.read(),
             ..Acknowledgement::clone(&self.acknowledgement.load())
         }
     }
@@ -132,6 +135,11 @@ impl Service {
         &self.metrics
     }
 
+    /// How well clients with a token were served.
+    pub fn served(&self) -> &ServedRequests {
+        &self.served
+    }
+
     /// From now on not ready, so that load balancers turn away.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -157,8 +165,8 @@ impl Service {
 fn acknowledge(snapshot: &Snapshot) -> Acknowledgement {
     let (revision, hash) = (snapshot.bundle.revision().to_string(), snapshot.bundle.hash().to_owned());
     // Clients and certificate come and go by themselves, and what is compared counts on.
-    let (clients, certificate, shadow) = (String::new(), None, None);
-    Acknowledgement { revision, hash, clients, certificate, shadow, applied_at: now(), refused: None }
+    let (clients, certificate, shadow, served) = (String::new(), None, None, Served::default());
+    Acknowledgement { revision, hash, clients, certificate, shadow, served, applied_at: now(), refused: None }
 }
 
 /// Seconds since 1970.

@@ -25,10 +25,10 @@ pub use observability::{LogLevel, Observability};
 pub use placement::{Placement, PodMetadata};
 pub use policy::{Policy, PolicyMode};
 pub use remediation::Remediation;
-pub use rollout::Rollout;
+pub use rollout::{Canary, CanaryStep, Rollout};
 pub use status::{
-    AccessInForce, CertificateStatus, ClientsStatus, CodeCrucibleStatus, PolicyStatus, Rejection,
-    ReplicaPolicy, RolloutPhase, RolloutStatus, ShadowStatus,
+    AccessInForce, CanaryStatus, CertificateStatus, ClientsStatus, CodeCrucibleStatus, PolicyStatus,
+    Rejection, ReplicaPolicy, RolloutPhase, RolloutStatus, ShadowStatus,
 };
 pub use synthesis::{Synthesis, SynthesisMode, Voice};
 pub use tls::{IssuerReference, Profile, Tls, TlsMode};
@@ -63,6 +63,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Applied", type_ = "integer", json_path = ".status.policy.appliedReplicas"),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Rollout", type_ = "string", json_path = ".status.rollout.phase", priority = 1),
     printcolumn(name = "Image", type_ = "string", json_path = ".status.image", priority = 1),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')").message("metadata.name must be a DNS label of at most 40 characters that begins with a letter")

@@ -60,6 +60,32 @@ pub struct RolloutStatus {
     /// The policy that they ran, kept in the ControllerRevision `NAME-policy-REVISION`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_good_policy: Option<String>,
+    /// The new pods that are tried out, while there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryStatus>,
+}
+
+/// New pods that are tried out beside those that run well.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CanaryStatus {
+    /// What they are made from.
+    pub revision: String,
+    /// The step of `spec.rollout.canary.steps`, counted from 1.
+    pub step: i32,
+    /// How many steps there are.
+    pub steps: i32,
+    /// Since when they are at that step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_since: Option<Time>,
+    /// How many of them there are to be.
+    pub replicas: i32,
+    /// How many are ready.
+    pub ready_replicas: i32,
+    /// Completions and syntheses that they said they answered, as their first digit and zeros.
+    pub requests: i64,
+    /// Those that they answered with a status of 500 or above, likewise.
+    pub failed_requests: i64,
 }
 
 /// How far a rollout has come.

@@ -26,7 +26,8 @@ pub(crate) fn announcements(before: &[Condition], after: &[Condition]) -> Vec<Ev
 
 fn is_announced(condition: &Condition) -> bool {
     ANNOUNCED.contains(&condition.type_.as_str())
-        || (condition.type_ == names::PROGRESSING && condition.reason == names::REASON_ROLLED_BACK)
+        || (condition.type_ == names::PROGRESSING
+            && [names::REASON_ROLLED_BACK, names::REASON_CANARY].contains(&condition.reason.as_str()))
 }
 
 fn announcement(before: &[Condition], condition: &Condition) -> Option<Event> {

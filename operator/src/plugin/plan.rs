@@ -59,7 +59,7 @@ pub(crate) fn rendered(preview: &Preview, paint: Paint) -> String {
                 let _ = writeln!(text, "{verb} {kind} {name}");
             }
             let _ = match (restarts, policy) {
-                (true, _) => writeln!(text, "{}", paint.bad("pods would be replaced, one after the other")),
+                (true, _) => writeln!(text, "{}", paint.bad("pods would be replaced, one after the other, or tried out first where spec.rollout.canary says so")),
                 (false, Some(policy)) => {
                     writeln!(
                         text,

@@ -4,7 +4,9 @@ use super::paint::{Paint, harmless};
 use super::view::{BackendView, ConditionView, PodView, View};
 use super::{Output, say};
 use anyhow::Context as _;
-use codecrucible_crds::{AccessEnforcement, CodeCrucible, PolicyStatus, Rejection, ShadowStatus, conditions};
+use codecrucible_crds::{
+    AccessEnforcement, CanaryStatus, CodeCrucible, PolicyStatus, Rejection, ShadowStatus, conditions,
+};
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use kube::runtime::WatchStreamExt as _;
@@ -118,6 +120,23 @@ fn tree(view: &View, paint: Paint) -> String {
         let good = rollout.last_good.as_deref().unwrap_or("none yet");
         let _ =
             writeln!(text, "├─ pods made from {}, last good {good}: {:?}", rollout.revision, rollout.phase);
+        if let Some(canary) = &rollout.canary {
+            let CanaryStatus {
+                revision,
+                step,
+                steps,
+                replicas,
+                ready_replicas,
+                requests,
+                failed_requests,
+                ..
+            } = canary;
+            let pods = format!("{ready_replicas} of {replicas} pods made from {revision}");
+            let _ = writeln!(
+                text,
+                "├─ canary at step {step} of {steps}: {pods} are ready, {failed_requests} of {requests} requests failed"
+            );
+        }
     }
     if let Some(policy) = &view.policy {
         let _ = writeln!(text, "├─ access {}", access(policy));

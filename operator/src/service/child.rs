@@ -25,6 +25,8 @@ pub(crate) enum Child {
     /// What cert-manager is to issue.
     IssuedCertificate,
     Deployment,
+    /// The pods that are tried out.
+    Canary,
     Autoscaler,
     /// What forwards to the service trusts.
     PublicAuthority,
@@ -37,7 +39,7 @@ pub(crate) enum Child {
 
 impl Child {
     /// All of them, in the order of their making.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::ServiceAccount,
         Self::SigningKeys,
         Self::OwnClient,
@@ -51,6 +53,7 @@ impl Child {
         Self::DisruptionBudget,
         Self::IssuedCertificate,
         Self::Deployment,
+        Self::Canary,
         Self::Autoscaler,
         Self::PublicAuthority,
         Self::Ingress,
@@ -84,6 +87,7 @@ impl Child {
         match self {
             Self::Autoscaler => spec.autoscaling.is_some() && !spec.maintenance.hibernate,
             Self::IssuedCertificate => spec.tls.mode == TlsMode::CertManager,
+            Self::Canary => spec.rollout.canary.is_some(),
             Self::Ingress => spec.network.ingress.is_some(),
             Self::Route => spec.network.route.is_some(),
             Self::PublicAuthority | Self::RouteTrust => {
@@ -119,7 +123,8 @@ impl Child {
             Self::NetworkPolicy => described(("networking.k8s.io", "v1", "NetworkPolicy"), names::workload),
             Self::DisruptionBudget => described(("policy", "v1", "PodDisruptionBudget"), names::workload),
             Self::IssuedCertificate => described(CERTIFICATE, names::workload),
-            Self::Deployment => described(("apps", "v1", "Deployment"), names::workload),
+            Self::Deployment => described(DEPLOYMENT, names::workload),
+            Self::Canary => described(DEPLOYMENT, names::canary),
             Self::PublicAuthority => described(("", "v1", "ConfigMap"), names::public_authority),
             Self::Ingress => described(("networking.k8s.io", "v1", "Ingress"), names::workload),
             Self::Route => described((names::GATEWAY_GROUP, "v1", "HTTPRoute"), names::workload),
@@ -138,4 +143,5 @@ struct Description {
 }
 
 const CERTIFICATE: (&str, &str, &str) = (names::CERT_MANAGER_GROUP, "v1", "Certificate");
+const DEPLOYMENT: (&str, &str, &str) = ("apps", "v1", "Deployment");
 const SECRET: (&str, &str, &str) = ("", "v1", "Secret");

@@ -3,11 +3,14 @@
 use super::certificates::{Certificates, Lasting};
 use super::desired::Publication;
 use super::facts::Facts;
+use super::history::Template;
 use super::observe::Observed;
+use super::rollout::Canary;
 use super::validate::validate;
 use codecrucible_contract::certificates::Certified;
-use codecrucible_contract::{Access, Bundle, Clients, Policy};
+use codecrucible_contract::{Access, Acknowledgement, Bundle, Clients, Policy, Served};
 use codecrucible_crds::{CodeCrucible, ModelBackend};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -69,6 +72,37 @@ pub(crate) fn publication() -> Publication {
         configuration: "x".into(),
         template: "x".into(),
         rolled_back: None,
+        canary: None,
         is_pinned: false,
+    }
+}
+
+/// What a replica says that runs a policy, and has nothing else to say.
+pub(crate) fn acknowledgement(revision: &str, hash: &str) -> Acknowledgement {
+    Acknowledgement {
+        revision: revision.to_owned(),
+        hash: hash.to_owned(),
+        clients: String::new(),
+        certificate: None,
+        shadow: None,
+        served: Served::default(),
+        applied_at: 1,
+        refused: None,
+    }
+}
+
+/// A pod beside others, in the first of two steps.
+pub(crate) fn canary() -> Canary {
+    Canary {
+        template: Template::new(json!({"spec": {"containers": [{"name": "new"}]}})),
+        step: 0,
+        steps: 2,
+        replicas: 1,
+        since: Timestamp::UNIX_EPOCH,
+        step_since: Timestamp::UNIX_EPOCH,
+        ready: 1,
+        is_barred: false,
+        waits_for: Some("20 requests".into()),
+        served: Served { requests: 12, failed: 1, within: Vec::new() },
     }
 }

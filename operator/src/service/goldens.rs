@@ -1,19 +1,21 @@
 //! What is made of a resource, whole, as files: a change of what the operator renders shows as a change of them.
 //!
 //! Each folder of `operator/goldens` has what a person applies (`input.yaml`) and what comes of it (`objects.yaml`), with the
-//! secrets of [`fixtures`]. `make goldens` writes the latter anew.
+//! secrets of [`fixtures`]. Where something else ran well before (`before.yaml`), what is not made anew is not in it. `make goldens`
+//! writes it anew.
 
 use super::child::Child;
 use super::decision::{Decision, accept};
-use super::desired::Prepared;
+use super::desired::{Prepared, wanted_template};
 use super::fixtures;
 use super::observe::Observed;
 use codecrucible_contract::canonical;
 use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use kube::api::DynamicObject;
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +31,27 @@ struct Input {
 }
 
 impl Input {
+    fn of(folder: &Path) -> Self {
+        let mut input = Self::read(&folder.join("input.yaml"));
+        let before = folder.join("before.yaml");
+        if before.exists() {
+            input.follow(&Self::read(&before));
+        }
+        input
+    }
+
+    /// Has replicas serve well that were made from something before.
+    fn follow(&mut self, before: &Self) {
+        let Ok(validated) = accept(&before.resource, &before.observed) else { panic!("it is refused") };
+        self.observed.last_good = Some(wanted_template(&before.resource, &validated));
+        let deployment =
+            before.made().into_iter().find(|prepared| prepared.child == Child::Deployment).unwrap();
+        let mut live: DynamicObject = serde_json::from_value(deployment.object).unwrap();
+        let replicas = before.resource.spec.replicas;
+        live.data["status"] = json!({"replicas": replicas, "availableReplicas": replicas});
+        self.observed.children.insert(Child::Deployment, live);
+    }
+
     fn read(file: &Path) -> Self {
         let yaml = std::fs::read_to_string(file).unwrap();
         let (mut resource, mut backends) = (None, BTreeMap::new());
@@ -100,8 +123,7 @@ fn what_is_made_of_each_input_is_as_it_was() {
     let (folders, is_refreshed) = (folders(), std::env::var_os(REFRESH).is_some());
     assert!(folders.len() > 4, "{folders:?}");
     for folder in folders {
-        let (objects, golden) =
-            (Input::read(&folder.join("input.yaml")).objects(), folder.join("objects.yaml"));
+        let (objects, golden) = (Input::of(&folder).objects(), folder.join("objects.yaml"));
         if is_refreshed {
             std::fs::write(&golden, &objects).unwrap();
         }
@@ -117,7 +139,7 @@ fn what_is_made_of_each_input_is_as_it_was() {
 
 #[test]
 fn together_they_show_every_child() {
-    let made = folders().into_iter().flat_map(|folder| Input::read(&folder.join("input.yaml")).made());
+    let made = folders().into_iter().flat_map(|folder| Input::of(&folder).made());
     let children: BTreeSet<Child> = made.map(|prepared| prepared.child).collect();
     assert_eq!(children, BTreeSet::from(Child::ALL));
 }

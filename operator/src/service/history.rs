@@ -53,6 +53,14 @@ impl Template {
         given.and_then(|given| given["secret"]["secretName"].as_str()).map_or(Shows::Own, Shows::Given)
     }
 
+    /// The claims that its pods mount, by the volume.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = (&Value, &Value)> {
+        let volumes = self.content["spec"]["volumes"].as_array().into_iter().flatten();
+        volumes
+            .map(|volume| (&volume["name"], &volume["persistentVolumeClaim"]["claimName"]))
+            .filter(|(_, claim)| !claim.is_null())
+    }
+
     /// From what was kept under a key. Nothing if that is something else.
     pub(crate) fn from_kept(kept: &Value, key: &str) -> Option<Self> {
         Some(Self::new(kept.get("template")?.clone())).filter(|template| template.key == key)

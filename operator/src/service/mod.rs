@@ -184,9 +184,10 @@ pub(crate) async fn reconcile(
 ) -> Result<Option<Duration>, ReconcileError> {
     // A request whose answer never comes would keep the resource, and one of few places, for ever. To stop
     // between two writes is as safe as a crash there.
-    let reconciled = timeout(Duration::from_secs(LONGEST_SECONDS), try_reconcile(context, known, others, read))
-        .await
-        .unwrap_or(Err(ReconcileError::TimedOut));
+    let reconciled =
+        timeout(Duration::from_secs(LONGEST_SECONDS), try_reconcile(context, known, others, read))
+            .await
+            .unwrap_or(Err(ReconcileError::TimedOut));
     if let Err(error) = &reconciled {
         report::tell_of_failure(context, known, error).await;
     }
@@ -208,8 +209,12 @@ async fn try_reconcile(
     };
     read(&resource);
     let now = Timestamp::now();
-    if resource.status.is_none() {
-        resource.status = Some(report::begin(context, &resource, now).await?);
+    if is_untold(&resource) {
+        match report::begin(context, &resource, now).await {
+            Ok(status) => resource.status = Some(status),
+            // What cannot be told now is told with what comes of it.
+            Err(error) => tracing::debug!(%error, "a resource was not told that it waits"),
+        }
         if let Some(wait) = context.turns.give_way(ObjectRef::from_obj(known), others, Instant::now()) {
             return Ok(Some(wait));
         }
@@ -242,6 +247,14 @@ fn is_reported(resource: &CodeCrucible) -> bool {
     status.observed_generation.is_some()
         && status.observed_generation == resource.metadata.generation
         && !status.conditions.iter().any(is_refused)
+}
+
+/// Whether nothing was said of the resource but what the API server says of each that is new.
+fn is_untold(resource: &CodeCrucible) -> bool {
+    resource.status.as_ref().is_none_or(|status| {
+        let is_told = status.conditions.iter().any(|condition| condition.reason == conditions::REASON_QUEUED);
+        status.observed_generation.is_none_or(|generation| generation < 0) && !is_told
+    })
 }
 
 /// What follows from a glance, if that is that all is well.
@@ -294,4 +307,28 @@ async fn look_and_decide(
         }
     };
     Ok((observed, decision))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_resource_is_told_once_that_it_waits() {
+        let is_untold = |status: Value| {
+            let mut resource = fixtures::resource(json!({}));
+            resource.status = serde_json::from_value(status).unwrap();
+            is_untold(&resource)
+        };
+        let said = |generation: Value, reason: &str| {
+            let condition = json!({"type": "Reconciling", "status": "True", "reason": reason, "message": "",
+                "lastTransitionTime": "1970-01-01T00:00:00Z"});
+            json!({"observedGeneration": generation, "conditions": [condition]})
+        };
+        assert!(is_untold(Value::Null));
+        assert!(is_untold(said(json!(-1), "Pending")), "that is what the API server says by default");
+        assert!(!is_untold(said(json!(-1), "Queued")));
+        assert!(!is_untold(said(json!(1), "RollingOut")));
+    }
 }

@@ -77,7 +77,7 @@ impl Plan {
             _ => false,
         };
         let stays = |child| is_needed_by_pods(child) && may_return(resource, chosen, observed, now);
-        let (removals, handover) = (removals(resource, observed, stays), live_replicas(deployment));
+        let (removals, handover) = (removals(resource, chosen, observed, stays), live_replicas(deployment));
         Self { removals, handover, changes: children, chronicle, outdated_pods, eviction: None, publication }
     }
 
@@ -90,15 +90,23 @@ impl Plan {
     }
 }
 
-fn removals(resource: &CodeCrucible, observed: &Observed, stays: impl Fn(Child) -> bool) -> Vec<Removal> {
-    let is_wanted = |child: &Child| child.is_wanted(resource) && !observed.unserved.contains(child);
+fn removals(
+    resource: &CodeCrucible,
+    chosen: &Chosen,
+    observed: &Observed,
+    stays: impl Fn(Child) -> bool,
+) -> Vec<Removal> {
+    let is_wanted = |child: &Child| {
+        child.is_wanted(resource) && chosen.calls_for(*child) && !observed.unserved.contains(child)
+    };
     let is_unwanted = |child: &Child| !is_wanted(child) && child.is_removed() && !stays(*child);
     let unwanted = observed.children.iter().filter(|(child, _)| is_unwanted(child));
     let removal = |(child, object): (&Child, &DynamicObject)| Removal {
         child: *child,
         name: object.name_any(),
         uid: object.metadata.uid.clone(),
-        version: object.metadata.resource_version.clone(),
+        // What its status says of pods that come and go does not keep a deployment.
+        version: object.metadata.resource_version.clone().filter(|_| *child != Child::Canary),
     };
     unwanted.map(removal).collect()
 }
@@ -109,7 +117,7 @@ fn may_return(resource: &CodeCrucible, chosen: &Chosen, observed: &Observed, now
     let is_live = Live::of(deployment).template.as_deref() == wanted;
     let has_arrived = is_live && Progress::of(deployment).is_complete();
     let has_run_well = last_good(resource) == wanted || are_proven(&observed.pods, now);
-    chosen.rolled_back.is_some() || !has_arrived || !has_run_well
+    chosen.rolled_back.is_some() || chosen.canary.is_some() || !has_arrived || !has_run_well
 }
 
 fn last_good(resource: &CodeCrucible) -> Option<&str> {

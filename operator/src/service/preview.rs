@@ -77,7 +77,7 @@ pub(crate) async fn preview(
         Decision::Apply(plan) => plan,
     };
     let Plan { removals, changes, publication, .. } = *plan;
-    let restarts = live.is_some_and(|live| live != publication.template);
+    let restarts = publication.canary.is_some() || live.is_some_and(|live| live != publication.template);
     let policy = changes.iter().any(|change| change.child == Child::Policy).then_some(publication.revision);
     let removed = removals.into_iter().map(|gone| PreviewedChange {
         verb: "delete",

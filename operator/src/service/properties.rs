@@ -123,7 +123,7 @@ proptest! {
         for (wanted, fails) in steps {
             let asked = templates[wanted].clone();
             let on_the_way = last_good.as_ref().filter(|good| live.is_on_the_way(&good.key));
-            let Chosen { template, rolled_back, since } = choose(asked.clone(), &live, on_the_way, NOW, || {
+            let Chosen { template, rolled_back, since, .. } = choose(asked.clone(), &live, on_the_way, NOW, || {
                 fails.then(|| Failure("it fails".into()))
             });
             if failed.as_ref().is_some_and(|(earlier, _)| *earlier == wanted) && last_good.is_some() {
@@ -201,15 +201,7 @@ impl Service {
         for (pod, is_behind) in behind.into_iter().enumerate() {
             let revision = if is_behind { "0-x".to_owned() } else { bundle.revision().to_string() };
             let (hash, clients) = (bundle.hash().to_owned(), validated.clients.hash());
-            let told = Acknowledgement {
-                revision,
-                hash,
-                clients,
-                certificate: None,
-                shadow: None,
-                applied_at: 1,
-                refused: None,
-            };
+            let told = Acknowledgement { clients, ..fixtures::acknowledgement(&revision, &hash) };
             self.observed.answers.insert(pod.to_string(), Ok(told));
         }
         remediate(&self.resource, &validated, &self.observed, true, now)

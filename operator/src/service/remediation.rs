@@ -58,7 +58,8 @@ pub(crate) fn remediate(
     let before = evicted_at(deployment);
     let recent: Vec<_> =
         before.iter().copied().filter(|at| *at <= now && now.duration_since(*at) < WINDOW).collect();
-    let is_calm = Progress::of(deployment).is_complete();
+    // Pods that are tried out are judged otherwise.
+    let is_calm = Progress::of(deployment).is_complete() && !observed.children.contains_key(&Child::Canary);
     // One that the budget keeps is tried again after a while, not at each look.
     let is_spaced = recent
         .last()
@@ -202,13 +203,8 @@ mod tests {
                 panic!("invalid")
             };
             Acknowledgement {
-                revision: policy.revision,
-                hash: bundle.hash().to_owned(),
                 clients: clients.hash,
-                certificate: None,
-                shadow: None,
-                applied_at: 1,
-                refused: None,
+                ..fixtures::acknowledgement(&policy.revision, bundle.hash())
             }
         }
 

@@ -1,5 +1,5 @@
-//! Takes turns where many resources are new: the first keys of one take a while to find, and until all were told that they wait, none is
-//! worked on. What is written of a resource brings it back at once, so that who has to wait is kept here.
+//! Takes turns where many resources are new: the first keys of one take a while to find, and until the others that wait for a reconcile
+//! were told so, a new one is not worked on. Some of those may not be new: they cost it less than the longest wait. What is written of a resource brings it back at once, so that who has to wait is kept here.
 
 use super::Known;
 use kube::runtime::reflector::ObjectRef;

@@ -305,8 +305,8 @@ impl Cluster {
         inside::get((!self.is_external()).then_some(&namespace), address, path)
     }
 
-    /// Something on the node that takes connections and never answers, for as long as the value lives. A pod reaches it.
-    pub fn listen_in_silence(&self) -> anyhow::Result<TcpListener> {
+    /// Something on the node that takes connections, for as long as the value lives; who answers is up to its owner. A pod reaches it.
+    pub fn listen_on_the_node(&self) -> anyhow::Result<TcpListener> {
         let namespace = self.network_namespace_file();
         inside::within(Some(&namespace), || Ok(TcpListener::bind((network::NODE_ADDRESS, 0))?))
     }

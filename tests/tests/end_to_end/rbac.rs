@@ -1,6 +1,8 @@
 //! The operator's rights: enough for all that it does, and none that it does not use.
 
 use crate::audit::{Request, audit_length, requests_since};
+use crate::rollout::rollout;
+use crate::served::select;
 use crate::support::{Namespace, Second, eventually, operators_account};
 use codecrucible_tests::cluster::Cluster;
 use codecrucible_tests::operator::{AUDITED_ACCOUNT, NAMESPACE, Operator};
@@ -118,6 +120,21 @@ fn exposed(namespace: &Namespace<'_>) {
     });
 }
 
+/// Has a new pod be tried out, and then take the place of the other one.
+fn tried_out(namespace: &Namespace<'_>) {
+    eventually("it has run well", || {
+        let rollout = rollout(namespace);
+        rollout["lastGood"] == rollout["revision"]
+    });
+    let canary = json!({"steps": [{"weightPercent": 50, "hold": "1s"}], "minimumRequests": 0});
+    let resources = json!({"requests": {"cpu": "21m"}});
+    select(namespace, &json!({"rollout": {"canary": canary}, "resources": resources}));
+    eventually("a pod is tried out", || namespace.get("deployment/demo-canary").is_some());
+    eventually("it is no longer", || namespace.get("deployment/demo-canary").is_none());
+    select(namespace, &json!({"rollout": {"canary": null}}));
+    namespace.wait_for("demo", "Reconciling", "False/Stable");
+}
+
 /// Has a replica stay behind another one until it is evicted.
 fn evict(namespace: &Namespace<'_>) {
     let patch = |patch: &Value| {
@@ -172,6 +189,7 @@ fn everything(namespace: &Namespace<'_>, apps: &Namespace<'_>) {
         namespace.get("codecrucible/demo").unwrap()["status"]["policy"]["pinned"] == true
     });
 
+    tried_out(namespace);
     issued(namespace);
     exposed(namespace);
     evict(namespace);

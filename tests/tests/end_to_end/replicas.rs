@@ -90,7 +90,7 @@ fn an_autoscaler_adds_replicas_under_load_and_takes_them_away_unnoticed() {
 fn an_autoscaler_follows_the_requests_that_are_in_flight() {
     CLUSTER.serve_requests_in_flight().unwrap();
     let namespace = Namespace::new("in-flight");
-    let silence = CLUSTER.listen_in_silence().unwrap();
+    let silence = CLUSTER.listen_on_the_node().unwrap();
     namespace
         .apply(&format!(
             "{{apiVersion: codecrucible.dev/v1alpha1, kind: ModelBackend, metadata: {{name: silent}},

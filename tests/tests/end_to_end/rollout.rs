@@ -8,7 +8,8 @@ fn patch(namespace: &Namespace<'_>, patch: &Value) {
     namespace.kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &patch.to_string()]).unwrap();
 }
 
-fn rollout(namespace: &Namespace<'_>) -> Value {
+/// How far it has come, as the status has it.
+pub fn rollout(namespace: &Namespace<'_>) -> Value {
     namespace.get("codecrucible/demo").unwrap_or_default()["status"]["rollout"].clone()
 }
 

@@ -1,5 +1,6 @@
 //! What a replica says of its configuration: the answer on the port that only the operator may ask.
 
+use crate::served::Served;
 use serde::{Deserialize, Serialize};
 
 /// Path of the answer.
@@ -26,6 +27,9 @@ pub struct Acknowledgement {
     /// What the policy beside it would do otherwise, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowAcknowledgement>,
+    /// What it served; nothing if the replica does not say.
+    #[serde(default)]
+    pub served: Served,
     /// When all that was applied, seconds since 1970.
     pub applied_at: u64,
     /// Why the newest configuration does not serve, if it does not.
@@ -77,6 +81,7 @@ impl Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::served::SERVED_WITHIN_MILLISECONDS;
 
     #[test]
     fn the_longest_answer_keeps_its_limit() {
@@ -96,6 +101,11 @@ mod tests {
             clients,
             certificate,
             shadow: Some(shadow),
+            served: Served {
+                requests: u64::MAX,
+                failed: u64::MAX,
+                within: vec![u64::MAX; SERVED_WITHIN_MILLISECONDS.len()],
+            },
             applied_at: u64::MAX,
             refused: Some(refused),
         };

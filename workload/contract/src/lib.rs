@@ -14,6 +14,7 @@ pub mod layout;
 mod packing;
 mod policy;
 pub mod secrets;
+mod served;
 mod validate;
 pub mod voices;
 
@@ -34,6 +35,7 @@ pub use policy::{
     Backend, BackendKind, Embedded, Identity, LogLevel, Mode, Model, Observability, Policy, Remote,
     Synthesis, Timeouts, Voice,
 };
+pub use served::{SERVED_WITHIN_MILLISECONDS, Served};
 pub use validate::Invalid;
 
 /// The gauge of requests that a replica is answering, by which an autoscaler may count.

@@ -15,6 +15,7 @@ mod listener;
 mod models;
 mod oauth;
 mod router;
+mod served;
 mod synthesis;
 
 pub use listener::{Certificate, Listener, Shutdown};

@@ -1,7 +1,7 @@
 //! Which path leads where.
 
 use super::error::ApiError;
-use super::{admin, authentication, chat, in_flight, models, oauth, synthesis};
+use super::{admin, authentication, chat, in_flight, models, oauth, served, synthesis};
 use crate::service::Service;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -13,12 +13,15 @@ use http::StatusCode;
 
 /// The public API.
 pub fn public_router(service: Service) -> Router {
-    let authenticated = Router::new()
+    let asked = Router::new()
         .route("/v1/chat/completions", post(chat::complete))
+        .route("/v1/synthesis", post(synthesis::synthesize))
+        .route_layer(from_fn_with_state(service.clone(), served::note));
+    let authenticated = Router::new()
+        .merge(asked)
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*model}", get(models::show))
-        .route("/v1/synthesis", post(synthesis::synthesize))
-        // Within, not around: whoever has no token is not counted, or could drive an autoscaler.
+        // Within, not around: whoever has no token is not counted, or could drive an autoscaler, and end a canary.
         .route_layer(from_fn_with_state(service.clone(), in_flight::count))
         .route_layer(from_fn_with_state(service.clone(), authentication::require_token));
     Router::new()

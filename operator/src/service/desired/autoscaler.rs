@@ -5,7 +5,9 @@ use codecrucible_contract::REQUESTS_IN_FLIGHT_METRIC;
 use codecrucible_crds::{Autoscaling, CodeCrucible};
 use serde_json::{Value, json};
 
-pub(super) fn autoscaler(resource: &CodeCrucible) -> Value {
+/// While pods are tried out, it counts them as its own: load they take off the others, but memory they only add, so that both would
+/// drive each other up.
+pub(super) fn autoscaler(resource: &CodeCrucible, is_beside_a_canary: bool) -> Value {
     let autoscaling = resource.spec.autoscaling.clone().unwrap_or_default();
     let Autoscaling {
         min_replicas,
@@ -15,7 +17,9 @@ pub(super) fn autoscaler(resource: &CodeCrucible) -> Value {
         target_requests_in_flight,
         behavior,
     } = &autoscaling;
-    let targets = [("cpu", *target_cpu_percent), ("memory", *target_memory_percent)];
+    let is_another = *target_cpu_percent > 0 || target_requests_in_flight.is_some();
+    let memory_percent = if is_beside_a_canary && is_another { 0 } else { *target_memory_percent };
+    let targets = [("cpu", *target_cpu_percent), ("memory", memory_percent)];
     let used = targets.into_iter().filter(|(_, percent)| *percent > 0).map(resource_metric);
     let metrics: Vec<Value> = used.chain(target_requests_in_flight.map(in_flight_metric)).collect();
     let behavior = behavior.as_ref().map_or_else(default_behavior, |behavior| json!(behavior));
@@ -57,8 +61,15 @@ mod tests {
 
     #[test]
     fn what_is_not_to_count_is_left_out() {
-        let object = autoscaler(&fixtures::resource(json!({"autoscaling": {"targetMemoryPercent": 0}})));
-        assert_eq!(object["spec"]["metrics"].as_array().unwrap().len(), 1);
-        assert_eq!(object["spec"]["metrics"][0]["resource"]["name"], "cpu");
+        let metrics = |autoscaling: Value, is_beside_a_canary| {
+            let resource = fixtures::resource(json!({ "autoscaling": autoscaling }));
+            let metrics = autoscaler(&resource, is_beside_a_canary)["spec"]["metrics"].clone();
+            let names = metrics.as_array().unwrap().iter().map(|metric| metric["resource"]["name"].clone());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(metrics(json!({}), false), ["cpu", "memory"]);
+        assert_eq!(metrics(json!({"targetMemoryPercent": 0}), false), ["cpu"]);
+        assert_eq!(metrics(json!({}), true), ["cpu"], "memory would drive it up");
+        assert_eq!(metrics(json!({"targetCpuPercent": 0}), true), ["memory"], "there is no other");
     }
 }

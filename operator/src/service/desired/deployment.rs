@@ -6,8 +6,9 @@ use super::mounts;
 use super::placement;
 use super::replicas::Replicas;
 use crate::service::child::Child;
+use crate::service::history::Template;
 use crate::service::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, PUBLIC_PORT, STATUS_PORT, TLS_ARGUMENT};
-use crate::service::rollout::{Chosen, RolledBack};
+use crate::service::rollout::{Canary, Chosen, RolledBack};
 use codecrucible_crds::{CodeCrucible, PodMetadata, TlsMode, names};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -32,7 +33,7 @@ pub(super) fn deployment(
     progress_deadline: Duration,
     evicted_at: &[Timestamp],
 ) -> Value {
-    let Chosen { template, rolled_back, since } = chosen;
+    let Chosen { template, rolled_back, since, canary: _ } = chosen;
     let mut annotations = json!({names::ANNOTATION_TEMPLATE: template.key});
     if let Some(since) = since {
         annotations[names::ANNOTATION_TEMPLATE_SINCE] = since.to_string().into();
@@ -45,18 +46,41 @@ pub(super) fn deployment(
         let evicted_at: Vec<_> = evicted_at.iter().map(Timestamp::to_string).collect();
         annotations[names::ANNOTATION_EVICTED_AT] = evicted_at.join(",").into();
     }
-    let mut pod = template.content.clone();
-    merge(&mut pod, json!({"metadata": {"annotations": {names::ANNOTATION_TEMPLATE: template.key}}}));
-    let mut object = json!({"metadata": {"annotations": annotations}, "spec": {
-        "selector": {"matchLabels": selector(resource)},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-        "progressDeadlineSeconds": progress_deadline.as_secs(),
-        "template": pod,
-    }});
+    let mut object = of_pods(template, &selector(resource), progress_deadline);
+    object["metadata"] = json!({"annotations": annotations});
     if let Replicas::Exactly(count) = replicas {
         object["spec"]["replicas"] = count.into();
     }
     object
+}
+
+/// A deployment of pods that are tried out beside the others. They have all labels that those have, so that clients reach them too.
+pub(super) fn canary(resource: &CodeCrucible, canary: &Canary, progress_deadline: Duration) -> Value {
+    let track = json!({names::LABEL_TRACK: names::CANARY});
+    let mut labels = selector(resource);
+    merge(&mut labels, track.clone());
+    let mut object = of_pods(&canary.template, &labels, progress_deadline);
+    merge(&mut object["spec"]["template"], json!({"metadata": {"labels": track}}));
+    object["spec"]["replicas"] = canary.replicas.into();
+    object["metadata"] = json!({"annotations": {
+        names::ANNOTATION_TEMPLATE: canary.template.key,
+        names::ANNOTATION_TEMPLATE_SINCE: canary.since.to_string(),
+        names::ANNOTATION_CANARY_STEP: canary.number().to_string(),
+        names::ANNOTATION_CANARY_STEP_SINCE: canary.step_since.to_string(),
+    }});
+    object
+}
+
+/// A deployment's content, of pods that tell what they are made from.
+fn of_pods(template: &Template, labels: &Value, progress_deadline: Duration) -> Value {
+    let mut pod = template.content.clone();
+    merge(&mut pod, json!({"metadata": {"annotations": {names::ANNOTATION_TEMPLATE: template.key}}}));
+    json!({"spec": {
+        "selector": {"matchLabels": labels},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "progressDeadlineSeconds": progress_deadline.as_secs(),
+        "template": pod,
+    }})
 }
 
 /// What pods are made from.
@@ -172,5 +196,24 @@ mod tests {
         assert_eq!(metadata["labels"][names::LABEL_INSTANCE], "demo");
         let plain = template(&fixtures::resource(json!({})), &[]);
         assert_eq!(plain["metadata"].as_object().unwrap().len(), 1, "what nobody gave is not there");
+    }
+
+    #[test]
+    fn pods_that_are_tried_out_have_the_labels_of_the_others_and_one_more() {
+        let resource = fixtures::resource(json!({}));
+        let tried = Canary { template: Template::new(template(&resource, &[])), ..fixtures::canary() };
+        let object = canary(&resource, &tried, Duration::from_secs(60));
+        let mut labels = tried.template.content["metadata"]["labels"].clone();
+        labels[names::LABEL_TRACK] = names::CANARY.into();
+        assert_eq!(object["spec"]["template"]["metadata"]["labels"], labels);
+        let mut selected = selector(&resource);
+        selected[names::LABEL_TRACK] = names::CANARY.into();
+        assert_eq!(object["spec"]["selector"]["matchLabels"], selected);
+        let annotations = &object["metadata"]["annotations"];
+        assert_eq!(annotations[names::ANNOTATION_TEMPLATE], tried.template.key.as_str());
+        assert_eq!(
+            (&annotations[names::ANNOTATION_CANARY_STEP], &object["spec"]["replicas"]),
+            (&json!("1"), &json!(1))
+        );
     }
 }

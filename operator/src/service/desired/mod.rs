@@ -18,7 +18,7 @@ use super::child::Child;
 use super::document;
 use super::facts::Facts;
 use super::history::{Shows, Template};
-use super::rollout::{Chosen, RolledBack};
+use super::rollout::{Canary, Chosen, RolledBack};
 use super::shown::{Encryption, Shown};
 use super::validate::Validated;
 use crate::agreement::endpoint;
@@ -75,6 +75,8 @@ pub(crate) struct Publication {
     pub(crate) template: String,
     /// What that is in place of.
     pub(crate) rolled_back: Option<RolledBack>,
+    /// What is tried out beside it.
+    pub(crate) canary: Option<Canary>,
     /// The access policies that are a part of it.
     pub(crate) access: Vec<AccessInForce>,
     /// Whether a person holds the policy at an older one.
@@ -114,6 +116,7 @@ pub(crate) fn desired(
         notes: _,
         remediation: _,
         progress_deadline,
+        canary: _,
         operator_namespace,
         unserved,
     } = validated;
@@ -143,7 +146,11 @@ pub(crate) fn desired(
         Child::Deployment => {
             deployment::deployment(resource, chosen, replicas, *progress_deadline, evicted_at)
         }
-        Child::Autoscaler => autoscaler::autoscaler(resource),
+        Child::Canary => {
+            let rendered = |canary| deployment::canary(resource, canary, *progress_deadline);
+            chosen.canary.as_ref().map_or(Value::Null, rendered)
+        }
+        Child::Autoscaler => autoscaler::autoscaler(resource, chosen.canary.is_some()),
         Child::PublicAuthority => exposure::public_authority(authority),
         Child::Ingress => exposure::ingress(resource),
         Child::Route => exposure::route(resource),
@@ -156,7 +163,8 @@ pub(crate) fn desired(
     let is_told = |child: &Child| *child != Child::RouteTrust || is_encrypted;
     let wanted = Child::ALL
         .into_iter()
-        .filter(|child| child.is_wanted(resource) && !unserved.contains(child) && is_told(child));
+        .filter(|child| child.is_wanted(resource) && !unserved.contains(child) && is_told(child))
+        .filter(|child| chosen.calls_for(*child));
     let children = wanted.map(|child| prepare(resource, child, content(child))).collect();
     let shown = (certificate, endpoint);
     DesiredSet { children, publication: publication(resource, validated, chosen, shown, configuration) }
@@ -187,6 +195,7 @@ fn publication(
         configuration,
         template: chosen.template.key.clone(),
         rolled_back: chosen.rolled_back.clone(),
+        canary: chosen.canary.clone(),
         access: in_force(bundle),
         is_pinned: resource.annotations().contains_key(names::ANNOTATION_ROLLBACK_POLICY),
     }
@@ -305,7 +314,12 @@ pub(crate) mod tests {
     }
 
     fn as_wanted(resource: &CodeCrucible, validated: &Validated) -> Chosen {
-        Chosen { template: wanted_template(resource, validated), rolled_back: None, since: None }
+        Chosen {
+            template: wanted_template(resource, validated),
+            rolled_back: None,
+            since: None,
+            canary: None,
+        }
     }
 
     fn set(resource: &CodeCrucible, observed: &Observed) -> DesiredSet {

@@ -19,7 +19,7 @@ pub(crate) enum Look {
 impl Look {
     /// The deployment's state is reported, so it is never an old one.
     pub(super) fn of_child(self, child: Child, newest: &Newest) -> GetParams {
-        if self == Self::Exact || child == Child::Deployment {
+        if self == Self::Exact || matches!(child, Child::Deployment | Child::Canary) {
             GetParams::default()
         } else {
             newest.of(child.kind()).map_or_else(GetParams::default, |version| GetParams::at(&version))

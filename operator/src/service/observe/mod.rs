@@ -243,7 +243,7 @@ fn may_be_left(resource: &CodeCrucible, child: Child) -> bool {
     let is_tried = rollout.is_some_and(|rollout| {
         rollout.phase != RolloutPhase::Complete || rollout.last_good.as_ref() != Some(&rollout.revision)
     });
-    [Child::IssuedCertificate, Child::RouteTrust].contains(&child) && is_tried
+    [Child::IssuedCertificate, Child::RouteTrust, Child::Canary].contains(&child) && is_tried
 }
 
 async fn get<K>(api: &Api<K>, name: &str, version: GetParams) -> kube::Result<Option<K>>

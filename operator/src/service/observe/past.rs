@@ -20,7 +20,8 @@ const MAX_KEY_BYTES: usize = 64;
 /// Most objects of a service's past that are looked at.
 const MAX_KEPT_SEEN: u32 = 100;
 
-/// What ran well last. It need not be read while that is what runs, unless something new must wait.
+/// What ran well last. It need not be read while that is what runs, unless something new must wait, or
+/// be tried out first.
 pub(super) async fn last_good(
     context: &Context,
     resource: &CodeCrucible,
@@ -29,7 +30,8 @@ pub(super) async fn last_good(
     let rollout = resource.status.as_ref().and_then(|status| status.rollout.as_ref());
     let Some(key) = rollout.and_then(|rollout| rollout.last_good.as_deref()) else { return Ok(None) };
     let is_on_the_way = Live::of(observed.children.get(&Child::Deployment)).is_on_the_way(key);
-    if !is_on_the_way && !observed.awaits_certificate(resource) {
+    let may_be_tried_out = resource.spec.rollout.canary.is_some();
+    if !is_on_the_way && !may_be_tried_out && !observed.awaits_certificate(resource) {
         return Ok(None);
     }
     let data = record(context, resource, Series::Template, key).await?;

@@ -20,12 +20,13 @@ pub(crate) async fn pods(
 ) -> Result<Vec<Pod>, ObserveError> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &resource.namespace().unwrap_or_default());
     let labels = selector_text(resource);
-    let deployment = Child::Deployment.name(resource);
+    let deployments = [Child::Deployment, Child::Canary].map(|child| child.name(resource));
     let mut parameters = look.of_pods(&context.newest).labels(&labels);
+    let is_ours = |pod: &Pod| deployments.iter().any(|deployment| is_of_deployment(pod, deployment));
     let mut found = Vec::new();
     for _ in 0..MAX_PAGES {
         let page = api.list(&parameters).await.map_err(failed("Pods"))?;
-        found.extend(page.items.into_iter().filter(|pod| is_of_deployment(pod, &deployment)).map(lean));
+        found.extend(page.items.into_iter().filter(is_ours).map(lean));
         let Some(next) = page.metadata.continue_.filter(|next| !next.is_empty()) else { break };
         parameters = ListParams::default().limit(PAGE_PODS).labels(&labels).continue_token(&next);
     }

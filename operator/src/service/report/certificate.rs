@@ -90,6 +90,7 @@ pub(super) fn look_again(status: Option<&CertificateStatus>, now: Timestamp) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::fixtures;
 
     /// When the certificate ends, seconds since 1970.
     const END: i64 = 1_000_000;
@@ -135,13 +136,8 @@ mod tests {
         let mut observed = crate::service::fixtures::observed();
         for (pod, certificate) in [("a", Some("f")), ("b", Some("g")), ("c", None)] {
             let told = Acknowledgement {
-                revision: "1-x".into(),
-                hash: "h".into(),
-                clients: String::new(),
                 certificate: certificate.map(str::to_owned),
-                shadow: None,
-                applied_at: 1,
-                refused: None,
+                ..fixtures::acknowledgement("1-x", "h")
             };
             observed.answers.insert(pod.into(), Ok(told));
         }

@@ -3,7 +3,7 @@
 use super::policy::Spread;
 use crate::conventions::{Verdict, verdict};
 use crate::service::outcome::Outcome;
-use crate::service::rollout::{Progress, RolledBack};
+use crate::service::rollout::{Canary, Progress, RolledBack, rounded};
 use codecrucible_crds::conditions as names;
 
 /// What the conditions are decided from.
@@ -99,6 +99,11 @@ impl Seen<'_> {
         applied.publication.rolled_back.as_ref()
     }
 
+    fn canary(&self) -> Option<&Canary> {
+        let Outcome::Applied(applied) = self.outcome else { return None };
+        applied.publication.canary.as_ref()
+    }
+
     /// What new pods wait for; those of before serve until then.
     fn awaited(&self) -> Option<&str> {
         let Outcome::Applied(applied) = self.outcome else { return None };
@@ -108,6 +113,9 @@ impl Seen<'_> {
     fn rolling(&self) -> Verdict {
         if let Some(stuck) = self.stuck() {
             return Verdict { is_true: false, ..stuck };
+        }
+        if let Some(canary) = self.canary() {
+            return verdict(true, names::REASON_CANARY, self.with_trouble(tried_out(canary)));
         }
         if let Some(because) = self.awaited() {
             return verdict(true, names::REASON_AWAITING_CERTIFICATE, because);
@@ -133,8 +141,8 @@ impl Seen<'_> {
             let message = self.with_trouble("the deployment made no progress in time".into());
             return Some(verdict(true, names::REASON_PROGRESS_DEADLINE_EXCEEDED, message));
         }
-        // Replicas on their way out may refuse what only the new ones can load.
-        self.refused().filter(|_| self.progress.is_complete())
+        // Replicas on their way out may refuse what only the new ones can load; those that are tried out are judged otherwise.
+        self.refused().filter(|_| self.progress.is_complete() && self.canary().is_none())
     }
 
     /// What a replica refuses, another try will not mend.
@@ -171,6 +179,18 @@ impl Seen<'_> {
         }
         verdict(false, names::REASON_STABLE, "nothing is left to do")
     }
+}
+
+/// What is said of pods that are tried out.
+fn tried_out(canary: &Canary) -> String {
+    let Canary { template, steps, replicas, ready, served, waits_for, .. } = canary;
+    let (requests, failed) = (rounded(served.requests), rounded(served.failed));
+    let waits_for = waits_for.as_ref().map_or_else(String::new, |what| format!("; it waits for {what}"));
+    format!(
+        "step {} of {steps} of the canary: {ready} of {replicas} pods of {} are ready and answered {requests} or more requests, of which {failed} or more failed{waits_for}",
+        canary.number(),
+        template.key
+    )
 }
 
 #[cfg(test)]
@@ -244,15 +264,7 @@ mod tests {
     /// What one replica says, of revision `1-x`.
     fn said(revision: &str, refused: Option<&str>) -> Spread {
         let refused = refused.map(|reason| Refused::new(reason, 1));
-        let told = Acknowledgement {
-            revision: revision.into(),
-            hash: "x".into(),
-            clients: String::new(),
-            certificate: None,
-            shadow: None,
-            applied_at: 1,
-            refused,
-        };
+        let told = Acknowledgement { refused, ..fixtures::acknowledgement(revision, "x") };
         Spread::of("1-x", "x", &BTreeMap::from([("p".to_owned(), Ok(told))]))
     }
 
@@ -272,6 +284,21 @@ mod tests {
         let refused = said("0-x", Some("no such model"));
         let expected = ["Accepted", "Available", "Progressing", "Ready", "Reconciling"];
         assert_eq!(truths_with(&applied(), &rolling, Some(&refused)), expected);
+    }
+
+    #[test]
+    fn a_service_that_tries_new_pods_out_is_reconciling_and_tells_what_it_waits_for() {
+        let publication = Publication { canary: Some(fixtures::canary()), ..fixtures::publication() };
+        let written = BTreeSet::new();
+        let outcome =
+            Outcome::Applied(Box::new(Applied { publication, deployment: None, written, barred: None }));
+        let truths = truths(&outcome, &rollout(3, 3));
+        assert_eq!(truths, ["Accepted", "Available", "Progressing", "Ready", "Reconciling"]);
+        let progress = rollout(3, 3);
+        let told = seen(&outcome, &progress, None, None).progressing();
+        let expected =
+            "are ready and answered 10 or more requests, of which 1 or more failed; it waits for 20 requests";
+        assert!(told.reason == "Canary" && told.message.ends_with(expected), "{told:?}");
     }
 
     #[test]

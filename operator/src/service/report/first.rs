@@ -13,14 +13,16 @@ pub(crate) async fn begin(
     now: Timestamp,
 ) -> Result<CodeCrucibleStatus, ReportError> {
     let status = first(now);
-    let reported = context.reporter.report(resource, None, &status, |status| &status.conditions).await;
+    let before = resource.status.as_ref();
+    let reported = context.reporter.report(resource, before, &status, |status| &status.conditions).await;
     reported.map(|_| status).map_err(|error| ReportError(Box::new(error)))
 }
 
 /// A status without a generation: nothing of the spec was observed.
 fn first(now: Timestamp) -> CodeCrucibleStatus {
     let said = |type_, is_true| {
-        let queued = verdict(is_true, types::REASON_QUEUED, "the operator has not looked at it yet");
+        let queued =
+            verdict(is_true, types::REASON_QUEUED, "it waits for the operator, which looks at others first");
         condition(type_, queued, None, &[], now)
     };
     let conditions = vec![said(types::READY, false), said(types::RECONCILING, true)];

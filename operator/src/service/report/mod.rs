@@ -14,7 +14,7 @@ use super::outcome::Outcome;
 use super::{Context, Known, ReconcileError};
 use crate::access_policy::Seen;
 use crate::conventions::events::warning;
-use crate::service::rollout::TRIAL;
+use crate::service::rollout::{CANARY_PAUSE, TRIAL};
 use crate::service::validate::selected;
 use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus, conditions as types};
 pub(crate) use first::begin;
@@ -48,6 +48,8 @@ pub(crate) async fn report(
     let look_again = look_again.min(certificate::look_again(status.certificate.as_ref(), now));
     let look_again = look_again.min(exposure::look_again(observed));
     let look_again = if status::is_on_trial(&status) { look_again.min(TRIAL) } else { look_again };
+    let is_tried_out = matches!(outcome, Outcome::Applied(applied) if applied.publication.canary.is_some());
+    let look_again = if is_tried_out { look_again.min(CANARY_PAUSE) } else { look_again };
     note_access(context, resource, observed, &status);
     let before = resource.status.as_ref();
     let reported = context.reporter.report(resource, before, &status, |status| &status.conditions).await;

@@ -187,19 +187,12 @@ impl Spread {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::fixtures;
     use codecrucible_contract::{Acknowledgement, Refused};
 
     fn told(revision: &str, refused: Option<&str>) -> Answer {
         let refused = refused.map(|reason| Refused::new(reason, 1));
-        Ok(Acknowledgement {
-            revision: revision.into(),
-            hash: "h".into(),
-            clients: String::new(),
-            certificate: None,
-            shadow: None,
-            applied_at: 1,
-            refused,
-        })
+        Ok(Acknowledgement { refused, ..fixtures::acknowledgement(revision, "h") })
     }
 
     fn spread(answers: impl IntoIterator<Item = (&'static str, Answer)>) -> Spread {

@@ -75,18 +75,11 @@ pub(super) fn told(shadow: &ShadowStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::fixtures;
     use codecrucible_contract::Acknowledgement;
 
     fn answer(shadow: Option<ShadowAcknowledgement>) -> Answer {
-        Ok(Acknowledgement {
-            revision: "1-x".into(),
-            hash: "g".into(),
-            clients: String::new(),
-            certificate: None,
-            shadow,
-            applied_at: 1,
-            refused: None,
-        })
+        Ok(Acknowledgement { shadow, ..fixtures::acknowledgement("1-x", "g") })
     }
 
     fn compares(hash: &str, differences: u64) -> Answer {

@@ -5,13 +5,13 @@ use super::clients::clients;
 use super::conditions::Seen;
 use super::exposure::exposed;
 use super::policy::Spread;
-use crate::conventions::condition;
+use crate::conventions::{condition, whole_seconds};
 use crate::service::child::Child;
 use crate::service::desired::{Publication, metadata};
 use crate::service::observe::Observed;
 use crate::service::outcome::Outcome;
-use crate::service::rollout::{Progress, are_proven, trouble};
-use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus, RolloutPhase, RolloutStatus};
+use crate::service::rollout::{Canary, Progress, are_proven, rounded, trouble};
+use codecrucible_crds::{CanaryStatus, CodeCrucible, CodeCrucibleStatus, RolloutPhase, RolloutStatus};
 use jiff::Timestamp;
 
 /// The status of a resource.
@@ -33,7 +33,8 @@ pub(super) fn status(
         }
     };
     let progress = Progress::of(deployment);
-    let trouble = trouble(&progress, &observed.pods);
+    let tried_out = Progress::of(observed.children.get(&Child::Canary));
+    let trouble = trouble(&progress, &observed.pods).or(tried_out.replica_failure);
     let certificate = certificate(before.certificate.as_ref(), observed, outcome, now);
     let certificate_valid = certificate_valid(certificate.as_ref(), outcome, now);
     let exposed = exposed(resource, observed, outcome);
@@ -77,7 +78,7 @@ fn rollout(
     is_proven: bool,
 ) -> Option<RolloutStatus> {
     let Outcome::Applied(applied) = outcome else { return before };
-    let Publication { template, rolled_back, revision, awaited, .. } = &applied.publication;
+    let Publication { template, rolled_back, canary, revision, awaited, .. } = &applied.publication;
     let has_arrived = progress.is_complete() && spread.is_some_and(Spread::has_arrived);
     let (last_good, last_good_policy) = if has_arrived && is_proven {
         (Some(template.clone()), Some(revision.clone()))
@@ -87,11 +88,26 @@ fn rollout(
     let phase = match rolled_back {
         Some(_) => RolloutPhase::RolledBack,
         None if progress.deadline_exceeded => RolloutPhase::Failed,
-        None if awaited.is_some() => RolloutPhase::Progressing,
+        None if awaited.is_some() || canary.is_some() => RolloutPhase::Progressing,
         None if has_arrived || (progress.is_complete() && progress.desired == 0) => RolloutPhase::Complete,
         None => RolloutPhase::Progressing,
     };
-    Some(RolloutStatus { phase, revision: template.clone(), last_good, last_good_policy })
+    let canary = canary.as_ref().map(canary_status);
+    Some(RolloutStatus { phase, revision: template.clone(), last_good, last_good_policy, canary })
+}
+
+fn canary_status(canary: &Canary) -> CanaryStatus {
+    let number = |number: u64| i64::try_from(rounded(number)).unwrap_or(i64::MAX);
+    CanaryStatus {
+        revision: canary.template.key.clone(),
+        step: i32::try_from(canary.number()).unwrap_or(i32::MAX),
+        steps: i32::try_from(canary.steps).unwrap_or(i32::MAX),
+        step_since: Some(whole_seconds(canary.step_since)),
+        replicas: canary.replicas,
+        ready_replicas: canary.ready,
+        requests: number(canary.served.requests),
+        failed_requests: number(canary.served.failed),
+    }
 }
 
 /// Whether something new is complete, and has not served long enough yet to be gone back to.
@@ -131,6 +147,7 @@ mod tests {
                 revision: "new".into(),
                 last_good: last_good.map(str::to_owned),
                 last_good_policy: None,
+                canary: None,
             }),
             ..CodeCrucibleStatus::default()
         };

@@ -89,11 +89,14 @@ impl Judged<'_> {
     }
 
     fn new_pods(&self) -> impl Iterator<Item = &Pod> {
-        self.pods.iter().filter(|pod| {
-            pod.metadata.deletion_timestamp.is_none()
-                && pod.annotations().get(names::ANNOTATION_TEMPLATE).is_some_and(|key| key == self.template)
-        })
+        self.pods.iter().filter(|pod| is_made_from(pod, self.template))
     }
+}
+
+/// Whether a pod is to stay, and made from a template.
+pub(super) fn is_made_from(pod: &Pod, template: &str) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+        && pod.annotations().get(names::ANNOTATION_TEMPLATE).is_some_and(|key| key == template)
 }
 
 /// Since when a pod is ready, if it is.
@@ -182,15 +185,7 @@ mod tests {
     fn a_new_pod_that_serves_without_the_policy_has_failed_after_the_deadline() {
         let told = |refused: Option<&str>| -> Answer {
             let refused = refused.map(|reason| Refused::new(reason, 1));
-            Ok(Acknowledgement {
-                revision: "0-x".into(),
-                hash: "x".into(),
-                clients: String::new(),
-                certificate: None,
-                shadow: None,
-                applied_at: 1,
-                refused,
-            })
+            Ok(Acknowledgement { refused, ..fixtures::acknowledgement("0-x", "x") })
         };
         let judge =
             |answer: Option<Answer>, now| failure(&Progress::default(), &[ready_at(100)], answer, now);
@@ -198,17 +193,9 @@ mod tests {
         assert!(judge(Some(told(None)), 161).unwrap().starts_with("pod p: runs the policy 0-x, not 1-"));
         assert!(judge(Some(told(Some("no"))), 161).unwrap().ends_with(": no"));
         assert_eq!(judge(Some(Err("silent".into())), 1_000), None, "silence proves nothing");
-        let (bundle, applied_at) = (bundle(), 1);
-        let (revision, hash) = (bundle.revision().to_string(), bundle.hash().to_owned());
-        let applied = Ok(Acknowledgement {
-            revision,
-            hash,
-            clients: String::new(),
-            certificate: None,
-            shadow: None,
-            applied_at,
-            refused: None,
-        });
+        let bundle = bundle();
+        let revision = bundle.revision().to_string();
+        let applied = Ok(fixtures::acknowledgement(&revision, bundle.hash()));
         assert_eq!(judge(Some(applied), 1_000), None);
     }
 }

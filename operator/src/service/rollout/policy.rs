@@ -117,7 +117,7 @@ mod tests {
         let published = "7-0123456789ab".parse().unwrap();
         let newest = Bundle::compile(policy, Some(&published)).unwrap();
         let rolled_back = Some(RolledBack { from: "t".into(), because: "no".into() });
-        let back = Chosen { template: template(&[]), rolled_back, since: None };
+        let back = Chosen { template: template(&[]), rolled_back, since: None, canary: None };
         let handed_out = choose_policy(&back, newest.clone(), Some(&published), Some(&old));
         assert_eq!(handed_out.policy().backends, old.policy().backends, "the added one cannot be loaded");
         assert_eq!(handed_out.policy().access, newest.policy().access);

@@ -20,6 +20,8 @@ pub(crate) struct Progress {
     pub(crate) deadline_exceeded: bool,
     /// When it did.
     pub(crate) exceeded_at: Option<Timestamp>,
+    /// Since when some replica is missing, if one is. None may be while no older one is to go.
+    pub(crate) unavailable_since: Option<Timestamp>,
     /// Why no pod can be made: a quota, a limit range, an admission plugin.
     pub(crate) replica_failure: Option<String>,
 }
@@ -45,6 +47,7 @@ impl Progress {
             updated: status.updated_replicas.unwrap_or(0),
             is_observed: status.observed_generation >= deployment.metadata.generation,
             deadline_exceeded: exceeded(&status).is_some(),
+            unavailable_since: unavailable_since(&status),
             exceeded_at: exceeded(&status).and_then(|condition| Some(condition.last_update_time.as_ref()?.0)),
             replica_failure: replica_failure(&status),
         }
@@ -66,6 +69,13 @@ fn exceeded(status: &DeploymentStatus) -> Option<&DeploymentCondition> {
             && condition.status == "False"
             && condition.reason.as_deref() == Some("ProgressDeadlineExceeded")
     })
+}
+
+fn unavailable_since(status: &DeploymentStatus) -> Option<Timestamp> {
+    let mut conditions = status.conditions.iter().flatten();
+    let unavailable =
+        conditions.find(|condition| condition.type_ == "Available" && condition.status == "False")?;
+    Some(unavailable.last_transition_time.as_ref()?.0)
 }
 
 fn replica_failure(status: &DeploymentStatus) -> Option<String> {
@@ -102,6 +112,16 @@ mod tests {
         let status =
             json!({"observedGeneration": 2, "replicas": 4, "updatedReplicas": 3, "availableReplicas": 3});
         assert!(!rollout(status).is_complete());
+    }
+
+    #[test]
+    fn a_replica_that_is_missing_is_so_since_then() {
+        let since = "2026-01-01T00:00:00Z";
+        let of = |state: &str| {
+            let available = json!({"type": "Available", "status": state, "lastTransitionTime": since});
+            rollout(json!({"conditions": [available]})).unavailable_since
+        };
+        assert_eq!((of("False"), of("True")), (since.parse().ok(), None));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! What was taken back, and why, is written with the deployment in the same write as the older template: an operator
 //! that ends right after it does not try the one that failed again.
 
+use super::canary::Canary;
 use super::failure::Failure;
+use crate::service::child::Child;
 use crate::service::history::Template;
 use codecrucible_crds::names;
 use jiff::Timestamp;
@@ -18,6 +20,8 @@ pub(crate) struct Chosen {
     pub(crate) rolled_back: Option<RolledBack>,
     /// Since when the deployment asks for it; whole seconds.
     pub(crate) since: Option<Timestamp>,
+    /// What is tried out beside it.
+    pub(crate) canary: Option<Canary>,
 }
 
 /// A template that failed.
@@ -38,6 +42,13 @@ pub(crate) struct Live {
     pub(crate) since: Option<Timestamp>,
 }
 
+impl Chosen {
+    /// Whether a child is there that a resource wants: the deployment of pods that are tried out comes and goes with them.
+    pub(crate) fn calls_for(&self, child: Child) -> bool {
+        child != Child::Canary || self.canary.as_ref().is_some_and(|canary| !canary.is_barred)
+    }
+}
+
 impl Live {
     pub(crate) fn of(deployment: Option<&DynamicObject>) -> Self {
         let annotation = |name| deployment?.annotations().get(name).cloned();
@@ -51,17 +62,27 @@ impl Live {
     }
 
     /// Since when the deployment asks for a template: as long as it has, or from now on.
-    fn since(&self, template: &Template, now: Timestamp) -> Option<Timestamp> {
-        if self.template.as_deref() == Some(&*template.key) {
+    pub(super) fn since(&self, template: &Template, now: Timestamp) -> Option<Timestamp> {
+        if self.is_made_from(template) {
             return self.since;
         }
-        Timestamp::from_second(now.as_second()).ok()
+        Some(whole(now))
+    }
+
+    /// Whether it asks for pods of a template.
+    pub(super) fn is_made_from(&self, template: &Template) -> bool {
+        self.template.as_deref() == Some(&*template.key)
     }
 
     /// Whether pods are, or may have to be, made from something else than what ran well last.
     pub(crate) fn is_on_the_way(&self, last_good: &str) -> bool {
         self.rolled_back.is_some() || self.template.as_deref() != Some(last_good)
     }
+}
+
+/// As annotations keep it.
+pub(super) fn whole(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// Chooses. A template that failed stays away for as long as it is what the resource asks for.
@@ -74,14 +95,14 @@ pub(crate) fn choose(
 ) -> Chosen {
     let chosen = |template, rolled_back| {
         let since = live.since(&template, now);
-        Chosen { template, rolled_back, since }
+        Chosen { template, rolled_back, since, canary: None }
     };
     let Some(last_good) = last_good.filter(|last_good| last_good.key != wanted.key) else {
         return chosen(wanted, None);
     };
     let failed_before = live.rolled_back.clone().filter(|rolled_back| rolled_back.from == wanted.key);
     let fails_now = || {
-        let Failure(because) = failure().filter(|_| live.template.as_deref() == Some(&*wanted.key))?;
+        let Failure(because) = failure().filter(|_| live.is_made_from(&wanted))?;
         Some(RolledBack { from: wanted.key.clone(), because })
     };
     match failed_before.or_else(fails_now) {
@@ -92,10 +113,11 @@ pub(crate) fn choose(
 
 /// Stays at what ran well while something new must not begin yet.
 pub(crate) fn hold(chosen: Chosen, live: &Live, last_good: Option<&Template>, now: Timestamp) -> Chosen {
-    let has_begun = live.template.as_deref() == Some(&*chosen.template.key);
+    let has_begun = live.is_made_from(&chosen.template);
     match last_good.filter(|_| !has_begun && chosen.rolled_back.is_none()) {
         Some(last_good) => {
-            Chosen { template: last_good.clone(), rolled_back: None, since: live.since(last_good, now) }
+            let since = live.since(last_good, now);
+            Chosen { template: last_good.clone(), rolled_back: None, since, canary: None }
         }
         None => chosen,
     }

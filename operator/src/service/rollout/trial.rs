@@ -11,10 +11,13 @@ pub(crate) const TRIAL: Duration = Duration::from_secs(20);
 /// Whether there are pods, and all of them are proven.
 pub(crate) fn are_proven(pods: &[Pod], now: Timestamp) -> bool {
     let stays = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none();
-    let is_proven = |pod: &Pod| {
-        ready_since(pod).is_some_and(|since| now > since && now.duration_since(since).unsigned_abs() >= TRIAL)
-    };
+    let is_proven = |pod: &Pod| ready_since(pod).is_some_and(|since| has_lasted(since, TRIAL, now));
     pods.iter().any(|pod| stays(&pod)) && pods.iter().filter(stays).all(is_proven)
+}
+
+/// Whether something has been so since then for long enough. A time in the future is that of another clock.
+pub(super) fn has_lasted(since: Timestamp, long: Duration, now: Timestamp) -> bool {
+    now > since && now.duration_since(since).unsigned_abs() >= long
 }
 
 #[cfg(test)]

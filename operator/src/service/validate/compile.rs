@@ -69,7 +69,7 @@ fn timeouts(at: &str, timeouts: &Timeouts) -> Result<contract::Timeouts, Invalid
     })
 }
 
-fn milliseconds(path: &str, duration: &Duration) -> Result<u64, Invalid> {
+pub(super) fn milliseconds(path: &str, duration: &Duration) -> Result<u64, Invalid> {
     let length = duration.get().map_err(|_| {
         Invalid::value(format!("{path}: {:?} is not a number and a unit, such as 15m", duration.as_str()))
     })?;

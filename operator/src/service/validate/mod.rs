@@ -1,6 +1,7 @@
 //! Step two: whether the resource makes sense together with what it refers to.
 
 mod access;
+mod canary;
 mod clients;
 mod compile;
 mod in_force;
@@ -15,6 +16,7 @@ use super::document;
 use super::history::newest_policy;
 use super::observe::{MAX_CREDENTIAL_BYTES, MissingCredential, Observed};
 use super::remediation::Limits;
+use super::rollout::CanaryRules;
 use super::shown::Encryption;
 use crate::agreement::endpoint;
 use clients::admitted;
@@ -51,6 +53,8 @@ pub(crate) struct Validated {
     pub(crate) remediation: Limits,
     /// How long a rollout may be without progress.
     pub(crate) progress_deadline: Duration,
+    /// How new pods are tried out, if they are.
+    pub(crate) canary: Option<CanaryRules>,
     /// Where the operator runs.
     pub(crate) operator_namespace: String,
     /// What is wanted and not served by the cluster.
@@ -109,6 +113,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
     let issuer = endpoint(resource, encryption != Encryption::Disabled);
     let (access, mut notes) = access::access(resource, observed)?;
     notes.extend(tls::notes(resource, observed, &encryption));
+    notes.extend(canary::note(resource, observed));
     let policy = Policy {
         identity: compile::identity(resource, &issuer)?,
         observability: compile::observability(resource),
@@ -134,6 +139,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         notes,
         remediation: remediation(resource)?,
         progress_deadline,
+        canary: canary::rules(resource)?,
         operator_namespace,
         unserved: observed.unserved.clone(),
     })
@@ -182,7 +188,9 @@ fn deadline(path: &str, written: &codecrucible_crds::Duration) -> Result<Duratio
 /// ever mounts what somebody else put there.
 fn check_names(resource: &CodeCrucible, observed: &Observed) -> Result<(), Invalid> {
     let named = |child: &Child| format!("{} {:?}", child.kind(), child.name(resource));
-    let taken = observed.foreign.iter().filter(|child| child.is_wanted(resource));
+    // Without the canary's, everything but new pods goes on.
+    let is_needed = |child: &&Child| child.is_wanted(resource) && **child != Child::Canary;
+    let taken = observed.foreign.iter().filter(is_needed);
     let taken: Vec<_> = taken.map(named).collect();
     if taken.is_empty() {
         return Ok(());
