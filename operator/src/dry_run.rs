@@ -2,7 +2,7 @@
 //! before an upgrade. Writes nothing.
 
 use crate::plugin::{Paint, rendered};
-use crate::service::{Preview, preview};
+use crate::service::{Pods, Preview, preview};
 use codecrucible_crds::CodeCrucible;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
@@ -30,9 +30,9 @@ impl Count {
             None => self.failed += 1,
             Some(Preview::Refused(_)) => self.refused += 1,
             Some(Preview::Paused) => self.paused += 1,
-            Some(Preview::Changes { changes, restarts, .. }) => {
+            Some(Preview::Changes { changes, pods, .. }) => {
                 self.written += usize::from(!changes.is_empty());
-                self.restarted += usize::from(*restarts);
+                self.restarted += usize::from(*pods != Pods::Stay);
             }
         }
     }
@@ -104,13 +104,12 @@ mod tests {
     #[test]
     fn services_are_counted_by_what_would_become_of_them() {
         let change = || PreviewedChange { verb: "change", kind: "Deployment", name: "demo".into() };
-        let changes =
-            |changes: Vec<PreviewedChange>, restarts| Preview::Changes { changes, restarts, policy: None };
+        let changes = |changes: Vec<PreviewedChange>, pods| Preview::Changes { changes, pods, policy: None };
         let mut count = Count::default();
         for preview in [
-            Some(changes(vec![change()], true)),
-            Some(changes(vec![change()], false)),
-            Some(changes(Vec::new(), false)),
+            Some(changes(vec![change()], Pods::Replaced)),
+            Some(changes(vec![change()], Pods::Stay)),
+            Some(changes(Vec::new(), Pods::Stay)),
             Some(Preview::Refused("spec.x: wrong".into())),
             Some(Preview::Paused),
             None,

@@ -65,7 +65,7 @@ const IMPURE_PARTS: [&str; 12] = [
     "observe/past.rs",
     "observe/pods.rs",
     "acknowledgements.rs",
-    "certificates.rs",
+    "tls/certificates.rs",
     "facts.rs",
     "apply.rs",
     "preview.rs",

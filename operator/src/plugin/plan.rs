@@ -1,7 +1,7 @@
 //! What a change would write, decided by the operator's own code from what there is. Nothing is written.
 
 use super::paint::Paint;
-use crate::service::{Preview, PreviewedChange, preview};
+use crate::service::{Pods, Preview, PreviewedChange, preview};
 use anyhow::{Context as _, ensure};
 use codecrucible_crds::CodeCrucible;
 use kube::api::PostParams;
@@ -53,22 +53,28 @@ pub(crate) fn rendered(preview: &Preview, paint: Paint) -> String {
             let _ = writeln!(text, "{} {message}", paint.bad("would be refused:"));
         }
         Preview::Paused => text.push_str("nothing would be written: spec.maintenance.paused is set\n"),
-        Preview::Changes { changes, restarts, policy } => {
+        Preview::Changes { changes, pods, policy } => {
             for PreviewedChange { verb, kind, name } in changes {
                 let verb = if *verb == "delete" { paint.bad(verb) } else { paint.passing(verb) };
                 let _ = writeln!(text, "{verb} {kind} {name}");
             }
-            let _ = match (restarts, policy) {
-                (true, _) => writeln!(text, "{}", paint.bad("pods would be replaced, one after the other, or tried out first where spec.rollout.canary says so")),
-                (false, Some(policy)) => {
+            let _ = match (pods, policy) {
+                (Pods::Replaced, _) => {
+                    writeln!(text, "{}", paint.bad("pods would be replaced, one after the other"))
+                }
+                (Pods::TriedOut, _) => {
+                    let told = "new pods would be tried out beside these, and replace them if they pass";
+                    writeln!(text, "{}", paint.bad(told))
+                }
+                (Pods::Stay, Some(policy)) => {
                     writeln!(
                         text,
                         "{}",
                         paint.good(&format!("pods would read policy {policy} without a restart"))
                     )
                 }
-                (false, None) if changes.is_empty() => writeln!(text, "nothing would be written"),
-                (false, None) => writeln!(text, "pods would stay as they are"),
+                (Pods::Stay, None) if changes.is_empty() => writeln!(text, "nothing would be written"),
+                (Pods::Stay, None) => writeln!(text, "pods would stay as they are"),
             };
         }
     }
@@ -79,21 +85,22 @@ pub(crate) fn rendered(preview: &Preview, paint: Paint) -> String {
 mod tests {
     use super::*;
 
-    fn shown(changes: &[(&'static str, &'static str)], restarts: bool, policy: Option<&str>) -> String {
+    fn shown(changes: &[(&'static str, &'static str)], pods: Pods, policy: Option<&str>) -> String {
         let change =
             |(verb, kind): &(&'static str, &'static str)| PreviewedChange { verb, kind, name: "demo".into() };
         let changes = changes.iter().map(change).collect();
-        rendered(
-            &Preview::Changes { changes, restarts, policy: policy.map(str::to_owned) },
-            Paint::new(false),
-        )
+        rendered(&Preview::Changes { changes, pods, policy: policy.map(str::to_owned) }, Paint::new(false))
     }
 
     #[test]
     fn a_restart_is_told_from_a_reload() {
-        let reload = shown(&[("change", "ConfigMap")], false, Some("2-x"));
+        let reload = shown(&[("change", "ConfigMap")], Pods::Stay, Some("2-x"));
         assert_eq!(reload, "change ConfigMap demo\npods would read policy 2-x without a restart\n");
-        assert!(shown(&[("change", "Deployment")], true, Some("2-x")).contains("pods would be replaced"));
-        assert_eq!(shown(&[], false, None), "nothing would be written\n");
+        assert!(
+            shown(&[("change", "Deployment")], Pods::Replaced, Some("2-x"))
+                .contains("pods would be replaced")
+        );
+        assert!(shown(&[("create", "Deployment")], Pods::TriedOut, None).contains("tried out beside these"));
+        assert_eq!(shown(&[], Pods::Stay, None), "nothing would be written\n");
     }
 }

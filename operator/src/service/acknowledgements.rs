@@ -1,8 +1,8 @@
 //! Asks the replicas what they applied. Each answers on a port of its own, to the operator alone.
 
-use super::certificates::{operator_as_stored, server_name};
 use super::observe::Observed;
 use super::pod::STATUS_PORT;
+use super::tls::{operator_as_stored, server_name};
 use codecrucible_contract::certificates::Certified;
 use codecrucible_contract::{Acknowledgement, MAX_ACKNOWLEDGEMENT_BYTES, STATUS_PATH};
 use codecrucible_crds::CodeCrucible;

@@ -1,7 +1,6 @@
 //! Step four: all writes except `status`.
 
 use super::Context;
-use super::certificates::Certificates;
 use super::child::Child;
 use super::desired::{Prepared, Publication, certificates_alone, clients_alone};
 use super::history::{self, Kept};
@@ -10,6 +9,7 @@ use super::outcome::Outcome;
 use super::plan::{Plan, Removal};
 use super::remediation::Eviction;
 use super::surplus::surplus;
+use super::tls::Certificates;
 use super::validate::withdrawn;
 use crate::conventions::events::warning;
 use crate::conventions::is_absent;

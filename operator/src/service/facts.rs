@@ -1,9 +1,9 @@
 //! What a decision needs that can be neither seen nor computed: secrets that do not exist yet. Randomness enters a
 //! reconcile here and nowhere else, through [`Certificates`] too.
 
-use super::certificates::Certificates;
 use super::child::Child;
 use super::observe::Observed;
+use super::tls::Certificates;
 use codecrucible_contract::layout;
 use codecrucible_contract::secrets::{self, SecretError};
 use codecrucible_crds::CodeCrucible;

@@ -1,11 +1,11 @@
 //! A small service as tests see it: its resource, a backend, secrets that do not change.
 
-use super::certificates::{Certificates, Lasting};
 use super::desired::Publication;
 use super::facts::Facts;
 use super::history::Template;
 use super::observe::Observed;
 use super::rollout::Canary;
+use super::tls::{Certificates, Lasting};
 use super::validate::validate;
 use codecrucible_contract::certificates::Certified;
 use codecrucible_contract::{Access, Acknowledgement, Bundle, Clients, Policy, Served};

@@ -4,7 +4,6 @@
 
 mod acknowledgements;
 mod apply;
-mod certificates;
 mod child;
 mod decision;
 mod desired;
@@ -27,9 +26,8 @@ mod properties;
 mod remediation;
 mod report;
 mod rollout;
-mod shown;
 mod surplus;
-mod trust;
+mod tls;
 mod turns;
 mod validate;
 
@@ -37,14 +35,13 @@ pub(crate) use child::Child;
 pub(crate) use newest::Newest;
 pub(crate) use pod::PUBLIC_PORT;
 pub(crate) use preview::{
-    KeptPolicy, Preview, PreviewedChange, SHADOW, kept_policies, kept_policy, pods_of, preview,
+    KeptPolicy, Pods, Preview, PreviewedChange, SHADOW, kept_policies, kept_policy, pods_of, preview,
 };
 
 use crate::access_policy::Targets;
 use crate::reporter::Reporter;
 use crate::telemetry::Metrics;
 use apply::{apply, renew, withdraw};
-use certificates::Certificates;
 use codecrucible_contract::secrets::SecretError;
 use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient, conditions};
 use decision::{Decision, accept};
@@ -60,6 +57,7 @@ use outcome::Outcome;
 use report::report;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tls::Certificates;
 use tokio::time::timeout;
 use turns::Turns;
 

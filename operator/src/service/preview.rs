@@ -31,11 +31,20 @@ pub(crate) enum Preview {
     /// This would be written.
     Changes {
         changes: Vec<PreviewedChange>,
-        /// Whether pods would be replaced.
-        restarts: bool,
+        /// What would become of the pods.
+        pods: Pods,
         /// The policy that pods would read, if it is a new one.
         policy: Option<String>,
     },
+}
+
+/// What would become of pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pods {
+    Stay,
+    Replaced,
+    /// New ones would be beside them, until they pass or fail.
+    TriedOut,
 }
 
 /// One object that would be written.
@@ -77,7 +86,11 @@ pub(crate) async fn preview(
         Decision::Apply(plan) => plan,
     };
     let Plan { removals, changes, publication, .. } = *plan;
-    let restarts = publication.canary.is_some() || live.is_some_and(|live| live != publication.template);
+    let pods = match live {
+        _ if publication.canary.is_some() => Pods::TriedOut,
+        Some(live) if live != publication.template => Pods::Replaced,
+        _ => Pods::Stay,
+    };
     let policy = changes.iter().any(|change| change.child == Child::Policy).then_some(publication.revision);
     let removed = removals.into_iter().map(|gone| PreviewedChange {
         verb: "delete",
@@ -89,7 +102,7 @@ pub(crate) async fn preview(
         kind: change.child.kind(),
         name: change.name,
     });
-    Ok(Preview::Changes { changes: removed.chain(changed).collect(), restarts, policy })
+    Ok(Preview::Changes { changes: removed.chain(changed).collect(), pods, policy })
 }
 
 /// The policies that are kept of a service, the newest first.

@@ -1,6 +1,6 @@
 //! What cert-manager is asked for: a certificate of the service, renewed, with a new key each time.
 
-use crate::service::certificates::server_name;
+use crate::service::tls::server_name;
 use codecrucible_crds::{CodeCrucible, names};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};

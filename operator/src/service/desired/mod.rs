@@ -13,13 +13,13 @@ pub(crate) mod secrets;
 
 pub(crate) use replicas::{Replicas, live as live_replicas};
 
-use super::certificates::{Certificates, server_name};
 use super::child::Child;
 use super::document;
 use super::facts::Facts;
 use super::history::{Shows, Template};
 use super::rollout::{Canary, Chosen, RolledBack};
-use super::shown::{Encryption, Shown};
+use super::tls::{Certificates, server_name};
+use super::tls::{Encryption, Shown};
 use super::validate::Validated;
 use crate::agreement::endpoint;
 use codecrucible_contract::{AccessDocument, Bundle, Clients, Enforcement, canonical, sha256_hex};

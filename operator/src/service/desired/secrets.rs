@@ -2,8 +2,8 @@
 
 use crate::agreement::credentials;
 use crate::conventions::secret;
-use crate::service::certificates::{AUTHORITY_KEY, Certificates, NOT_AFTER, OPERATOR_FILE, OPERATOR_KEY};
 use crate::service::facts::Facts;
+use crate::service::tls::{AUTHORITY_KEY, Certificates, NOT_AFTER, OPERATOR_FILE, OPERATOR_KEY};
 use codecrucible_contract::{Clients, layout};
 use codecrucible_crds::CodeCrucible;
 use kube::ResourceExt as _;

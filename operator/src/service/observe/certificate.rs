@@ -1,7 +1,7 @@
 //! The certificate that clients are to be shown, where it is not the operator's own: that of a Secret which somebody gave, or
 //! which cert-manager writes. Pure.
 
-use crate::service::shown::Given;
+use crate::service::tls::Given;
 use codecrucible_contract::certificates::Certified;
 use codecrucible_contract::layout;
 use codecrucible_crds::{CodeCrucible, TlsMode, names};

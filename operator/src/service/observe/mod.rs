@@ -20,7 +20,7 @@ pub(crate) use secret_value::{MAX_CREDENTIAL_BYTES, MissingCredential};
 use super::acknowledgements::{self, Answer};
 use super::child::Child;
 use super::history::{Kept, Template};
-use super::shown::Given;
+use super::tls::Given;
 use super::{Context, Known};
 use crate::conventions::{is_absent, is_owned, text_at};
 use children::{are_replicas_ours_alone, found};

@@ -6,7 +6,7 @@ use super::{ObserveError, failed, get_since};
 use crate::conventions::is_absent;
 use crate::service::Context;
 use crate::service::child::Child;
-use crate::service::shown::Given;
+use crate::service::tls::Given;
 use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient, TlsMode};
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Secret;

@@ -1,25 +1,11 @@
 //! What is said of a resource before anything of it was looked at: that it waits.
 
-use super::ReportError;
 use crate::conventions::{condition, verdict};
-use crate::service::Context;
-use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus, conditions as types};
+use codecrucible_crds::{CodeCrucibleStatus, conditions as types};
 use jiff::Timestamp;
 
-/// Writes the first status of a resource, and gives it.
-pub(crate) async fn begin(
-    context: &Context,
-    resource: &CodeCrucible,
-    now: Timestamp,
-) -> Result<CodeCrucibleStatus, ReportError> {
-    let status = first(now);
-    let before = resource.status.as_ref();
-    let reported = context.reporter.report(resource, before, &status, |status| &status.conditions).await;
-    reported.map(|_| status).map_err(|error| ReportError(Box::new(error)))
-}
-
 /// A status without a generation: nothing of the spec was observed.
-fn first(now: Timestamp) -> CodeCrucibleStatus {
+pub(super) fn first(now: Timestamp) -> CodeCrucibleStatus {
     let said = |type_, is_true| {
         let queued =
             verdict(is_true, types::REASON_QUEUED, "it waits for the operator, which looks at others first");

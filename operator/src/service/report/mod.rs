@@ -17,7 +17,7 @@ use crate::conventions::events::warning;
 use crate::service::rollout::{CANARY_PAUSE, TRIAL};
 use crate::service::validate::selected;
 use codecrucible_crds::{CodeCrucible, CodeCrucibleStatus, conditions as types};
-pub(crate) use first::begin;
+use first::first;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
@@ -58,6 +58,17 @@ pub(crate) async fn report(
         context.metrics.policy_applied_seconds.observe(took.as_secs_f64());
     }
     Ok(look_again)
+}
+
+/// Writes the first status of a resource, and gives it.
+pub(crate) async fn begin(
+    context: &Context,
+    resource: &CodeCrucible,
+    now: Timestamp,
+) -> Result<CodeCrucibleStatus, ReportError> {
+    let (before, status) = (resource.status.as_ref(), first(now));
+    let reported = context.reporter.report(resource, before, &status, |status| &status.conditions).await;
+    reported.map(|_| status).map_err(|error| ReportError(Box::new(error)))
 }
 
 /// Lets the access policies know that the service selects.

@@ -17,7 +17,7 @@ use super::history::newest_policy;
 use super::observe::{MAX_CREDENTIAL_BYTES, MissingCredential, Observed};
 use super::remediation::Limits;
 use super::rollout::CanaryRules;
-use super::shown::Encryption;
+use super::tls::Encryption;
 use crate::agreement::endpoint;
 use clients::admitted;
 use codecrucible_contract::{Bundle, Clients, Policy, Revision};

@@ -2,10 +2,10 @@
 
 use super::Invalid;
 use crate::conventions::shortened;
-use crate::service::certificates::server_name;
 use crate::service::child::Child;
 use crate::service::observe::{MissingCertificate, Observed};
-use crate::service::shown::Encryption;
+use crate::service::tls::Encryption;
+use crate::service::tls::server_name;
 use codecrucible_crds::{CodeCrucible, Profile, TlsMode};
 use kube::ResourceExt as _;
 use serde_json::Value;

@@ -2,9 +2,9 @@
 //! yet, and new ones in place of the others. A service has an authority of its own, so that no replica of one service can
 //! pass for another one's, and everything goes with the resource.
 
-use super::child::Child;
-use super::observe::Observed;
 use super::trust::Trust;
+use crate::service::child::Child;
+use crate::service::observe::Observed;
 use codecrucible_contract::certificates::{self, CERTIFICATE_SECONDS, Certified, Role};
 use codecrucible_contract::layout;
 use codecrucible_contract::secrets::SecretError;

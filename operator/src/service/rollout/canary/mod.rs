@@ -4,53 +4,25 @@
 //! That something passed or failed is written into the service's own deployment first, and the other one goes at the next look. So an
 //! operator that ends between the two goes on from there, and tries nothing out twice.
 
-use super::failure::{Failure, is_made_from};
+mod heard;
+mod live;
+mod rules;
+
+pub(crate) use heard::{Heard, rounded};
+pub(crate) use live::LiveCanary;
+pub(crate) use rules::{CanaryRules, Step};
+
+use super::failure::Failure;
 use super::progress::Progress;
 use super::rollback::{Chosen, Live, RolledBack, whole};
 use super::trial::has_lasted;
-use crate::service::acknowledgements::Answer;
 use crate::service::history::Template;
 use codecrucible_contract::Served;
-use codecrucible_crds::names;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
-use kube::api::DynamicObject;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Pause between two looks at new pods: they do not tell by themselves how they serve.
 pub(crate) const CANARY_PAUSE: Duration = Duration::from_secs(5);
-/// The part of all answers that must begin in time, percent.
-const IN_TIME_PERCENT: u64 = 95;
-
-/// How new pods are tried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CanaryRules {
-    /// At least one.
-    pub(crate) steps: Vec<Step>,
-    pub(crate) minimum_requests: u64,
-    pub(crate) max_error_percent: u64,
-    pub(crate) max_latency_milliseconds: Option<u64>,
-}
-
-/// One step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
-    /// 1 to 50.
-    pub(crate) weight_percent: i32,
-    /// Shortest time.
-    pub(crate) hold: Duration,
-}
-
-impl Step {
-    /// New pods beside so many that stay.
-    fn replicas(self, staying: i32) -> i32 {
-        let parts = i64::from(staying.max(0)) * i64::from(self.weight_percent);
-        let others = i64::from(100 - self.weight_percent).max(1);
-        i32::try_from((parts + others - 1) / others).unwrap_or(i32::MAX).max(1)
-    }
-}
 
 /// New pods that are tried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,54 +52,6 @@ impl Canary {
     pub(crate) fn number(&self) -> usize {
         self.step + 1
     }
-}
-
-/// What the live deployment of pods that are tried out says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LiveCanary {
-    pub(crate) pods: Live,
-    step: usize,
-    step_since: Option<Timestamp>,
-}
-
-impl LiveCanary {
-    pub(crate) fn of(deployment: Option<&DynamicObject>) -> Self {
-        let annotation = |name| deployment?.annotations().get(name);
-        let step = annotation(names::ANNOTATION_CANARY_STEP).and_then(|step| step.parse::<usize>().ok());
-        let step_since = annotation(names::ANNOTATION_CANARY_STEP_SINCE);
-        Self {
-            pods: Live::of(deployment),
-            step: step.unwrap_or(1).saturating_sub(1),
-            step_since: step_since.and_then(|since| since.parse().ok()),
-        }
-    }
-}
-
-/// What the pods that are tried out said.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Heard {
-    pub(crate) served: Served,
-    /// Those that answered, and refuse nothing.
-    pub(crate) well: usize,
-}
-
-impl Heard {
-    /// Of pods that are made from a template.
-    pub(crate) fn of(template: &str, pods: &[Pod], answers: &BTreeMap<String, Answer>) -> Self {
-        let made = pods.iter().filter(|pod| is_made_from(pod, template));
-        let told: Vec<_> = made.filter_map(|pod| answers.get(&pod.name_any())?.as_ref().ok()).collect();
-        Self {
-            well: told.iter().filter(|told| told.refused.is_none()).count(),
-            served: told.into_iter().fold(Served::default(), |all, told| all.with(&told.served)),
-        }
-    }
-}
-
-/// A number as it is reported: its first digit, and zeros. Each write of a status has the resource looked at again, and requests never
-/// end.
-pub(crate) fn rounded(number: u64) -> u64 {
-    let digit = 10_u64.pow(number.checked_ilog10().unwrap_or(0));
-    number / digit * digit
 }
 
 /// What decides whether something is tried out, and what comes of it.
@@ -172,7 +96,7 @@ impl Tryout<'_> {
             canary => return stay(None, canary),
         };
         if let Some(Failure(because)) =
-            failure().or_else(|| self.missing(&canary, now)).or_else(|| self.unfit())
+            failure().or_else(|| self.missing(&canary, now)).or_else(|| self.rules.unfit(&self.heard.served))
         {
             let because = format!("in step {} of the canary: {because}", canary.number());
             return stay(Some(RolledBack { from: chosen.template.key, because }), Some(canary));
@@ -257,37 +181,13 @@ impl Tryout<'_> {
         };
         is_late.then(|| Failure(because()))
     }
-
-    /// Why what the new pods served is not good enough, if they served enough to say so.
-    fn unfit(&self) -> Option<Failure> {
-        let (rules, served) = (self.rules, &self.heard.served);
-        if served.requests == 0 || served.requests < rules.minimum_requests {
-            return None;
-        }
-        let percent = |part: u64| u128::from(part) * 100;
-        let of = |percent: u64| u128::from(served.requests) * u128::from(percent);
-        if percent(served.failed) > of(rules.max_error_percent) {
-            let (failed, requests, limit) = (served.failed, served.requests, rules.max_error_percent);
-            return Some(Failure(format!("{failed} of {requests} requests failed, more than {limit} %")));
-        }
-        let limit = rules.max_latency_milliseconds?;
-        let in_time = served.begun_within(limit.into());
-        (percent(in_time) < of(IN_TIME_PERCENT)).then(|| {
-            let requests = served.requests;
-            Failure(format!(
-                "only {in_time} of {requests} answers began within {limit} ms, fewer than {IN_TIME_PERCENT} %"
-            ))
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::rollback::choose;
     use super::*;
     use crate::service::child::Child;
-    use crate::service::fixtures;
-    use codecrucible_contract::{Acknowledgement, Refused};
+    use crate::service::rollout::choose;
     use proptest::collection::vec;
     use proptest::prelude::{ProptestConfig, proptest};
     use proptest::{prop_assert, prop_assert_eq};
@@ -524,34 +424,6 @@ mod tests {
     }
 
     #[test]
-    fn only_pods_that_are_new_and_answer_are_heard() {
-        let pod = |name: &str, template: &str| -> Pod {
-            let annotations = json!({"codecrucible.dev/template": template});
-            serde_json::from_value(json!({"metadata": {"name": name, "annotations": annotations}})).unwrap()
-        };
-        let pods = [
-            pod("well", "new"),
-            pod("refusing", "new"),
-            pod("silent", "new"),
-            pod("unasked", "new"),
-            pod("old", "old"),
-        ];
-        let told = |requests| Acknowledgement {
-            served: Served { requests, ..Served::default() },
-            ..fixtures::acknowledgement("1-x", "x")
-        };
-        let refused = Some(Refused::new("no such model", 1));
-        let answers = BTreeMap::from([
-            ("well".to_owned(), Ok(told(1))),
-            ("refusing".to_owned(), Ok(Acknowledgement { refused, ..told(2) })),
-            ("silent".to_owned(), Err("no answer".to_owned())),
-            ("old".to_owned(), Ok(told(4))),
-        ]);
-        let heard = Heard::of("new", &pods, &answers);
-        assert_eq!((heard.served.requests, heard.well), (3, 1));
-    }
-
-    #[test]
     fn a_step_whose_beginning_nobody_knows_begins_now() {
         let mut scene = Scene::at_step(0);
         scene.live.step_since = None;
@@ -559,35 +431,6 @@ mod tests {
         assert_eq!((canary.step, canary.step_since), (0, LATER));
         scene.live.step_since = Some(LATER);
         assert_eq!(scene.decide(SOON).canary.unwrap().step_since, SOON, "that is to come");
-    }
-
-    #[test]
-    fn what_is_reported_changes_seldom() {
-        assert_eq!([0, 9, 10, 19, 99, 100, 4_321].map(rounded), [0, 9, 10, 10, 90, 100, 4_000]);
-        assert_eq!(rounded(u64::MAX), 10_000_000_000_000_000_000);
-    }
-
-    #[test]
-    fn so_many_new_pods_are_the_part_of_all_that_is_asked_for() {
-        let replicas =
-            |weight_percent, staying| Step { weight_percent, hold: Duration::ZERO }.replicas(staying);
-        assert_eq!([replicas(10, 9), replicas(10, 10), replicas(50, 3), replicas(1, 1)], [1, 2, 3, 1]);
-        assert_eq!(replicas(50, i32::MAX), i32::MAX);
-    }
-
-    #[test]
-    fn the_live_deployment_tells_where_it_is() {
-        let annotations = json!({"codecrucible.dev/template": "a", "codecrucible.dev/canary-step": "2",
-            "codecrucible.dev/template-since": BEGIN.to_string(), "codecrucible.dev/canary-step-since": SOON.to_string()});
-        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "annotations": annotations}});
-        let live = LiveCanary::of(Some(&serde_json::from_value(object).unwrap()));
-        let expected = LiveCanary {
-            pods: Live { template: Some("a".into()), rolled_back: None, since: Some(BEGIN) },
-            step: 1,
-            step_since: Some(SOON),
-        };
-        assert_eq!(live, expected);
-        assert_eq!(LiveCanary::of(None), LiveCanary::default());
     }
 
     impl LiveCanary {
