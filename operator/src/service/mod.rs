@@ -5,6 +5,7 @@
 mod acknowledgements;
 mod apply;
 mod child;
+mod contested;
 mod decision;
 mod desired;
 mod document;
@@ -39,11 +40,13 @@ pub(crate) use preview::{
 };
 
 use crate::access_policy::Targets;
+use crate::conventions::events::warning;
 use crate::reporter::Reporter;
 use crate::telemetry::Metrics;
 use apply::{apply, renew, withdraw};
 use codecrucible_contract::secrets::SecretError;
 use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient, conditions};
+use contested::{Contested, LeftAlone};
 use decision::{Decision, accept};
 use facts::Facts;
 use fuse::Guard;
@@ -54,6 +57,7 @@ use kube::api::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use observe::{GLANCE_SECONDS, Look, Observed, observe};
 use outcome::Outcome;
+use plan::Plan;
 use report::report;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -85,6 +89,7 @@ pub(crate) struct Context {
     /// How many services may be acted on.
     guard: Guard,
     turns: Turns,
+    contested: Contested,
     reporter: Reporter,
 }
 
@@ -132,6 +137,7 @@ impl Context {
             targets,
             guard,
             turns: Turns::default(),
+            contested: Contested::default(),
             reporter,
         }
     }
@@ -218,6 +224,7 @@ async fn try_reconcile(
         }
     }
     let (observed, decision) = look_and_decide(context, &resource, now).await?;
+    let mut pause = Duration::MAX;
     let outcome = match decision {
         Decision::Leave(outcome) => {
             if matches!(outcome, Outcome::Invalid(_)) {
@@ -228,9 +235,12 @@ async fn try_reconcile(
             }
             outcome
         }
-        Decision::Apply(plan) => apply(context, &resource, &observed, *plan).await,
+        Decision::Apply(mut plan) => {
+            pause = give_way(context, &resource, &observed, &mut plan).await;
+            apply(context, &resource, &observed, *plan).await
+        }
     };
-    let look_again = report(context, &resource, &observed, &outcome, now).await?;
+    let look_again = report(context, &resource, &observed, &outcome, now).await?.min(pause);
     Ok(Some(outcome.into_result()?.min(look_again)))
 }
 
@@ -245,6 +255,22 @@ fn is_reported(resource: &CodeCrucible) -> bool {
     status.observed_generation.is_some()
         && status.observed_generation == resource.metadata.generation
         && !status.conditions.iter().any(is_refused)
+}
+
+/// Leaves alone what somebody else changes whenever it is written, and tells of it. Gives how long at most.
+async fn give_way(
+    context: &Context,
+    resource: &CodeCrucible,
+    observed: &Observed,
+    plan: &mut Plan,
+) -> Duration {
+    let owner = resource.metadata.uid.as_deref().unwrap_or_default();
+    let left = context.contested.restrain(owner, &observed.children, &mut plan.changes, Instant::now());
+    for LeftAlone { child, name, .. } in &left {
+        let note = format!("{} {name:?} is changed by somebody else whenever it is written", child.kind());
+        context.reporter.tell(resource, &warning(conditions::REASON_CONTESTED, &note)).await;
+    }
+    left.into_iter().map(|left| left.pause).min().unwrap_or(Duration::MAX)
 }
 
 /// Whether nothing was said of the resource but what the API server says of each that is new.

@@ -112,3 +112,33 @@ fn two_resources_of_one_name_in_two_namespaces_do_not_touch() {
     eventually("one is gone", || one.get("deployment/demo").is_none());
     assert_eq!(other.condition("demo", "Ready").0, "True/MinimumReplicasAvailable");
 }
+
+#[test]
+fn whoever_changes_an_object_whenever_it_is_written_is_given_way_for_a_while() {
+    let namespace = Namespace::new("contested");
+    let ingress = "  network: {ingress: {hosts: [demo.example], annotations: {example.com/mode: ours}}}";
+    namespace.with_remote_backend().crucible("demo", "remote", ingress).unwrap();
+    let mode = || {
+        namespace
+            .get("ingress/demo")
+            .map(|ingress| ingress["metadata"]["annotations"]["example.com/mode"].clone())
+    };
+    eventually("there is an Ingress", || mode().is_some_and(|mode| mode == "ours"));
+    let is_told = || {
+        let events = namespace.kubectl(&["get", "events", "-o", "jsonpath={.items[*].reason}"]).unwrap();
+        events.contains("Contested")
+    };
+    let mut corrections = 0;
+    while !is_told() {
+        namespace
+            .kubectl(&["annotate", "--overwrite", "ingress", "demo", "example.com/mode=theirs"])
+            .unwrap();
+        eventually("it is corrected, or left alone", || {
+            mode().is_some_and(|mode| mode == "ours") || is_told()
+        });
+        corrections += 1;
+        assert!(corrections < 20, "it is corrected without end");
+    }
+    assert_eq!(mode().unwrap(), "theirs");
+    eventually("it is corrected after all", || mode().unwrap() == "ours");
+}
