@@ -8,7 +8,7 @@ use super::replicas::Replicas;
 use crate::service::child::Child;
 use crate::service::history::Template;
 use crate::service::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, PUBLIC_PORT, STATUS_PORT, TLS_ARGUMENT};
-use crate::service::rollout::{Canary, Chosen, RolledBack};
+use crate::service::rollout::{Chosen, RolledBack};
 use codecrucible_crds::{CodeCrucible, PodMetadata, TlsMode, names};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -55,7 +55,8 @@ pub(super) fn deployment(
 }
 
 /// A deployment of pods that are tried out beside the others. They have all labels that those have, so that clients reach them too.
-pub(super) fn canary(resource: &CodeCrucible, canary: &Canary, progress_deadline: Duration) -> Value {
+pub(super) fn canary(resource: &CodeCrucible, chosen: &Chosen, progress_deadline: Duration) -> Value {
+    let Some(canary) = &chosen.canary else { return Value::Null };
     let track = json!({names::LABEL_TRACK: names::CANARY});
     let mut labels = selector(resource);
     merge(&mut labels, track.clone());
@@ -177,6 +178,7 @@ fn probe(path: &str, period_seconds: u32, failure_threshold: u32) -> Value {
 mod tests {
     use super::*;
     use crate::service::fixtures;
+    use crate::service::rollout::Canary;
 
     #[test]
     fn empty_resources_are_left_out() {
@@ -202,7 +204,13 @@ mod tests {
     fn pods_that_are_tried_out_have_the_labels_of_the_others_and_one_more() {
         let resource = fixtures::resource(json!({}));
         let tried = Canary { template: Template::new(template(&resource, &[])), ..fixtures::canary() };
-        let object = canary(&resource, &tried, Duration::from_secs(60));
+        let chosen = Chosen {
+            template: tried.template.clone(),
+            rolled_back: None,
+            since: None,
+            canary: Some(tried.clone()),
+        };
+        let object = canary(&resource, &chosen, Duration::from_secs(60));
         let mut labels = tried.template.content["metadata"]["labels"].clone();
         labels[names::LABEL_TRACK] = names::CANARY.into();
         assert_eq!(object["spec"]["template"]["metadata"]["labels"], labels);

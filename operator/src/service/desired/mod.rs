@@ -146,10 +146,7 @@ pub(crate) fn desired(
         Child::Deployment => {
             deployment::deployment(resource, chosen, replicas, *progress_deadline, evicted_at)
         }
-        Child::Canary => {
-            let rendered = |canary| deployment::canary(resource, canary, *progress_deadline);
-            chosen.canary.as_ref().map_or(Value::Null, rendered)
-        }
+        Child::Canary => deployment::canary(resource, chosen, *progress_deadline),
         Child::Autoscaler => autoscaler::autoscaler(resource, chosen.canary.is_some()),
         Child::PublicAuthority => exposure::public_authority(authority),
         Child::Ingress => exposure::ingress(resource),
