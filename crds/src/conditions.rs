@@ -87,7 +87,7 @@ pub const REASON_UNREACHABLE: &str = "Unreachable";
 pub const REASON_NO_REPLICA: &str = "NoReplica";
 /// Nothing was published yet.
 pub const REASON_NOT_PUBLISHED: &str = "NotPublished";
-/// Somebody else changes an object of the operator's whenever that is written. In Events only.
+/// Somebody else changes an object of the operator's whenever that is written. In Events; `Accepted` says it in its message.
 pub const REASON_CONTESTED: &str = "Contested";
 /// The operator knows of the resource, and has not looked at it yet.
 pub const REASON_QUEUED: &str = "Queued";

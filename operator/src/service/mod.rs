@@ -215,12 +215,15 @@ async fn try_reconcile(
     let now = Timestamp::now();
     if is_untold(&resource) {
         match report::begin(context, &resource, now).await {
-            Ok(status) => resource.status = Some(status),
             // What cannot be told now is told with what comes of it.
             Err(error) => tracing::debug!(%error, "a resource was not told that it waits"),
-        }
-        if let Some(wait) = context.turns.give_way(ObjectRef::from_obj(known), others, Instant::now()) {
-            return Ok(Some(wait));
+            Ok(status) => {
+                resource.status = Some(status);
+                let who = ObjectRef::from_obj(known);
+                if let Some(wait) = context.turns.give_way(who, others, Instant::now()) {
+                    return Ok(Some(wait));
+                }
+            }
         }
     }
     let (observed, decision) = look_and_decide(context, &resource, now).await?;
@@ -257,7 +260,7 @@ fn is_reported(resource: &CodeCrucible) -> bool {
         && !status.conditions.iter().any(is_refused)
 }
 
-/// Leaves alone what somebody else changes whenever it is written, and tells of it. Gives how long at most.
+/// Leaves alone what somebody else changes whenever it is written, and tells of it, also in the status. Gives how long at most.
 async fn give_way(
     context: &Context,
     resource: &CodeCrucible,
@@ -269,6 +272,7 @@ async fn give_way(
     for LeftAlone { child, name, .. } in &left {
         let note = format!("{} {name:?} is changed by somebody else whenever it is written", child.kind());
         context.reporter.tell(resource, &warning(conditions::REASON_CONTESTED, &note)).await;
+        plan.publication.notes.push(note);
     }
     left.into_iter().map(|left| left.pause).min().unwrap_or(Duration::MAX)
 }

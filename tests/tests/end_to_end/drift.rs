@@ -140,5 +140,11 @@ fn whoever_changes_an_object_whenever_it_is_written_is_given_way_for_a_while() {
         assert!(corrections < 20, "it is corrected without end");
     }
     assert_eq!(mode().unwrap(), "theirs");
+    eventually("the status says so", || {
+        namespace
+            .condition("demo", "Accepted")
+            .1
+            .ends_with("is changed by somebody else whenever it is written")
+    });
     eventually("it is corrected after all", || mode().unwrap() == "ours");
 }
