@@ -9,6 +9,7 @@ mod agreement;
 mod check;
 pub mod cli;
 mod client;
+mod connection;
 mod controller;
 mod conventions;
 mod dry_run;

@@ -1,16 +1,13 @@
 //! What runs for as long as the process lives.
 
+use crate::connection::connect;
 use crate::leader::{Fence, Identity};
 use crate::telemetry::{self, Metrics};
 use crate::{controller, leader, memory};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
-
-/// Longest silence of the API server in an answer, seconds: longer than a watch is let run.
-const SILENCE_SECONDS: u64 = 330;
 
 /// What a process is told.
 pub(crate) struct Settings {
@@ -29,7 +26,7 @@ pub(crate) struct Settings {
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let Settings { listen, identity, watched_namespace, concurrency, fuse_percent } = settings;
     let fence = Fence::new(Instant::now());
-    let client = client(&fence).await?;
+    let client = connect(&fence).await?;
     let metrics = Arc::new(Metrics::new()?);
     let controlled = controller::Settings {
         namespace: identity.namespace.clone(),
@@ -59,14 +56,4 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     // Nothing writes any more: the next one need not wait until the lease expires.
     leader::release(&client, &identity).await;
     ended
-}
-
-/// A client that waits for nothing for ever, leaves it to us when to try again, and sends nothing once this process leads
-/// no longer.
-async fn client(fence: &Fence) -> anyhow::Result<kube::Client> {
-    let mut config = kube::Config::infer().await?;
-    config.read_timeout = Some(Duration::from_secs(SILENCE_SECONDS));
-    config.reset_reader_on_write = true;
-    config.default_retry = false;
-    Ok(kube::client::ClientBuilder::try_from((config, fence.clone()))?.build())
 }

@@ -6,6 +6,7 @@ use crate::{paths, product, wait};
 use anyhow::ensure;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,6 +19,9 @@ use std::time::Duration;
 const LIMIT_SECONDS: u64 = 300;
 /// Where the leader's lease and the operator's service account are.
 pub const NAMESPACE: &str = "codecrucible-system";
+
+/// The state of a connection that stands, as the kernel writes it.
+const ESTABLISHED: &str = "01";
 
 /// The operator's account.
 pub const SERVICE_ACCOUNT: &str = "codecrucible-operator";
@@ -133,6 +137,25 @@ impl<'a> Operator<'a> {
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.cluster.get_inside(self.address(), "/metrics").unwrap_or_default();
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0.0)
+    }
+
+    /// Connections that it made and that stand: to the API server, and to replicas.
+    pub fn connections(&self) -> anyhow::Result<usize> {
+        let of_process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let mut sockets = BTreeSet::new();
+        for open in std::fs::read_dir(of_process.join("fd"))? {
+            let what = std::fs::read_link(open?.path()).unwrap_or_default();
+            let socket = what.to_str().and_then(|what| what.strip_prefix("socket:[")?.strip_suffix(']'));
+            sockets.extend(socket.map(str::to_owned));
+        }
+        // A line of proc_net_tcp(5): the local address is the second word, the state the fourth, the socket the tenth.
+        let served = format!(":{:04X}", self.port);
+        let is_ours = |line: &&str| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let word = |index: usize| words.get(index).copied().unwrap_or_default();
+            !word(1).ends_with(&served) && word(3) == ESTABLISHED && sockets.contains(word(9))
+        };
+        Ok(std::fs::read_to_string(of_process.join("net/tcp"))?.lines().filter(is_ours).count())
     }
 
     fn address(&self) -> SocketAddr {

@@ -105,7 +105,7 @@ impl Traces {
 /// which would tell of every second.
 fn is_told(metadata: &Metadata<'_>, is_within: bool) -> bool {
     let is_of = |part: &str| metadata.target().starts_with(part);
-    if is_of("kube_client") {
+    if is_of("codecrucible_operator::connection") {
         return is_within && *metadata.level() <= Level::DEBUG && metadata.is_span();
     }
     *metadata.level() <= Level::INFO

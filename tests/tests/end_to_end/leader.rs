@@ -52,6 +52,7 @@ fn a_leader_that_was_held_up_writes_nothing_more_and_ends() {
         namespace.kubectl(&["get", "deployments", "-o", "name"]).unwrap().lines().count() == SERVICES
     });
     assert!(!writes(begin, OTHER_ACCOUNT).is_empty());
+    assert_eq!(other.connections().unwrap(), 1, "all watches and requests share it");
 
     let held = audit_length(cluster);
     // Something to do for whoever takes itself for the leader.

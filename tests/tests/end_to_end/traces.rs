@@ -75,7 +75,7 @@ fn a_reconcile_and_its_requests_are_one_trace_that_a_collector_is_told_of() {
     assert!(root["parentSpanId"].as_str().is_none_or(str::is_empty), "{root}");
     // The requests by which it wrote.
     let written = of_trace.iter().filter(|span| span["parentSpanId"] == apply["spanId"]);
-    let urls: Vec<_> = written.map(|span| attribute(span, "http.url")).collect();
+    let urls: Vec<_> = written.map(|span| attribute(span, "url.full")).collect();
     assert!(urls.iter().any(|url| url.contains("/namespaces/traces/deployments/demo")), "{urls:?}");
     // No request of a watch or of the lease begins a trace.
     assert!(told.iter().all(|(_, span)| span["name"] == "reconciling object"

@@ -237,13 +237,20 @@ impl Observed {
     }
 }
 
-/// Whether something that is no longer wanted may have to go now: once what does without it has run well.
+/// Whether something that is no longer wanted may have to go now: once what does without it has run well. A canary is only ever
+/// there beside pods that ran well before.
 fn may_be_left(resource: &CodeCrucible, child: Child) -> bool {
-    let rollout = resource.status.as_ref().and_then(|status| status.rollout.as_ref());
-    let is_tried = rollout.is_some_and(|rollout| {
-        rollout.phase != RolloutPhase::Complete || rollout.last_good.as_ref() != Some(&rollout.revision)
-    });
-    [Child::IssuedCertificate, Child::RouteTrust, Child::Canary].contains(&child) && is_tried
+    let Some(rollout) = resource.status.as_ref().and_then(|status| status.rollout.as_ref()) else {
+        return false;
+    };
+    let is_tried =
+        rollout.phase != RolloutPhase::Complete || rollout.last_good.as_ref() != Some(&rollout.revision);
+    is_tried
+        && match child {
+            Child::IssuedCertificate | Child::RouteTrust => true,
+            Child::Canary => rollout.last_good.is_some(),
+            _ => false,
+        }
 }
 
 async fn get<K>(api: &Api<K>, name: &str, version: GetParams) -> kube::Result<Option<K>>
