@@ -1,5 +1,6 @@
 //! The way to the API server: one connection that all watches and requests share (HTTP/2), as `kubectl` has. One for each watch (HTTP/1.1)
 //! costs some 60 KB of buffers each, for as long as the process lives; that is what remains where something between speaks nothing newer.
+//! Limits are those of each request, since others go on beside one that is stuck.
 
 use crate::leader::Fence;
 use http::header::USER_AGENT;
@@ -13,16 +14,25 @@ use kube::client::{Body, ConfigExt as _};
 use kube::{Client, Config};
 use rustls::pki_types::ServerName;
 use std::time::Duration;
+use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder};
+use tower_http::classify::ServerErrorsFailureClass;
+use tower_http::timeout::ResponseBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 use tracing::{Span, debug_span, field};
 
-/// Longest silence of the API server in an answer over HTTP/1.1, seconds: longer than a watch is let run.
+/// Longest wait until an answer begins, seconds: longer than the API server lets a request take that is no watch.
+const FIRST_BYTE_SECONDS: u64 = 65;
+/// Longest silence within an answer, seconds: longer than a watch is let run.
 const SILENCE_SECONDS: u64 = 330;
-/// Time after which a silent API server is asked whether it is still there, seconds.
-const PING_SECONDS: u64 = 15;
+/// Time after which a silent API server is asked whether it is still there, seconds. Together with the next one less than it takes to
+/// lose the lease, so that a connection that is dead is given up before.
+const PING_SECONDS: u64 = 3;
 /// Longest wait for its answer, seconds; then the connection counts as broken.
-const ANSWER_SECONDS: u64 = 15;
+const ANSWER_SECONDS: u64 = 3;
+/// What the API server may send of one answer before it is read, bytes: that of many together stays below what the connection allows, so
+/// that one that is not read holds up no other.
+const UNREAD_BYTES: u32 = 128 * 1024;
 /// Who we are in the API server's audit log.
 const AGENT: &str = concat!("codecrucible-operator/", env!("CARGO_PKG_VERSION"));
 
@@ -35,20 +45,21 @@ pub(crate) async fn connect(fence: &Fence) -> anyhow::Result<Client> {
     let mut patient = TimeoutConnector::new(secure(&config)?);
     patient.set_connect_timeout(config.connect_timeout);
     patient.set_write_timeout(config.write_timeout);
-    patient.set_read_timeout(Some(Duration::from_secs(SILENCE_SECONDS)));
-    patient.set_reset_reader_on_write(true);
     let http = Builder::new(fence.clone())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .http2_keep_alive_interval(Duration::from_secs(PING_SECONDS))
         .http2_keep_alive_timeout(Duration::from_secs(ANSWER_SECONDS))
         .http2_keep_alive_while_idle(true)
+        .http2_initial_stream_window_size(UNREAD_BYTES)
         .build(patient);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
-        .layer(TraceLayer::new_for_http().make_span_with(span).on_response(note).on_failure(()))
+        .layer(TraceLayer::new_for_http().make_span_with(span).on_response(note).on_failure(note_failure))
+        .layer(TimeoutLayer::new(Duration::from_secs(FIRST_BYTE_SECONDS)))
+        .layer(ResponseBodyTimeoutLayer::new(Duration::from_secs(SILENCE_SECONDS)))
         .map_err(BoxError::from)
         .service(http);
     Ok(Client::new(service, config.default_namespace))
@@ -75,6 +86,8 @@ fn span(request: &Request<Body>) -> Span {
         http.request.method = %request.method(),
         url.full = %request.uri(),
         http.response.status_code = field::Empty,
+        server.address = request.uri().host(),
+        server.port = request.uri().port_u16(),
         otel.status_code = field::Empty,
     )
 }
@@ -84,4 +97,9 @@ fn note<B>(answer: &Response<B>, _: Duration, span: &Span) {
     if answer.status().is_client_error() || answer.status().is_server_error() {
         span.record("otel.status_code", "ERROR");
     }
+}
+
+/// Also one to which there was no answer.
+fn note_failure(_: ServerErrorsFailureClass, _: Duration, span: &Span) {
+    span.record("otel.status_code", "ERROR");
 }

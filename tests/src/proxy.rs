@@ -6,17 +6,19 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri, Version};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use nix::sched::{CloneFlags, setns};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::collections::HashMap;
 use std::fs::File;
 use std::future::pending;
@@ -28,6 +30,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
 
 /// Longest answer that is remembered, bytes.
 const MAX_ANSWER_BYTES: usize = 10_000_000;
@@ -97,6 +100,7 @@ impl Proxy {
         let server = cluster.server_inside().context("the cluster is not ours")?;
         let namespace = cluster.network_namespace_file();
         let client = client(&cluster.authority_file())?;
+        let shown = TlsAcceptor::from(Arc::new(as_the_api_server(cluster)?));
         let way = Arc::new(Way { script: Mutex::new(script), client, server, first: Mutex::default() });
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = mpsc::channel();
@@ -107,12 +111,10 @@ impl Proxy {
             runtime.block_on(async {
                 let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
                 tell.send(socket.local_addr()?.port())?;
-                let router = Router::new().fallback(pass).with_state(way);
                 tokio::select! {
-                    served = axum::serve(socket, router) => served?,
-                    _ = stopped => {}
+                    ended = serve(socket, shown, Router::new().fallback(pass).with_state(way)) => ended,
+                    _ = stopped => Ok(()),
                 }
-                Ok(())
             })
         });
         let port = told.recv().context("the proxy does not start")?;
@@ -121,7 +123,7 @@ impl Proxy {
 
     /// Where it is reached inside the cluster's network.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("https://127.0.0.1:{}", self.port)
     }
 }
 
@@ -129,6 +131,35 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.stop.take();
         let _ = self.thread.take().map(thread::JoinHandle::join);
+    }
+}
+
+/// It shows what the API server shows, and speaks what that speaks.
+fn as_the_api_server(cluster: &Cluster) -> anyhow::Result<ServerConfig> {
+    let (certificate, key) = cluster.server_certificate_files();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![CertificateDer::from_pem_file(certificate)?],
+            PrivateKeyDer::from_pem_file(key)?,
+        )?;
+    config.alpn_protocols = ["h2", "http/1.1"].map(|name| name.as_bytes().to_vec()).into();
+    Ok(config)
+}
+
+async fn serve(socket: TcpListener, shown: TlsAcceptor, router: Router) -> anyhow::Result<()> {
+    loop {
+        let (stream, _) = socket.accept().await?;
+        let (shown, service) = (shown.clone(), TowerToHyperService::new(router.clone()));
+        tokio::spawn(async move {
+            // Whoever leaves in the middle is not missed.
+            if let Ok(stream) = shown.accept(stream).await {
+                let server = auto::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            }
+        });
     }
 }
 
@@ -173,6 +204,7 @@ impl Way {
     async fn forward(&self, mut request: Request, path: &str) -> Response {
         let Ok(uri) = format!("{}{path}", self.server).parse::<Uri>() else { return refusal(400) };
         *request.uri_mut() = uri;
+        *request.version_mut() = Version::HTTP_11;
         request.headers_mut().remove(HOST);
         match self.client.request(request).await {
             Ok(answer) => answer.map(Body::new),

@@ -332,6 +332,11 @@ impl Cluster {
         self.place.file("pki/ca.crt")
     }
 
+    /// The certificate that the API server shows, and its key, where the cluster is our own.
+    pub(crate) fn server_certificate_files(&self) -> (PathBuf, PathBuf) {
+        (self.place.file("pki/apiserver.crt"), self.place.file("pki/apiserver.key"))
+    }
+
     /// The API server's address inside the cluster's network, where the cluster is our own.
     pub fn server_inside(&self) -> Option<String> {
         (!self.is_external()).then(configuration::server_inside)
