@@ -50,7 +50,11 @@ pub fn policy(backend: SocketAddr) -> contract::Policy {
                 idle_ms: 60_000,
                 total_ms: 600_000,
             },
+            priority: 0,
+            weight: 1,
+            circuit_breaker: contract::CircuitBreaker::default(),
         }],
+        routing: contract::Routing::default(),
         synthesis: contract::Synthesis {
             voices: contract::voices::built_in(),
             default_voices: vec!["developer".into()],

@@ -21,12 +21,13 @@ pub use codecrucible::{
     ClientsStatus, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, GatewayReference, Image, Ingress,
     IssuerReference, LogLevel, Maintenance, Network, Observability, Placement, PodMetadata, Policy,
     PolicyMode, PolicyStatus, Profile, PullPolicy, Rejection, Remediation, ReplicaPolicy, Rollout,
-    RolloutPhase, RolloutStatus, Route, ShadowStatus, Synthesis, SynthesisMode, Tls, TlsMode, Voice,
+    RolloutPhase, RolloutStatus, Route, Routing, ShadowStatus, Synthesis, SynthesisMode, Tls, TlsMode, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};
 pub use model_backend::{
-    BackendType, EmbeddedModel, Model, ModelBackend, ModelBackendSpec, SecretKeyReference, Timeouts,
+    BackendType, CircuitBreaker, EmbeddedModel, Model, ModelBackend, ModelBackendSpec, SecretKeyReference,
+    Timeouts,
 };
 pub use synthesis_client::{
     Credentials, SynthesisClient, SynthesisClientSpec, SynthesisClientStatus, TargetReference,

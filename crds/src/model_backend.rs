@@ -42,9 +42,23 @@ pub struct ModelBackendSpec {
     /// Models that clients may name.
     #[schemars(length(min = 1, max = 256))]
     pub models: Vec<Model>,
-    /// How long each phase of a request may take, counted from its start: a number and ms, s, m or h, at most 1h each.
+    /// How long each phase of a request may take: a number and ms, s, m or h, at most 1h each. `total` is counted from the request's
+    /// start, also where other backends were asked before.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// Of the backends of one model, those of the lowest number are asked first; the others when none of them answers.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub priority: i32,
+    /// Its share among the backends of one model and priority: one of weight 3 is drawn three times as often as one of weight 1. Two
+    /// are drawn for each request, and the one that has less to do for its weight and answers sooner is asked. One of weight 0 is asked
+    /// only when no other is left: so it can be drained.
+    #[serde(default = "default_weight")]
+    #[schemars(range(min = 0, max = 100))]
+    pub weight: i32,
+    /// When the backend is left alone because it fails.
+    #[serde(default)]
+    pub circuit_breaker: CircuitBreaker,
     /// The model file, for type `Embedded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedded: Option<EmbeddedModel>,
@@ -104,6 +118,32 @@ impl Default for Timeouts {
             idle: Duration::literal("60s"),
             total: Duration::literal("10m"),
         }
+    }
+}
+
+fn default_weight() -> i32 {
+    1
+}
+
+/// When a backend is left alone because it fails, by each replica for itself. It comes back little by little. One that refuses three
+/// connections in a row is left alone for a second without further ado, or for `openFor`, if that is less.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CircuitBreaker {
+    /// Share of its requests that fail, percent: without an answer in time, with one that is not in the protocol, or with a status of
+    /// 500 or above.
+    #[schemars(range(min = 1, max = 100))]
+    pub error_rate_percent: i32,
+    /// Requests within about ten seconds below which the share says nothing.
+    #[schemars(range(min = 1, max = 10000))]
+    pub minimum_requests: i32,
+    /// How long it is left alone: a number and ms, s, m or h, 100ms to 1h. Twice as long each time that it fails again, up to eight times.
+    pub open_for: Duration,
+}
+
+impl Default for CircuitBreaker {
+    fn default() -> Self {
+        Self { error_rate_percent: 75, minimum_requests: 20, open_for: Duration::literal("10s") }
     }
 }
 

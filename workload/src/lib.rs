@@ -1,9 +1,10 @@
 //! The service that a `CodeCrucible` resource describes.
 //!
-//! `http` knows axum; the domain (`identity`, `routing`, `chat`, `synthesis`, `backend`) does not. Everything
+//! `http` knows axum; the domain (`identity`, `routing`, `attempts`, `chat`, `synthesis`, `backend`) does not. Everything
 //! that a request needs hangs on one [`snapshot::Snapshot`], which is replaced as a whole when the configuration
 //! directory changes.
 
+pub mod attempts;
 pub mod authorization;
 pub mod backend;
 pub mod chat;

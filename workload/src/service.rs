@@ -1,5 +1,6 @@
 //! What all parts of the running service share.
 
+use crate::attempts::{Attempts, RetryBudget};
 use crate::identity::{IssueError, IssuedToken, KnownClients};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, ServedRequests};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// Synthesis requests that run at once; each holds several backends' answers in memory.
 const MAX_CONCURRENT_SYNTHESES: usize = 64;
@@ -30,6 +32,7 @@ pub struct Service {
     draining: Arc<AtomicBool>,
     syntheses: Arc<Semaphore>,
     held_bodies: Arc<Semaphore>,
+    retries: Arc<RetryBudget>,
 }
 
 impl Service {
@@ -46,6 +49,7 @@ impl Service {
             draining: Arc::default(),
             syntheses: Arc::new(Semaphore::new(MAX_CONCURRENT_SYNTHESES)),
             held_bodies: Arc::new(Semaphore::new(MAX_HELD_BODIES_KB)),
+            retries: Arc::new(RetryBudget::new(Instant::now())),
         }
     }
 
@@ -138,6 +142,12 @@ impl Service {
     /// How well clients with a token were served.
     pub fn served(&self) -> &ServedRequests {
         &self.served
+    }
+
+    /// What the attempts of a request share, under the policy of a snapshot.
+    pub fn attempts(&self, snapshot: &Snapshot) -> Attempts<'_> {
+        let budget_percent = snapshot.bundle.policy().routing.retry_budget_percent;
+        Attempts { budget: &self.retries, budget_percent, metrics: &self.metrics }
     }
 
     /// From now on not ready, so that load balancers turn away.

@@ -2,19 +2,14 @@
 
 use crate::authorization::{Action, Asked, Asking, Authorizer};
 use codecrucible_contract::{Bundle, ShadowAcknowledgement, Synthesis};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where a request leads under a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination<'a> {
-    /// To this model of this backend.
-    Backend {
-        /// The backend's name.
-        backend: &'a str,
-        /// The model's name there.
-        model: &'a str,
-    },
+    /// To these backends, each with its priority and the model's name there, in an order that says nothing.
+    Backends(BTreeSet<(u16, &'a str, &'a str)>),
     /// Nowhere: there is no such model.
     Nowhere,
     /// Nowhere: the client may not.
@@ -43,7 +38,7 @@ impl Difference {
     }
 
     /// Between where a request leads and where it would lead.
-    pub fn between(one: Destination<'_>, other: Destination<'_>) -> Option<Self> {
+    pub fn between(one: &Destination<'_>, other: &Destination<'_>) -> Option<Self> {
         match (one, other) {
             (one, other) if one == other => None,
             (Destination::Denied, _) | (_, Destination::Denied) => Some(Self::Access),
@@ -56,27 +51,37 @@ impl Difference {
 pub struct Shadow {
     bundle: Bundle,
     authorizer: Authorizer,
-    /// Backend and model by the name that clients use.
-    routes: HashMap<String, (String, String)>,
+    /// Backends and what they call a model, by the name that clients use.
+    routes: HashMap<String, Vec<Target>>,
     default_model: Option<String>,
     comparisons: AtomicU64,
     differences: AtomicU64,
+}
+
+struct Target {
+    backend: String,
+    model: String,
+    priority: u16,
 }
 
 impl Shadow {
     /// A policy that nothing was compared with yet.
     pub fn new(bundle: Bundle) -> Self {
         let backends = || bundle.policy().backends.iter();
-        let routes = backends().flat_map(|backend| {
-            let route = |model: &codecrucible_contract::Model| {
-                (model.public_name().to_owned(), (backend.name.clone(), model.name.clone()))
-            };
-            backend.models.iter().map(route)
-        });
+        let mut routes: HashMap<String, Vec<Target>> = HashMap::new();
+        for backend in backends() {
+            for model in &backend.models {
+                routes.entry(model.public_name().to_owned()).or_default().push(Target {
+                    backend: backend.name.clone(),
+                    model: model.name.clone(),
+                    priority: backend.priority,
+                });
+            }
+        }
         let first = backends().next().and_then(|backend| backend.models.first());
         Self {
             authorizer: Authorizer::new(bundle.policy().access.as_ref()),
-            routes: routes.collect(),
+            routes,
             default_model: first.map(|model| model.public_name().to_owned()),
             comparisons: AtomicU64::new(0),
             differences: AtomicU64::new(0),
@@ -87,15 +92,19 @@ impl Shadow {
     /// Where a request for a model, or for the default one, would lead.
     pub fn destination(&self, asking: &Asking<'_>, action: Action, named: Option<&str>) -> Destination<'_> {
         let name = named.or(self.default_model.as_deref());
-        let Some((public, (backend, model))) = name.and_then(|name| self.routes.get_key_value(name)) else {
+        let Some((public, targets)) = name.and_then(|name| self.routes.get_key_value(name)) else {
             return Destination::Nowhere;
         };
-        let asked = Asked { action, model: public, backend };
-        if self.authorizer.decide(asking, &asked).is_allowed {
-            Destination::Backend { backend, model }
-        } else {
-            Destination::Denied
-        }
+        let may_use = |target: &&Target| {
+            let asked = Asked { action, model: public, backend: &target.backend };
+            self.authorizer.decide(asking, &asked).is_allowed
+        };
+        let permitted: BTreeSet<_> = targets
+            .iter()
+            .filter(may_use)
+            .map(|target| (target.priority, target.backend.as_str(), target.model.as_str()))
+            .collect();
+        if permitted.is_empty() { Destination::Denied } else { Destination::Backends(permitted) }
     }
 
     /// How voices would answer together.
@@ -132,16 +141,18 @@ impl Shadow {
 mod tests {
     use super::*;
 
-    const HERE: Destination<'_> = Destination::Backend { backend: "a", model: "m" };
-
     #[test]
     fn policies_differ_in_where_a_request_leads_or_in_whether_it_may() {
-        let there = Destination::Backend { backend: "b", model: "m" };
-        assert_eq!(Difference::between(HERE, HERE), None);
-        assert_eq!(Difference::between(Destination::Denied, Destination::Denied), None);
-        assert_eq!(Difference::between(HERE, there), Some(Difference::Route));
-        assert_eq!(Difference::between(Destination::Nowhere, HERE), Some(Difference::Route));
-        assert_eq!(Difference::between(HERE, Destination::Denied), Some(Difference::Access));
-        assert_eq!(Difference::between(Destination::Denied, Destination::Nowhere), Some(Difference::Access));
+        let to = |backend| Destination::Backends([(0, backend, "m")].into());
+        let between = |one, other| Difference::between(&one, &other);
+        assert_eq!(between(to("a"), to("a")), None);
+        assert_eq!(between(Destination::Denied, Destination::Denied), None);
+        assert_eq!(between(to("a"), to("b")), Some(Difference::Route));
+        let both = |priority| Destination::Backends([(0, "a", "m"), (priority, "b", "m")].into());
+        assert_eq!(between(to("a"), both(0)), Some(Difference::Route));
+        assert_eq!(between(both(0), both(1)), Some(Difference::Route));
+        assert_eq!(between(Destination::Nowhere, to("a")), Some(Difference::Route));
+        assert_eq!(between(to("a"), Destination::Denied), Some(Difference::Access));
+        assert_eq!(between(Destination::Denied, Destination::Nowhere), Some(Difference::Access));
     }
 }

@@ -4,7 +4,7 @@ use crate::authorization::Authorizer;
 use crate::backend::{Backend, Engines, Readiness, SetupError};
 use crate::configuration::Configuration;
 use crate::identity::{KeyError, SigningKeys, TokenAuthority};
-use crate::routing::{Route, Routes};
+use crate::routing::{Routes, Target};
 use crate::shadow::Shadow;
 use codecrucible_contract::{Backend as BackendPolicy, Bundle};
 use std::sync::Arc;
@@ -135,7 +135,11 @@ fn built(
     engines: &Engines,
 ) -> Result<BuiltBackend, BuildError> {
     let same = |built: &&BuiltBackend| {
-        built.policy == *policy
+        // Who else serves its models, and in which order they are asked, is not its own affair.
+        built.policy.name == policy.name
+            && built.policy.kind == policy.kind
+            && built.policy.timeouts == policy.timeouts
+            && built.policy.circuit_breaker == policy.circuit_breaker
             && built.credential == credential
             && !matches!(built.backend.readiness(), Readiness::Failed(_))
     };
@@ -149,12 +153,16 @@ fn built(
 }
 
 fn routes(backends: &[BuiltBackend]) -> Routes {
-    let route = |built: &BuiltBackend, model: &codecrucible_contract::Model| Route {
-        public_model: model.public_name().to_owned(),
+    let target = |built: &BuiltBackend, model: &codecrucible_contract::Model| Target {
         backend_model: model.name.clone(),
         backend: built.backend.clone(),
+        priority: built.policy.priority,
+        weight: built.policy.weight,
     };
-    let routes =
-        backends.iter().flat_map(|built| built.policy.models.iter().map(move |model| route(built, model)));
-    Routes::new(routes.collect())
+    let named = |built: &BuiltBackend, model: &codecrucible_contract::Model| {
+        (model.public_name().to_owned(), target(built, model))
+    };
+    Routes::new(
+        backends.iter().flat_map(|built| built.policy.models.iter().map(move |model| named(built, model))),
+    )
 }

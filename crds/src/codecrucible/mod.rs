@@ -11,6 +11,7 @@ mod placement;
 mod policy;
 mod remediation;
 mod rollout;
+mod routing;
 mod status;
 mod synthesis;
 mod tls;
@@ -26,6 +27,7 @@ pub use placement::{Placement, PodMetadata};
 pub use policy::{Policy, PolicyMode};
 pub use remediation::Remediation;
 pub use rollout::{Canary, CanaryStep, Rollout};
+pub use routing::Routing;
 pub use status::{
     AccessInForce, CanaryStatus, CertificateStatus, ClientsStatus, CodeCrucibleStatus, PolicyStatus,
     Rejection, ReplicaPolicy, RolloutPhase, RolloutStatus, ShadowStatus,
@@ -98,14 +100,18 @@ pub struct CodeCrucibleSpec {
     #[x_kube(validation = Rule::new("!has(self.labels) || self.labels.all(key, key != 'pod-template-hash' && !key.matches('^(app[.]kubernetes[.]io|([a-z0-9-]+[.])*codecrucible[.]dev)/'))").message("podMetadata.labels must not have keys of the operator: pod-template-hash, or with the prefix app.kubernetes.io/ or codecrucible.dev/"))]
     #[x_kube(validation = Rule::new("!has(self.annotations) || self.annotations.all(key, !key.matches('^([a-z0-9-]+[.])*codecrucible[.]dev/'))").message("podMetadata.annotations must not have keys of the operator, with the prefix codecrucible.dev/"))]
     pub pod_metadata: PodMetadata,
-    /// Names of `ModelBackend`s in this namespace. A model's name leads to exactly one of them; a synthesis that
-    /// names no model goes to the first model of the first backend.
+    /// Names of `ModelBackend`s in this namespace. Several may serve one model, of which one answers a request: by their `priority` and
+    /// `weight`, by what they have to do, and by which of them works. A synthesis that names no model goes to the first model of the
+    /// first backend.
     #[schemars(
         length(min = 1, max = 64),
         inner(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))
     )]
     #[x_kube(validation = Rule::new("self.all(name, self.exists_one(other, other == name))").message("a backend may be named only once; remove the second one"))]
     pub backends: Vec<String>,
+    /// What becomes of requests whose backend fails.
+    #[serde(default)]
+    pub routing: Routing,
     /// How several voices answer together.
     #[serde(default)]
     #[x_kube(validation = Rule::new("!has(self.defaultVoices) || self.defaultVoices.all(name, self.defaultVoices.exists_one(other, other == name))").message("a voice may be named only once in defaultVoices; remove the second one"))]

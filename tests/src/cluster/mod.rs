@@ -307,8 +307,13 @@ impl Cluster {
 
     /// Something on the node that takes connections, for as long as the value lives; who answers is up to its owner. A pod reaches it.
     pub fn listen_on_the_node(&self) -> anyhow::Result<TcpListener> {
+        self.listen_on_the_node_at(0)
+    }
+
+    /// The same at a port; 0 is any.
+    pub fn listen_on_the_node_at(&self, port: u16) -> anyhow::Result<TcpListener> {
         let namespace = self.network_namespace_file();
-        inside::within(Some(&namespace), || Ok(TcpListener::bind((network::NODE_ADDRESS, 0))?))
+        inside::within(Some(&namespace), || Ok(TcpListener::bind((network::NODE_ADDRESS, port))?))
     }
 
     /// A port of loopback inside the cluster's network that nobody has, and nobody gets for a connection of their own.

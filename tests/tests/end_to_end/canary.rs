@@ -1,6 +1,7 @@
 //! New pods that are tried out on a part of the requests: those that serve well replace all others, and those that do not are gone.
 
 use crate::load::while_asking;
+use crate::model_server::ModelServer;
 use crate::rollout::rollout;
 use crate::served::select;
 use crate::support::{CLUSTER, Namespace, eventually};
@@ -8,62 +9,9 @@ use codecrucible_tests::client::{Client, Credentials};
 use codecrucible_tests::port_forward::PortForward;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::thread;
 
 /// Requests after which new pods are judged.
 const ENOUGH: usize = 10;
-
-/// What the backend says to those whom it serves.
-const ANSWER: &str = r#"{"id":"1","object":"chat.completion","created":1,"model":"coder","choices":[{"index":0,"message":{"role":"assistant","content":"Yes."},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
-
-/// A backend that serves some pods, and fails for others.
-struct Backend {
-    address: SocketAddr,
-    unserved: Arc<Mutex<BTreeSet<IpAddr>>>,
-}
-
-impl Backend {
-    fn start() -> Self {
-        let listener = CLUSTER.listen_on_the_node().unwrap();
-        let address = listener.local_addr().unwrap();
-        let unserved = Arc::<Mutex<BTreeSet<IpAddr>>>::default();
-        let known = Arc::clone(&unserved);
-        thread::spawn(move || Self::serve(&listener, &known));
-        Self { address, unserved }
-    }
-
-    fn serve(listener: &TcpListener, unserved: &Mutex<BTreeSet<IpAddr>>) {
-        while let Ok((stream, who)) = listener.accept() {
-            let is_served = !unserved.lock().unwrap().contains(&who.ip());
-            // Whoever leaves early is not missed.
-            let _ = Self::answer(stream, is_served);
-        }
-    }
-
-    fn answer(mut stream: TcpStream, is_served: bool) -> std::io::Result<()> {
-        let mut request = BufReader::new(stream.try_clone()?);
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            request.read_line(&mut line)?;
-            let line = line.trim().to_ascii_lowercase();
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap_or(0);
-            }
-            if line.is_empty() {
-                break;
-            }
-        }
-        request.read_exact(&mut vec![0; length])?;
-        let (status, body) = if is_served { ("200 OK", ANSWER) } else { ("500 Internal Server Error", "{}") };
-        let head =
-            format!("content-type: application/json\r\nconnection: close\r\ncontent-length: {}", body.len());
-        write!(stream, "HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}")
-    }
-}
 
 /// The uids of the service's own pods.
 fn own_pods(namespace: &Namespace<'_>) -> String {
@@ -95,7 +43,7 @@ fn ask(namespace: &Namespace<'_>, deployment: &str) -> BTreeSet<u16> {
 }
 
 /// Two replicas that have run well, of a service that tries new ones out.
-fn proven(backend: &Backend) -> Namespace<'static> {
+fn proven(backend: &ModelServer) -> Namespace<'static> {
     let namespace = Namespace::new("canary");
     namespace
         .apply(&format!(
@@ -123,7 +71,7 @@ fn is_gone(namespace: &Namespace<'_>) -> bool {
 
 #[test]
 fn new_pods_that_serve_well_replace_all_and_those_that_do_not_are_gone_unnoticed() {
-    let backend = Backend::start();
+    let backend = ModelServer::start();
     let namespace = proven(&backend);
     let before = own_pods(&namespace);
     let good = rollout(&namespace)["lastGood"].clone();
@@ -148,7 +96,7 @@ fn new_pods_that_serve_well_replace_all_and_those_that_do_not_are_gone_unnoticed
     eventually("another pod is tried out", || is_at(&namespace, 1, 1));
     let new =
         ["get", "pods", "-l", "codecrucible.dev/track=canary", "-o", "jsonpath={.items[*].status.podIP}"];
-    backend.unserved.lock().unwrap().insert(namespace.kubectl(&new).unwrap().parse().unwrap());
+    backend.fail_for(namespace.kubectl(&new).unwrap().parse().unwrap());
     let seen = while_asking(&namespace, "demo", || {
         assert_eq!(ask(&namespace, "demo-canary"), [502].into());
         let told = namespace.wait_for("demo", "Progressing", "False/RolledBack");

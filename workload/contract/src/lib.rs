@@ -32,8 +32,8 @@ pub use clients::{Clients, MAX_CLIENTS, MAX_CLIENTS_BYTES, RegisteredClient};
 pub use hash::sha256_hex;
 pub use packing::{MAX_PACKED_BYTES, Packed};
 pub use policy::{
-    Backend, BackendKind, Embedded, Identity, LogLevel, Mode, Model, Observability, Policy, Remote,
-    Synthesis, Timeouts, Voice,
+    Backend, BackendKind, CircuitBreaker, Embedded, Identity, LogLevel, Mode, Model, Observability, Policy,
+    Remote, Routing, Synthesis, Timeouts, Voice,
 };
 pub use served::{SERVED_WITHIN_MILLISECONDS, Served};
 pub use validate::Invalid;

@@ -16,6 +16,9 @@ pub struct Policy {
     pub observability: Observability,
     /// Where models answer, in order of preference.
     pub backends: Vec<Backend>,
+    /// What becomes of requests whose backend fails.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub routing: Routing,
     /// How several voices answer together.
     pub synthesis: Synthesis,
     /// Who may do what; whoever has a token may do everything where there is nothing.
@@ -67,6 +70,62 @@ pub struct Backend {
     pub models: Vec<Model>,
     /// How long each phase of a request may take.
     pub timeouts: Timeouts,
+    /// Of the backends of one model, those with the lowest number are asked first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: u16,
+    /// Its share of the requests among backends of one model and priority: as many times that of one of weight 1. One of weight 0 is asked only
+    /// when no other is left.
+    #[serde(default = "weight_of_one", skip_serializing_if = "is_weight_of_one")]
+    pub weight: u16,
+    /// When it is left alone because it fails.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub circuit_breaker: CircuitBreaker,
+}
+
+/// The weight of a backend that is given none.
+const fn weight_of_one() -> u16 {
+    1
+}
+
+fn is_weight_of_one(weight: &u16) -> bool {
+    *weight == weight_of_one()
+}
+
+/// What is as it is by default is left out: a policy keeps its hash when a new field comes to the product.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// When a backend that fails is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CircuitBreaker {
+    /// Share of requests that fail, percent.
+    pub error_rate_percent: u16,
+    /// Requests within about ten seconds below which the share says nothing.
+    pub minimum_requests: u32,
+    /// How long it is left alone at first, milliseconds; longer each time that it fails again.
+    pub open_for_ms: u64,
+}
+
+impl Default for CircuitBreaker {
+    fn default() -> Self {
+        Self { error_rate_percent: 75, minimum_requests: 20, open_for_ms: 10_000 }
+    }
+}
+
+/// What becomes of requests whose backend fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Routing {
+    /// Attempts beyond the first, as a share of the requests, percent.
+    pub retry_budget_percent: u16,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self { retry_budget_percent: 20 }
+    }
 }
 
 /// How a backend is reached.

@@ -1,7 +1,7 @@
 //! The rules of a policy that types cannot state, each with its limit.
 
 use crate::access::Access;
-use crate::policy::{Backend, BackendKind, Policy, Synthesis, Timeouts, Voice};
+use crate::policy::{Backend, BackendKind, CircuitBreaker, Policy, Synthesis, Timeouts, Voice};
 use std::collections::HashSet;
 
 /// Most backends of one policy.
@@ -20,6 +20,16 @@ const MAX_PROMPT_BYTES: usize = 16 * 1024;
 const MAX_TIMEOUT_MS: u64 = 3_600_000;
 /// Shortest and longest life of an access token, seconds (one minute, one day).
 const ACCESS_TOKEN_SECONDS: std::ops::RangeInclusive<u32> = 60..=86_400;
+/// Last of the priorities.
+const MAX_PRIORITY: u16 = 100;
+/// Largest weight.
+const MAX_WEIGHT: u16 = 100;
+/// Most requests below which a share of failures says nothing.
+const MAX_MINIMUM_REQUESTS: u32 = 10_000;
+/// Shortest time that a backend is left alone, milliseconds.
+const MIN_OPEN_MS: u64 = 100;
+/// A whole, percent.
+const WHOLE_PERCENT: u16 = 100;
 /// Most tokens that one voice may write.
 const MAX_TOKENS_PER_VOICE: u32 = 32_768;
 /// Hottest temperature, hundredths.
@@ -48,6 +58,10 @@ impl Policy {
         name("identity.issuer", &self.identity.issuer)?;
         name("identity.audience", &self.identity.audience)?;
         backends(&self.backends)?;
+        let percent = self.routing.retry_budget_percent;
+        check(percent <= WHOLE_PERCENT, "routing.retryBudgetPercent", || {
+            format!("{percent} is more than {WHOLE_PERCENT} percent")
+        })?;
         self.synthesis.validate()?;
         self.access.as_ref().map_or(Ok(()), Access::validate)
     }
@@ -55,7 +69,7 @@ impl Policy {
 
 fn backends(backends: &[Backend]) -> Checked {
     count("backends", backends.len(), MAX_BACKENDS)?;
-    let (mut names, mut models) = (HashSet::new(), HashSet::new());
+    let mut names = HashSet::new();
     for (index, backend) in backends.iter().enumerate() {
         let path = format!("backends[{index}]");
         name(&format!("{path}.name"), &backend.name)?;
@@ -70,17 +84,46 @@ fn backends(backends: &[Backend]) -> Checked {
         })?;
         kind(&path, &backend.kind)?;
         timeouts(&path, &backend.timeouts)?;
+        preference(&path, backend)?;
+        circuit_breaker(&path, backend.circuit_breaker)?;
+        let mut models = HashSet::new();
         count(&format!("{path}.models"), backend.models.len(), MAX_MODELS)?;
         for (index, model) in backend.models.iter().enumerate() {
             let path = format!("{path}.models[{index}]");
             name(&format!("{path}.name"), &model.name)?;
             name(&format!("{path}.alias"), model.public_name())?;
             check(models.insert(model.public_name()), &path, || {
-                format!("the model {:?} is already served by an earlier entry", model.public_name())
+                format!("the model {:?} is already an earlier entry of this backend", model.public_name())
             })?;
         }
     }
     Ok(())
+}
+
+fn preference(path: &str, backend: &Backend) -> Checked {
+    let Backend { priority, weight, .. } = backend;
+    check(*priority <= MAX_PRIORITY, &format!("{path}.priority"), || {
+        format!("{priority} is more than {MAX_PRIORITY}")
+    })?;
+    check(*weight <= MAX_WEIGHT, &format!("{path}.weight"), || format!("{weight} is more than {MAX_WEIGHT}"))
+}
+
+fn circuit_breaker(path: &str, breaker: CircuitBreaker) -> Checked {
+    let CircuitBreaker { error_rate_percent, minimum_requests, open_for_ms } = breaker;
+    check(
+        (1..=WHOLE_PERCENT).contains(&error_rate_percent),
+        &format!("{path}.circuitBreaker.errorRatePercent"),
+        || format!("{error_rate_percent} is outside 1 to {WHOLE_PERCENT} percent"),
+    )?;
+    let minimum = 1..=MAX_MINIMUM_REQUESTS;
+    check(minimum.contains(&minimum_requests), &format!("{path}.circuitBreaker.minimumRequests"), || {
+        format!("{minimum_requests} is outside 1 to {MAX_MINIMUM_REQUESTS} requests")
+    })?;
+    check(
+        (MIN_OPEN_MS..=MAX_TIMEOUT_MS).contains(&open_for_ms),
+        &format!("{path}.circuitBreaker.openForMs"),
+        || format!("{open_for_ms} is outside {MIN_OPEN_MS} to {MAX_TIMEOUT_MS} milliseconds"),
+    )
 }
 
 fn kind(path: &str, kind: &BackendKind) -> Checked {
@@ -226,7 +269,11 @@ pub(crate) mod tests {
                 kind: BackendKind::Remote(Remote { url: "http://localhost:1".into(), has_credential: false }),
                 models: vec![Model { name: "m".into(), alias: None }],
                 timeouts: Timeouts { connect_ms: 1, first_byte_ms: 1, idle_ms: 1, total_ms: 1 },
+                priority: 0,
+                weight: 1,
+                circuit_breaker: CircuitBreaker::default(),
             }],
+            routing: Routing::default(),
             synthesis: Synthesis {
                 voices: voices::built_in(),
                 default_voices: voices::DEFAULT.map(str::to_owned).to_vec(),
@@ -257,6 +304,21 @@ pub(crate) mod tests {
         assert_eq!(path_of(|p| p.backends[0].name = "../x".into()), "backends[0].name");
         assert_eq!(path_of(|p| p.backends[0].models.clear()), "backends[0].models");
         assert_eq!(path_of(|p| p.backends[0].timeouts.idle_ms = 0), "backends[0].timeouts.idleMs");
+        assert_eq!(path_of(|p| p.backends[0].priority = 101), "backends[0].priority");
+        assert_eq!(path_of(|p| p.backends[0].weight = 101), "backends[0].weight");
+        assert_eq!(
+            path_of(|p| p.backends[0].circuit_breaker.error_rate_percent = 0),
+            "backends[0].circuitBreaker.errorRatePercent"
+        );
+        assert_eq!(
+            path_of(|p| p.backends[0].circuit_breaker.minimum_requests = 0),
+            "backends[0].circuitBreaker.minimumRequests"
+        );
+        assert_eq!(
+            path_of(|p| p.backends[0].circuit_breaker.open_for_ms = 99),
+            "backends[0].circuitBreaker.openForMs"
+        );
+        assert_eq!(path_of(|p| p.routing.retry_budget_percent = 101), "routing.retryBudgetPercent");
         assert_eq!(path_of(|p| p.synthesis.voices.clear()), "synthesis.voices");
         assert_eq!(
             path_of(|p| p.synthesis.default_voices.push("nobody".into())),
@@ -274,13 +336,26 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn two_backends_cannot_serve_one_model_name() {
-        let path = path_of(|p| {
-            let mut second = p.backends[0].clone();
-            second.name = "second".into();
-            p.backends.push(second);
-        });
-        assert_eq!(path, "backends[1].models[0]");
+    fn several_backends_may_serve_one_model_and_each_names_it_once() {
+        let mut policy = sample_policy();
+        let mut second = policy.backends[0].clone();
+        second.name = "second".into();
+        policy.backends.push(second);
+        assert_eq!(policy.validate(), Ok(()));
+        let again = |p: &mut Policy| {
+            let model = p.backends[0].models[0].clone();
+            p.backends[0].models.push(model);
+        };
+        assert_eq!(path_of(again), "backends[0].models[1]");
+    }
+
+    #[test]
+    fn what_is_new_and_as_it_is_by_default_leaves_no_trace_in_a_policy() {
+        let text = serde_json::to_string(&sample_policy()).unwrap();
+        for field in ["priority", "weight", "circuitBreaker", "routing"] {
+            assert!(!text.contains(field), "{field}");
+        }
+        assert_eq!(serde_json::from_str::<Policy>(&text).unwrap(), sample_policy());
     }
 
     #[test]

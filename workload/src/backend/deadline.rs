@@ -1,5 +1,5 @@
-//! When a request must have come how far. All is counted from its start, so that no phase begins the whole
-//! time anew.
+//! When a request must have come how far. The whole is counted from the request's start, however many attempts it takes; the rest from
+//! each attempt's.
 
 use codecrucible_contract::Timeouts;
 use std::time::Duration;
@@ -14,16 +14,22 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// The limits of a request that starts now.
-    pub fn starting_now(timeouts: Timeouts) -> Self {
+    /// The limits of an attempt that starts now, for a request that began then.
+    pub fn of(timeouts: Timeouts, began: Instant, now: Instant) -> Self {
         let Timeouts { connect_ms: _, first_byte_ms, idle_ms, total_ms } = timeouts;
-        let now = Instant::now();
-        let end = now + Duration::from_millis(total_ms);
+        let end = began + Duration::from_millis(total_ms);
         Self {
             first_byte: end.min(now + Duration::from_millis(first_byte_ms)),
             idle: Duration::from_millis(idle_ms),
             end,
         }
+    }
+
+    /// The limits of a request that starts now.
+    #[cfg(test)]
+    pub(crate) fn starting_now(timeouts: Timeouts) -> Self {
+        let now = Instant::now();
+        Self::of(timeouts, now, now)
     }
 
     /// Until when the answer must begin.

@@ -18,11 +18,29 @@ pub enum BackendError {
     /// The backend refused our credential.
     #[error("the model's backend refused the service's credential")]
     Credential,
-    /// The backend refused the request; its status is passed on.
-    #[error("the model's backend refused the request with status {status}")]
+    /// The backend failed with a status that says nothing about the request.
+    #[error("the model's backend failed with status {status}")]
     Refused {
         /// HTTP status.
         status: u16,
+    },
+    /// The backend finds fault with the request.
+    #[error("the model's backend does not take the request: status {status}")]
+    Faulty {
+        /// HTTP status, of those that are passed on.
+        status: u16,
+    },
+    /// The backend has too much to do.
+    #[error("the model's backend has too much to do")]
+    PutOff {
+        /// After which time it wants to be asked again, seconds, if it says so.
+        seconds: Option<u64>,
+    },
+    /// All backends of the model are left alone for a while, because they fail or have too much to do.
+    #[error("the model's backends fail or have too much to do, and are left alone for {seconds} s")]
+    Resting {
+        /// For how long at least, seconds.
+        seconds: u64,
     },
     /// Too much work is waiting.
     #[error("the model is busy")]
@@ -39,6 +57,69 @@ pub enum BackendError {
     /// The model failed while answering.
     #[error("the model failed while answering")]
     Failed,
+}
+
+/// What may be tried after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Another backend, or the same one again: it may have been a moment's trouble.
+    Again,
+    /// Another backend.
+    Elsewhere,
+    /// Nothing: it is the request.
+    Never,
+}
+
+impl BackendError {
+    /// Its name in metrics and the log.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timeout",
+            Self::Cut => "cut",
+            Self::Protocol => "protocol",
+            Self::Credential => "credential",
+            Self::Refused { .. } => "error",
+            Self::Faulty { .. } => "refused",
+            Self::PutOff { .. } => "put_off",
+            Self::Busy => "busy",
+            Self::Loading => "loading",
+            Self::Unavailable => "unavailable",
+            Self::TooLong(_) => "too_long",
+            Self::Failed => "failed",
+            Self::Resting { .. } => "resting",
+        }
+    }
+
+    /// What may be tried after it.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Unreachable | Self::Cut | Self::Refused { status: 502 | 503 } => Retry::Again,
+            Self::TooLong(_) => Retry::Never,
+            // It may be called otherwise elsewhere.
+            Self::Faulty { status } if *status != 404 => Retry::Never,
+            _ => Retry::Elsewhere,
+        }
+    }
+
+    /// Whether it tells that the backend is in trouble.
+    pub fn is_the_backends_fault(&self) -> bool {
+        !matches!(
+            self,
+            Self::Busy
+                | Self::Loading
+                | Self::TooLong(_)
+                | Self::Faulty { .. }
+                | Self::PutOff { .. }
+                | Self::Resting { .. }
+        )
+    }
+
+    /// Whether the backend may have worked on the request: to ask others again and again may cost as much each time, or bring each of
+    /// them down.
+    pub fn may_have_cost(&self) -> bool {
+        matches!(self, Self::Cut | Self::TimedOut | Self::Refused { .. } | Self::Protocol | Self::Failed)
+    }
 }
 
 /// Why a backend cannot be set up. Read by operators, not by clients; shows no credential.

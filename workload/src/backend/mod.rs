@@ -3,29 +3,38 @@
 //! A backend answers in two ways: [`remote::RemoteBackend::forward`] hands bytes through unread, for the
 //! gateway; [`Backend::complete`] gives pieces of text, for synthesis, from remote and embedded models alike.
 
+mod begun;
+mod breaker;
 mod completion;
 mod deadline;
 #[cfg_attr(not(feature = "embedded-engine"), path = "embedded_absent.rs")]
 mod embedded;
 mod error;
+mod health;
 mod remote;
 mod remote_client;
 mod sse;
 
+pub use begun::Begun;
 pub use completion::{Completion, CompletionRequest, Finish, FinishReason, Piece, Role, Turn};
 pub use deadline::Deadline;
 pub use embedded::{EmbeddedBackend, Engines};
-pub use error::{BackendError, SetupError};
+pub use error::{BackendError, Retry, SetupError};
+pub use health::{Health, InFlight};
+pub(crate) use remote::seconds;
 pub use remote::{Answer, RemoteBackend};
 pub use sse::EventReader;
 
 use codecrucible_contract::{self as contract, BackendKind, Timeouts};
+use futures::StreamExt as _;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// One place where models answer.
 pub struct Backend {
     name: String,
     timeouts: Timeouts,
+    health: Arc<Health>,
     kind: Kind,
 }
 
@@ -51,12 +60,23 @@ impl Backend {
             }
             BackendKind::Embedded(embedded) => Kind::Embedded(engines.backend(embedded)),
         };
-        Ok(Self { name: backend.name.clone(), timeouts: backend.timeouts, kind })
+        let health = Health::new(&backend.name, backend.circuit_breaker);
+        Ok(Self { name: backend.name.clone(), timeouts: backend.timeouts, health, kind })
     }
 
     /// The name in the policy.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How long each phase of a request to it may take.
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// How it does.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 
     /// How it answers.
@@ -79,19 +99,24 @@ impl Backend {
         }
     }
 
-    /// Asks a model and reads its answer piece by piece, within the backend's timeouts.
-    pub async fn complete(&self, request: CompletionRequest) -> Result<Completion, BackendError> {
-        let deadline = Deadline::starting_now(self.timeouts);
-        match &self.kind {
+    /// Asks a model and reads its answer piece by piece, within a deadline. Gives it once its first piece has come.
+    pub async fn complete(
+        &self,
+        request: CompletionRequest,
+        deadline: Deadline,
+    ) -> Result<Completion, BackendError> {
+        let mut answer = match &self.kind {
             Kind::Remote(remote) => {
                 let answer = remote.complete(request, deadline).await?;
                 // It has begun already.
-                Ok(completion::within(answer, deadline, deadline.next_after(Instant::now())))
+                completion::within(answer, deadline, deadline.next_after(Instant::now()))
             }
             Kind::Embedded(embedded) => {
-                Ok(completion::within(embedded.complete(request)?, deadline, deadline.first_byte()))
+                completion::within(embedded.complete(request)?, deadline, deadline.first_byte())
             }
-        }
+        };
+        let first = answer.next().await.ok_or(BackendError::Cut)??;
+        Ok(futures::stream::iter([Ok(first)]).chain(answer).boxed())
     }
 }
 

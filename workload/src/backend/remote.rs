@@ -2,7 +2,7 @@
 
 use super::completion::{CompletionRequest, Finish, FinishReason, Piece};
 use super::remote_client::{HttpClient, http_client};
-use super::{BackendError, Deadline, EventReader, SetupError};
+use super::{BackendError, Begun, Deadline, EventReader, SetupError};
 use crate::collect::{CollectError, collect};
 use bytes::Bytes;
 use codecrucible_contract::Timeouts;
@@ -26,7 +26,6 @@ const PASSED_ON: [u16; 6] = [400, 404, 413, 415, 422, 429];
 pub struct RemoteBackend {
     chat: Uri,
     authorization: Option<HeaderValue>,
-    timeouts: Timeouts,
     client: HttpClient,
 }
 
@@ -41,8 +40,8 @@ pub enum Answer {
         /// The document.
         body: Bytes,
     },
-    /// Server-sent events, and until when they may come.
-    Stream(Incoming, Deadline),
+    /// Server-sent events that have begun, and until when they may come.
+    Stream(Begun<Incoming>, Deadline),
 }
 
 impl RemoteBackend {
@@ -57,34 +56,28 @@ impl RemoteBackend {
         Ok(Self {
             chat: chat.parse().map_err(|_| SetupError::Url)?,
             authorization: authorization.transpose().map_err(|_| SetupError::Credential)?,
-            timeouts,
             client: http_client(timeouts),
         })
     }
 
     /// Sends a request body as it is and gives the answer as it comes.
-    pub async fn forward(&self, body: Bytes) -> Result<Answer, BackendError> {
-        self.ask(body, Deadline::starting_now(self.timeouts)).await
-    }
-
-    async fn ask(&self, body: Bytes, deadline: Deadline) -> Result<Answer, BackendError> {
+    pub async fn forward(&self, body: Bytes, deadline: Deadline) -> Result<Answer, BackendError> {
         let answer = timeout_at(deadline.first_byte(), self.client.request(self.request(body)))
             .await
             .map_err(|_elapsed| BackendError::TimedOut)?
             .map_err(|error| request_error(&error))?;
         let (parts, body) = answer.into_parts();
-        match media_type(parts.headers.get(CONTENT_TYPE)) {
-            Some(MediaType::Events) if parts.status.is_success() => {
-                return Ok(Answer::Stream(body, deadline));
-            }
-            Some(MediaType::Json) => {}
-            _ => return Err(refused_or(parts.status, BackendError::Protocol)),
-        }
-        if !parts.status.is_success() && !PASSED_ON.contains(&parts.status.as_u16()) {
-            return Err(refused_or(parts.status, BackendError::Protocol));
-        }
         let retry_after = parts.headers.get(RETRY_AFTER).cloned();
-        Ok(Answer::Whole { status: parts.status, retry_after, body: whole(body, deadline).await? })
+        let kind = media_type(parts.headers.get(CONTENT_TYPE));
+        match (kind, parts.status.as_u16()) {
+            (Some(MediaType::Events), 200..=299) => {
+                Ok(Answer::Stream(begun(body, deadline).await?, deadline))
+            }
+            (Some(MediaType::Json), status) if parts.status.is_success() || PASSED_ON.contains(&status) => {
+                Ok(Answer::Whole { status: parts.status, retry_after, body: whole(body, deadline).await? })
+            }
+            (_, status) => Err(refusal(status, retry_after.as_ref())),
+        }
     }
 
     fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
@@ -107,15 +100,21 @@ impl RemoteBackend {
         deadline: Deadline,
     ) -> Result<BoxStream<'static, Result<Piece, BackendError>>, BackendError> {
         let body = serde_json::to_vec(&request_document(&request)).map_err(|_| BackendError::Failed)?;
-        match self.ask(body.into(), deadline).await? {
+        match self.forward(body.into(), deadline).await? {
             Answer::Stream(body, _) => Ok(pieces(body)),
             Answer::Whole { status, body, .. } if status.is_success() => {
                 let answer: Chunk = serde_json::from_slice(&body).map_err(|_| BackendError::Protocol)?;
                 Ok(futures::stream::iter(answer.pieces_of_whole()?).map(Ok).boxed())
             }
-            Answer::Whole { status, .. } => Err(BackendError::Refused { status: status.as_u16() }),
+            Answer::Whole { status, retry_after, .. } => Err(refusal(status.as_u16(), retry_after.as_ref())),
         }
     }
+}
+
+async fn begun(mut body: Incoming, deadline: Deadline) -> Result<Begun<Incoming>, BackendError> {
+    let first = timeout_at(deadline.first_byte(), body.frame()).await;
+    let first = first.map_err(|_elapsed| BackendError::TimedOut)?;
+    Ok(Begun::new(first.and_then(Result::ok).ok_or(BackendError::Cut)?, body))
 }
 
 async fn whole(body: Incoming, deadline: Deadline) -> Result<Bytes, BackendError> {
@@ -141,7 +140,7 @@ fn request_document(request: &CompletionRequest) -> serde_json::Value {
     document
 }
 
-fn pieces(body: Incoming) -> BoxStream<'static, Result<Piece, BackendError>> {
+fn pieces(body: Begun<Incoming>) -> BoxStream<'static, Result<Piece, BackendError>> {
     let answer = StreamedAnswer {
         body,
         reader: EventReader::default(),
@@ -160,7 +159,7 @@ fn pieces(body: Incoming) -> BoxStream<'static, Result<Piece, BackendError>> {
 
 /// A streamed answer that is being read.
 struct StreamedAnswer {
-    body: Incoming,
+    body: Begun<Incoming>,
     reader: EventReader,
     events: VecDeque<String>,
     finish: Finish,
@@ -260,12 +259,21 @@ fn media_type(value: Option<&HeaderValue>) -> Option<MediaType> {
     }
 }
 
-fn refused_or(status: StatusCode, otherwise: BackendError) -> BackendError {
-    match status.as_u16() {
+/// What a status says that no document goes with that clients understand.
+fn refusal(status: u16, retry_after: Option<&HeaderValue>) -> BackendError {
+    match status {
         401 | 403 => BackendError::Credential,
-        status if status >= 400 => BackendError::Refused { status },
-        _ => otherwise,
+        429 => BackendError::PutOff { seconds: seconds(retry_after) },
+        503 if retry_after.is_some() => BackendError::PutOff { seconds: seconds(retry_after) },
+        status if PASSED_ON.contains(&status) => BackendError::Faulty { status },
+        400.. => BackendError::Refused { status },
+        _ => BackendError::Protocol,
     }
+}
+
+/// `Retry-After` in seconds; as a date it is as if it were not said.
+pub(crate) fn seconds(retry_after: Option<&HeaderValue>) -> Option<u64> {
+    retry_after?.to_str().ok()?.trim().parse().ok()
 }
 
 /// The cause may name addresses: it is for the log, the client gets the kind.

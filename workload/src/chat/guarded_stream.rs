@@ -24,9 +24,10 @@ pub enum Trouble {
     Cut,
 }
 
-/// The guard around one stream.
-pub struct GuardedStream<B> {
+/// The guard around one stream. What is `held` goes with the last byte, or with the client.
+pub struct GuardedStream<B, H> {
     inner: B,
+    _held: H,
     deadline: Deadline,
     last_frame: Instant,
     timer: Pin<Box<Sleep>>,
@@ -35,12 +36,21 @@ pub struct GuardedStream<B> {
     finished: bool,
 }
 
-impl<B> GuardedStream<B> {
+impl<B, H> GuardedStream<B, H> {
     /// Guards a stream; `last_words` is the event that a client gets in trouble.
-    pub fn new(inner: B, deadline: Deadline, last_words: fn(Trouble) -> Bytes) -> Self {
+    pub fn new(inner: B, deadline: Deadline, last_words: fn(Trouble) -> Bytes, held: H) -> Self {
         let last_frame = Instant::now();
         let timer = Box::pin(tokio::time::sleep_until(deadline.next_after(last_frame)));
-        Self { inner, deadline, last_frame, timer, tail: Tail::default(), last_words, finished: false }
+        Self {
+            inner,
+            _held: held,
+            deadline,
+            last_frame,
+            timer,
+            tail: Tail::default(),
+            last_words,
+            finished: false,
+        }
     }
 
     fn finish(&mut self, trouble: Trouble) -> Option<Result<Frame<Bytes>, std::convert::Infallible>> {
@@ -68,7 +78,7 @@ impl<B> GuardedStream<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for GuardedStream<B> {
+impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
@@ -160,6 +170,7 @@ mod tests {
             StreamBody::new(stream::iter(frames)),
             Deadline::starting_now(TIMEOUTS),
             last_words,
+            (),
         );
         String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
@@ -193,7 +204,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stalled_stream_ends_after_the_idle_timeout() {
         let frames = stream::iter([data("data: 1\n\n")]).chain(stream::pending());
-        let body = GuardedStream::new(StreamBody::new(frames), Deadline::starting_now(TIMEOUTS), last_words);
+        let body =
+            GuardedStream::new(StreamBody::new(frames), Deadline::starting_now(TIMEOUTS), last_words, ());
         let start = Instant::now();
         let text = body.collect().await.unwrap().to_bytes();
         assert_eq!(text, "data: 1\n\ndata: TimedOut\n\n");
@@ -209,7 +221,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_whole_stream_that_stays_open_is_no_trouble() {
         let frames = stream::iter([data("data: 1\n\ndata: [DONE]\n\n")]).chain(stream::pending());
-        let body = GuardedStream::new(StreamBody::new(frames), Deadline::starting_now(TIMEOUTS), last_words);
+        let body =
+            GuardedStream::new(StreamBody::new(frames), Deadline::starting_now(TIMEOUTS), last_words, ());
         assert_eq!(body.collect().await.unwrap().to_bytes(), "data: 1\n\ndata: [DONE]\n\n");
     }
 
@@ -223,6 +236,7 @@ mod tests {
             StreamBody::new(Box::pin(frames)),
             Deadline::starting_now(TIMEOUTS),
             last_words,
+            (),
         );
         assert!(body.collect().await.unwrap().to_bytes().ends_with(b"data: TimedOut\n\n"));
     }
@@ -237,6 +251,7 @@ mod tests {
             StreamBody::new(Box::pin(frames)),
             Deadline::starting_now(TIMEOUTS),
             last_words,
+            (),
         );
         let start = Instant::now();
         let text = body.collect().await.unwrap().to_bytes();

@@ -4,8 +4,10 @@
 mod guarded_stream;
 mod nesting;
 mod openai;
+mod question;
 mod request;
 
 pub use guarded_stream::{GuardedStream, Trouble};
 pub use openai::{ChunkWriter, parse_for_embedded, whole_answer};
+pub use question::{ChatAnswer, ChatQuestion};
 pub use request::ChatRequest;

@@ -65,8 +65,8 @@ enum OneOrMany {
     Many(Vec<String>),
 }
 
-/// Reads what the embedded engine honours. The flag says whether a stream is to end with the usage.
-pub fn parse_for_embedded(body: &[u8], model: &str) -> Result<(CompletionRequest, bool), RequestError> {
+/// Reads what the embedded engine honours, which knows one model and no names. The flag says whether a stream is to end with the usage.
+pub fn parse_for_embedded(body: &[u8]) -> Result<(CompletionRequest, bool), RequestError> {
     let document: Document = serde_json::from_str(checked_text(body)?).map_err(|error| syntax(&error))?;
     let max_tokens = document.max_completion_tokens.or(document.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS);
     in_range("max_tokens", max_tokens, 1, MAX_TOKENS)?;
@@ -92,7 +92,7 @@ pub fn parse_for_embedded(body: &[u8], model: &str) -> Result<(CompletionRequest
         .map(|(index, message)| turn(index, message))
         .collect::<Result<_, _>>()?;
     let request = CompletionRequest {
-        model: model.to_owned(),
+        model: String::new(),
         turns,
         max_tokens,
         temperature,
@@ -224,7 +224,7 @@ mod tests {
 
     fn parse(fields: &str) -> Result<CompletionRequest, RequestError> {
         let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}]{fields}}}"#);
-        parse_for_embedded(body.as_bytes(), "m").map(|(request, _)| request)
+        parse_for_embedded(body.as_bytes()).map(|(request, _)| request)
     }
 
     #[test]
@@ -252,9 +252,9 @@ mod tests {
         let body = |part: &str| {
             format!(r#"{{"messages":[{{"role":"user","content":[{{"type":"text","text":"a"}},{part}]}}]}}"#)
         };
-        let (request, _) = parse_for_embedded(body(r#"{"type":"text","text":"b"}"#).as_bytes(), "m").unwrap();
+        let (request, _) = parse_for_embedded(body(r#"{"type":"text","text":"b"}"#).as_bytes()).unwrap();
         assert_eq!(request.turns[0].content, "ab");
-        let error = parse_for_embedded(body(r#"{"type":"image_url"}"#).as_bytes(), "m").unwrap_err();
+        let error = parse_for_embedded(body(r#"{"type":"image_url"}"#).as_bytes()).unwrap_err();
         assert_eq!(error.parameter.as_deref(), Some("messages[0].content"));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::authentication::Caller;
 use crate::authorization::{Action, Asked, Asking, Verdict};
-use crate::routing::Route;
+use crate::routing::{Route, Target};
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 
@@ -12,29 +12,40 @@ pub(super) fn asking(caller: &Caller) -> Asking<'_> {
     Asking { client: &principal.subject, address: *address, token_age: principal.age(*now), now: *now }
 }
 
-/// Whether a caller may do something with a route's model.
-pub(super) fn decide(
+/// Those of a route's backends where a caller may do something with its model.
+pub(super) fn permitted<'a>(
     service: &Service,
     snapshot: &Snapshot,
     caller: &Caller,
     action: Action,
-    route: &Route,
-) -> bool {
+    route: &'a Route,
+) -> Vec<&'a Target> {
     let authorizer = &snapshot.authorizer;
     if !authorizer.rules() {
-        return true;
+        return route.targets.iter().collect();
     }
     let asking = asking(caller);
-    let asked = Asked { action, model: &route.public_model, backend: route.backend.name() };
-    let Verdict { is_allowed, because, shadow } = authorizer.decide(&asking, &asked);
-    let (client, model, name) = (asking.client, asked.model, action.as_str());
+    let (model, name) = (route.public_model.as_str(), action.as_str());
+    let (mut permitted, mut reasons, mut shadow) = (Vec::new(), Vec::new(), None);
+    for target in &route.targets {
+        let asked = Asked { action, model, backend: target.backend.name() };
+        let Verdict { is_allowed, because, shadow: would_be } = authorizer.decide(&asking, &asked);
+        shadow = shadow.max(would_be);
+        if is_allowed {
+            permitted.push(target);
+        } else {
+            reasons.extend(because);
+        }
+    }
+    let is_allowed = !permitted.is_empty();
     service.metrics().access_decisions.with_label_values(&[name, outcome(is_allowed)]).inc();
+    let client = asking.client;
     match action {
         _ if is_allowed => {}
         // A list without some models is an answer, and each of them would be a line.
-        Action::ListModels => tracing::debug!(client, model, ?because, "model not listed"),
+        Action::ListModels => tracing::debug!(client, model, because = ?reasons, "model not listed"),
         Action::Complete | Action::Synthesize => {
-            tracing::info!(client, action = name, model, ?because, "access denied");
+            tracing::info!(client, action = name, model, because = ?reasons, "access denied");
         }
     }
     if let Some(shadow) = shadow.filter(|shadow| *shadow != is_allowed) {
@@ -47,7 +58,7 @@ pub(super) fn decide(
             "access policies in shadow differ"
         );
     }
-    is_allowed
+    permitted
 }
 
 fn outcome(is_allowed: bool) -> &'static str {

@@ -1,51 +1,73 @@
 //! Where a request leads, and whether its client may send it there; and what a policy in shadow would say to it.
 
-use super::access::{asking, decide};
+use super::access::{asking, permitted};
 use super::authentication::Caller;
 use super::error::ApiError;
 use crate::authorization::Action;
-use crate::routing::Route;
+use crate::routing::{Route, Target};
 use crate::service::Service;
 use crate::shadow::{Destination, Difference, Shadow};
 use crate::snapshot::Snapshot;
 use crate::synthesis::{Plan, SynthesisRequest};
 
-/// The route of a model, or of the default one, if the caller may use it in this way. A model that the caller did not name is
-/// not named to it either.
+/// Where a request may go: at least one backend.
+pub(super) struct Admitted<'a> {
+    /// The model's name for clients.
+    pub(super) public_model: &'a str,
+    /// Who may be asked.
+    pub(super) targets: Vec<&'a Target>,
+}
+
+/// Where a request for a model, or for the default one, may go. A model that the caller did not name is not named to it either.
 pub(super) fn admit<'a>(
     service: &Service,
     snapshot: &'a Snapshot,
     caller: &Caller,
     action: Action,
     named: Option<&str>,
-) -> Result<&'a Route, ApiError> {
+) -> Result<Admitted<'a>, ApiError> {
     let route = match named {
         Some(model) => snapshot.routes.of_model(model),
         // A policy has at least one backend, and each at least one model.
         None => snapshot.routes.default(),
     };
-    let admitted = route.filter(|route| decide(service, snapshot, caller, action, route));
-    if let Some(Ok(shadow)) = &snapshot.shadow {
-        let here = match (admitted, route) {
-            (Some(route), _) => {
-                Destination::Backend { backend: route.backend.name(), model: &route.backend_model }
-            }
-            (None, Some(_)) => Destination::Denied,
-            (None, None) => Destination::Nowhere,
-        };
-        let there = shadow.destination(&asking(caller), action, named);
-        let difference = Difference::between(here, there);
-        if difference.is_some() {
-            let revision = shadow.revision();
-            tracing::info!(model = named, ?here, ?there, revision, "a request would be treated otherwise");
+    let targets = route.map(|route| permitted(service, snapshot, caller, action, route)).unwrap_or_default();
+    compare(service, snapshot, caller, action, named, route.is_some(), &targets);
+    match route {
+        Some(Route { public_model, .. }) if !targets.is_empty() => Ok(Admitted { public_model, targets }),
+        Some(_) => Err(ApiError::not_permitted(named)),
+        None => Err(ApiError::model_not_found(named.unwrap_or_default())),
+    }
+}
+
+/// Compares where a request goes with where a policy in shadow would have it go.
+fn compare(
+    service: &Service,
+    snapshot: &Snapshot,
+    caller: &Caller,
+    action: Action,
+    named: Option<&str>,
+    is_known: bool,
+    targets: &[&Target],
+) {
+    let Some(Ok(shadow)) = &snapshot.shadow else { return };
+    let here = match targets {
+        [] if is_known => Destination::Denied,
+        [] => Destination::Nowhere,
+        targets => {
+            let destinations = targets
+                .iter()
+                .map(|target| (target.priority, target.backend.name(), target.backend_model.as_str()));
+            Destination::Backends(destinations.collect())
         }
-        tell(service, shadow, caller, action, difference);
+    };
+    let there = shadow.destination(&asking(caller), action, named);
+    let difference = Difference::between(&here, &there);
+    if difference.is_some() {
+        let revision = shadow.revision();
+        tracing::info!(model = named, ?here, ?there, revision, "a request would be treated otherwise");
     }
-    match (admitted, route) {
-        (Some(route), _) => Ok(route),
-        (None, Some(_)) => Err(ApiError::not_permitted(named)),
-        (None, None) => Err(ApiError::model_not_found(named.unwrap_or_default())),
-    }
+    tell(service, shadow, caller, action, difference);
 }
 
 /// Compares what a request for a synthesis comes to, or that it is refused, with what it would come to.

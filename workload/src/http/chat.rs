@@ -1,16 +1,17 @@
 //! `POST /v1/chat/completions`: bytes through to a remote backend, or OpenAI's documents around the
 //! embedded one.
 
-use super::admission::admit;
+use super::admission::{Admitted, admit};
 use super::authentication::Caller;
 use super::body::{self, MAX_BODY_BYTES};
 use super::error::ApiError;
 use super::events::{error_event, event_stream, last_words};
 use super::identifiers::{now_seconds, unique};
+use super::route_header::tell_route;
+use crate::attempts::Answered;
 use crate::authorization::Action;
-use crate::backend::{Answer, BackendError, Completion, Finish, Kind, Piece, RemoteBackend};
-use crate::chat::{ChatRequest, ChunkWriter, GuardedStream, parse_for_embedded, whole_answer};
-use crate::routing::Route;
+use crate::backend::{Answer, BackendError, Completion, Finish, InFlight, Piece};
+use crate::chat::{ChatAnswer, ChatQuestion, ChatRequest, ChunkWriter, GuardedStream, whole_answer};
 use crate::service::Service;
 use axum::Extension;
 use axum::body::Body;
@@ -30,35 +31,39 @@ pub(super) async fn complete(
     let body = body::read(&service, body, MAX_BODY_BYTES).await?;
     let request = ChatRequest::parse(body.bytes.clone())?;
     let snapshot = service.snapshot();
-    let route = admit(&service, &snapshot, &caller, Action::Complete, Some(&request.model))?;
-    let answer = match route.backend.kind() {
-        Kind::Remote(remote) => pass_through(remote, route, &request).await,
-        Kind::Embedded(_) => from_embedded(route, &request).await,
+    let Admitted { public_model, targets } =
+        admit(&service, &snapshot, &caller, Action::Complete, Some(&request.model))?;
+    let (question, targets) = ChatQuestion::new(&request, targets)?;
+    let (answered, ledger) = service.attempts(&snapshot).first_answer(&question, &targets).await;
+    let response = match answered {
+        Ok(answered) => respond(answered, request.stream, public_model).await,
+        Err(error) => Err(error),
     };
-    count(&service, route, &answer);
-    answer
+    Ok(tell_route(response.map_err(ApiError::from).into_response(), &ledger))
 }
 
-/// By the answer's head: what a stream may still run into is not known yet.
-fn count(service: &Service, route: &Route, answer: &Result<Response, ApiError>) {
-    let backend = route.backend.name();
-    let outcome = match answer {
-        Ok(answer) if answer.status().is_success() => "answered",
-        Ok(_) => "refused",
-        Err(error) => {
-            tracing::warn!(backend, code = error.code(), "a backend did not answer");
-            "failed"
+async fn respond(
+    answered: Answered<ChatAnswer>,
+    is_streamed: bool,
+    public_model: &str,
+) -> Result<Response, BackendError> {
+    let Answered { answer, in_flight } = answered;
+    match answer {
+        ChatAnswer::Remote(answer) => Ok(pass_on(answer, in_flight)),
+        ChatAnswer::Embedded { completion, include_usage } => {
+            let (id, created) = (unique("chatcmpl"), now_seconds());
+            if is_streamed {
+                let writer = ChunkWriter::new(id, created, public_model.to_owned(), include_usage);
+                return Ok(event_stream(Body::from_stream(events(completion, in_flight, writer))));
+            }
+            let (text, finish) = whole(completion).await?;
+            Ok(axum::Json(whole_answer(&id, created, public_model, &text, &finish)).into_response())
         }
-    };
-    service.metrics().backend_answers.with_label_values(&[backend, outcome]).inc();
+    }
 }
 
-async fn pass_through(
-    remote: &RemoteBackend,
-    route: &Route,
-    request: &ChatRequest,
-) -> Result<Response, ApiError> {
-    match remote.forward(request.body_for(&route.backend_model)).await? {
+fn pass_on(answer: Answer, in_flight: InFlight) -> Response {
+    match answer {
         Answer::Whole { status, retry_after, body } => {
             let mut response = Response::new(Body::from(body));
             *response.status_mut() = status;
@@ -66,30 +71,12 @@ async fn pass_through(
             if let Some(retry_after) = retry_after {
                 response.headers_mut().insert(RETRY_AFTER, retry_after);
             }
-            Ok(response)
+            response
         }
         Answer::Stream(incoming, deadline) => {
-            Ok(event_stream(Body::new(GuardedStream::new(incoming, deadline, last_words))))
+            event_stream(Body::new(GuardedStream::new(incoming, deadline, last_words, in_flight)))
         }
     }
-}
-
-async fn from_embedded(route: &Route, request: &ChatRequest) -> Result<Response, ApiError> {
-    let (asked, include_usage) = parse_for_embedded(request.body(), &route.backend_model)?;
-    let (id, created, model) = (unique("chatcmpl"), now_seconds(), route.public_model.clone());
-    let answer = begun(route.backend.complete(asked).await?).await?;
-    if request.stream {
-        let writer = ChunkWriter::new(id, created, model, include_usage);
-        return Ok(event_stream(Body::from_stream(events(answer, writer))));
-    }
-    let (text, finish) = whole(answer).await?;
-    Ok(axum::Json(whole_answer(&id, created, &model, &text, &finish)).into_response())
-}
-
-/// Waits for the first piece, so that an answer that never begins has a status that says so.
-async fn begun(mut answer: Completion) -> Result<Completion, BackendError> {
-    let first = answer.next().await.ok_or(BackendError::Cut)??;
-    Ok(futures::stream::iter([Ok(first)]).chain(answer).boxed())
 }
 
 async fn whole(mut answer: Completion) -> Result<(String, Finish), BackendError> {
@@ -103,12 +90,19 @@ async fn whole(mut answer: Completion) -> Result<(String, Finish), BackendError>
     Err(BackendError::Cut)
 }
 
-fn events(answer: Completion, writer: ChunkWriter) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
+fn events(
+    answer: Completion,
+    in_flight: InFlight,
+    writer: ChunkWriter,
+) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
     let start = writer.start();
-    let rest = answer.map(move |piece| match piece {
-        Ok(Piece::Text(text)) => writer.text(&text),
-        Ok(Piece::Finished(finish)) => writer.end(&finish),
-        Err(error) => error_event(error),
+    let rest = answer.map(move |piece| {
+        let _kept_until_the_end = &in_flight;
+        match piece {
+            Ok(Piece::Text(text)) => writer.text(&text),
+            Ok(Piece::Finished(finish)) => writer.end(&finish),
+            Err(error) => error_event(error),
+        }
     });
     futures::stream::once(async move { start }).chain(rest).map(Ok)
 }

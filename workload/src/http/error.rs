@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 /// What a client should wait while a model is busy or being loaded, seconds.
-const RETRY_AFTER_SECONDS: u32 = 2;
+const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// An error for a client.
 #[derive(Debug)]
@@ -19,7 +19,8 @@ pub(super) struct ApiError {
     code: Option<&'static str>,
     parameter: Option<String>,
     message: String,
-    retry: bool,
+    /// What the client should wait, seconds.
+    retry_after: Option<u64>,
 }
 
 impl ApiError {
@@ -29,7 +30,7 @@ impl ApiError {
         code: &'static str,
         message: impl Into<String>,
     ) -> Self {
-        Self { status, kind, code: Some(code), parameter: None, message: message.into(), retry: false }
+        Self { status, kind, code: Some(code), parameter: None, message: message.into(), retry_after: None }
     }
 
     pub(super) fn model_not_found(model: &str) -> Self {
@@ -55,12 +56,7 @@ impl ApiError {
     pub(super) fn busy() -> Self {
         let message = "Too many requests are running; try again later.";
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "busy", message);
-        Self { retry: true, ..error }
-    }
-
-    /// What the log says of it.
-    pub(super) fn code(&self) -> &'static str {
-        self.code.unwrap_or_default()
+        Self { retry_after: Some(RETRY_AFTER_SECONDS), ..error }
     }
 
     pub(super) fn document(&self) -> Value {
@@ -76,8 +72,8 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
         }
-        if self.retry {
-            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -103,25 +99,35 @@ impl From<TokenError> for ApiError {
 
 impl From<BackendError> for ApiError {
     fn from(error: BackendError) -> Self {
-        let (status, code, retry) = match &error {
-            BackendError::Unreachable => (StatusCode::BAD_GATEWAY, "backend_unreachable", false),
-            BackendError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "backend_timeout", false),
-            BackendError::Cut => (StatusCode::BAD_GATEWAY, "backend_cut", false),
-            BackendError::Protocol => (StatusCode::BAD_GATEWAY, "backend_protocol", false),
-            BackendError::Credential => (StatusCode::BAD_GATEWAY, "backend_credential", false),
-            BackendError::Refused { .. } => (StatusCode::BAD_GATEWAY, "backend_refused", false),
-            BackendError::Failed => (StatusCode::BAD_GATEWAY, "backend_failed", false),
-            BackendError::Busy => (StatusCode::TOO_MANY_REQUESTS, "backend_busy", true),
-            BackendError::Loading => (StatusCode::SERVICE_UNAVAILABLE, "model_loading", true),
-            BackendError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "model_unavailable", false),
-            BackendError::TooLong(_) => (StatusCode::BAD_REQUEST, "context_length_exceeded", false),
+        let soon = Some(RETRY_AFTER_SECONDS);
+        let (status, code, retry_after) = match &error {
+            BackendError::Unreachable => (StatusCode::BAD_GATEWAY, "backend_unreachable", None),
+            BackendError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "backend_timeout", None),
+            BackendError::Cut => (StatusCode::BAD_GATEWAY, "backend_cut", None),
+            BackendError::Protocol => (StatusCode::BAD_GATEWAY, "backend_protocol", None),
+            BackendError::Credential => (StatusCode::BAD_GATEWAY, "backend_credential", None),
+            BackendError::Refused { .. } => (StatusCode::BAD_GATEWAY, "backend_refused", None),
+            BackendError::Faulty { status } => {
+                (StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST), "backend_refused", None)
+            }
+            BackendError::PutOff { seconds } => {
+                (StatusCode::TOO_MANY_REQUESTS, "backend_busy", seconds.or(soon))
+            }
+            BackendError::Failed => (StatusCode::BAD_GATEWAY, "backend_failed", None),
+            BackendError::Resting { seconds } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "backend_resting", Some(*seconds))
+            }
+            BackendError::Busy => (StatusCode::TOO_MANY_REQUESTS, "backend_busy", soon),
+            BackendError::Loading => (StatusCode::SERVICE_UNAVAILABLE, "model_loading", soon),
+            BackendError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "model_unavailable", None),
+            BackendError::TooLong(_) => (StatusCode::BAD_REQUEST, "context_length_exceeded", None),
         };
         let kind = match status {
-            StatusCode::BAD_REQUEST => "invalid_request_error",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_client_error() => "invalid_request_error",
             _ => "api_error",
         };
         let message = error.to_string();
-        Self { status, kind, code: Some(code), parameter: None, message, retry }
+        Self { status, kind, code: Some(code), parameter: None, message, retry_after }
     }
 }

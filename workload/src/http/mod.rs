@@ -14,6 +14,7 @@ mod in_flight;
 mod listener;
 mod models;
 mod oauth;
+mod route_header;
 mod router;
 mod served;
 mod synthesis;

@@ -6,6 +6,7 @@ use super::error::ApiError;
 use crate::authorization::Action;
 use crate::routing::Route;
 use crate::service::Service;
+use crate::snapshot::Snapshot;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
@@ -20,9 +21,7 @@ pub(super) async fn list(
     let snapshot = service.snapshot();
     let mut data = Vec::new();
     for routes in snapshot.routes.all().chunks(DECISIONS_AT_ONCE) {
-        let may_see =
-            |route: &&Route| access::decide(&service, &snapshot, &caller, Action::ListModels, route);
-        data.extend(routes.iter().filter(may_see).map(document));
+        data.extend(routes.iter().filter_map(|route| shown(&service, &snapshot, &caller, route)));
         tokio::task::yield_now().await;
     }
     Json(json!({"object": "list", "data": data}))
@@ -37,12 +36,15 @@ pub(super) async fn show(
     let found = snapshot.routes.of_model(&model);
     // One that a client may not see does not exist for it.
     found
-        .filter(|route| access::decide(&service, &snapshot, &caller, Action::ListModels, route))
-        .map(|route| Json(document(route)))
+        .and_then(|route| shown(&service, &snapshot, &caller, route))
+        .map(Json)
         .ok_or_else(|| ApiError::model_not_found(&model))
 }
 
-fn document(route: &Route) -> Value {
+/// A model as the caller sees it: as the first backend's that it may use.
+fn shown(service: &Service, snapshot: &Snapshot, caller: &Caller, route: &Route) -> Option<Value> {
+    let permitted = access::permitted(service, snapshot, caller, Action::ListModels, route);
+    let owner = permitted.first()?.backend.name();
     // When a model was made is not known here; the field is required by OpenAI's schema.
-    json!({"id": route.public_model, "object": "model", "created": 0, "owned_by": route.backend.name()})
+    Some(json!({"id": route.public_model, "object": "model", "created": 0, "owned_by": owner}))
 }

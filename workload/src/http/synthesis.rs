@@ -1,16 +1,18 @@
 //! `POST /v1/synthesis`: whole, or with an event for all that the voices do.
 
-use super::admission::{admit, compare_synthesis};
+use super::admission::{Admitted, admit, compare_synthesis};
 use super::authentication::Caller;
 use super::body::{self, MAX_BODY_BYTES};
 use super::error::ApiError;
 use super::events::event_stream;
 use super::identifiers::unique;
 use crate::authorization::Action;
-use crate::backend::{Backend, BackendError};
+use crate::backend::BackendError;
 use crate::request_error::RequestError;
+use crate::routing::Target;
 use crate::service::Service;
-use crate::synthesis::{Outcome, Plan, Progress, Synthesis, SynthesisRequest, run};
+use crate::snapshot::Snapshot;
+use crate::synthesis::{Asked, Outcome, Plan, Progress, Synthesis, SynthesisRequest, run};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -32,8 +34,8 @@ const PATIENCE_SECONDS: u32 = 30;
 struct Job {
     id: String,
     plan: Plan,
-    model: String,
-    backend: Arc<Backend>,
+    targets: Vec<Target>,
+    snapshot: Arc<Snapshot>,
     service: Service,
     _permit: OwnedSemaphorePermit,
 }
@@ -48,8 +50,9 @@ pub(super) async fn synthesize(
     let request: SynthesisRequest = serde_json::from_slice(&body.bytes)
         .map_err(|error| RequestError::body(format!("the body is not a valid synthesis request: {error}")))?;
     let snapshot = service.snapshot();
-    let route = admit(&service, &snapshot, &caller, Action::Synthesize, request.model.as_deref())?;
-    let (model, backend) = (route.backend_model.clone(), route.backend.clone());
+    let Admitted { targets, .. } =
+        admit(&service, &snapshot, &caller, Action::Synthesize, request.model.as_deref())?;
+    let targets = targets.into_iter().cloned().collect();
     let stream = request.stream;
     let compared = snapshot.shadow.is_some().then(|| request.clone());
     let plan = request.plan(&snapshot.bundle.policy().synthesis);
@@ -57,7 +60,7 @@ pub(super) async fn synthesize(
         compare_synthesis(&service, &snapshot, &caller, request, plan.as_ref().ok());
     }
     let plan = plan?;
-    let job = Job { id: unique("synthesis"), plan, model, backend, service, _permit: permit };
+    let job = Job { id: unique("synthesis"), plan, targets, snapshot, service, _permit: permit };
     if stream {
         return Ok(event_stream(Body::from_stream(events(job))));
     }
@@ -68,7 +71,8 @@ pub(super) async fn synthesize(
 
 impl Job {
     async fn run(&self, progress: &mpsc::Sender<Progress>) -> Result<Synthesis, BackendError> {
-        let outcome = run(self.id.clone(), &self.plan, &self.model, &self.backend, progress).await;
+        let asked = Asked { targets: &self.targets, attempts: self.service.attempts(&self.snapshot) };
+        let outcome = run(self.id.clone(), &self.plan, &asked, progress).await;
         if let Ok(synthesis) = &outcome {
             for candidate in &synthesis.candidates {
                 let outcome = match candidate.outcome {

@@ -10,5 +10,5 @@ mod syntax;
 pub use candidate::{Candidate, Outcome, Synthesis};
 pub use evidence::{Part, Score};
 pub use request::{Plan, SynthesisRequest};
-pub use run::{Progress, run};
+pub use run::{Asked, Progress, run};
 pub use syntax::Language;

@@ -2,7 +2,9 @@
 
 use super::candidate::best;
 use super::{Candidate, Outcome, Plan, Synthesis, code, evidence};
-use crate::backend::{Backend, BackendError, CompletionRequest, Finish, Piece, Role, Turn};
+use crate::attempts::{Answered, Attempts, Question, Verdict};
+use crate::backend::{BackendError, Completion, CompletionRequest, Deadline, Finish, Piece, Role, Turn};
+use crate::routing::Target;
 use codecrucible_contract::Voice;
 use futures::StreamExt as _;
 use futures::future::join_all;
@@ -36,16 +38,23 @@ pub enum Progress {
     Finished(Candidate),
 }
 
+/// Who is asked, and how.
+pub struct Asked<'a> {
+    /// The backends of the model.
+    pub targets: &'a [Target],
+    /// What pays for attempts beyond the first.
+    pub attempts: Attempts<'a>,
+}
+
 /// Runs a plan. Progress that nobody takes in time slows the voices down; nobody listening cancels them
 /// when the caller drops this future.
 pub async fn run(
     id: String,
     plan: &Plan,
-    model: &str,
-    backend: &Backend,
+    asked: &Asked<'_>,
     progress: &mpsc::Sender<Progress>,
 ) -> Result<Synthesis, BackendError> {
-    let voices = plan.voices.iter().map(|voice| speak(plan, voice, model, backend, progress));
+    let voices = plan.voices.iter().map(|voice| speak(plan, voice, asked, progress));
     let spoken: Vec<(Candidate, Option<BackendError>)> = join_all(voices).await;
     let first_error = spoken.iter().find_map(|(_, error)| error.clone());
     let candidates: Vec<Candidate> = spoken.into_iter().map(|(candidate, _)| candidate).collect();
@@ -65,21 +74,22 @@ pub async fn run(
 async fn speak(
     plan: &Plan,
     voice: &Voice,
-    model: &str,
-    backend: &Backend,
+    asked: &Asked<'_>,
     progress: &mpsc::Sender<Progress>,
 ) -> (Candidate, Option<BackendError>) {
     let start = Instant::now();
     // A closed channel means that the client left; the caller notices and drops us.
     let _ = progress.send(Progress::Started { voice: voice.name.clone() }).await;
-    let spoken = listen(plan, voice, model, backend, progress).await;
+    let spoken = listen(plan, voice, asked, progress).await;
     let error = spoken.as_ref().err().cloned();
     let outcome = match spoken {
         Ok((text, usage)) => judged(plan, text, usage).await,
         Err(error) => Outcome::Failed { error: error.to_string() },
     };
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let candidate = Candidate { voice: voice.name.clone(), model: model.to_owned(), duration_ms, outcome };
+    // Backends may call it by different names; the first one's is what the synthesis is about.
+    let model = asked.targets.first().map(|target| target.backend_model.clone()).unwrap_or_default();
+    let candidate = Candidate { voice: voice.name.clone(), model, duration_ms, outcome };
     let _ = progress.send(Progress::Finished(candidate.clone())).await;
     (candidate, error)
 }
@@ -87,11 +97,13 @@ async fn speak(
 async fn listen(
     plan: &Plan,
     voice: &Voice,
-    model: &str,
-    backend: &Backend,
+    asked: &Asked<'_>,
     progress: &mpsc::Sender<Progress>,
 ) -> Result<(String, Finish), BackendError> {
-    let mut answer = backend.complete(question(plan, voice, model)).await?;
+    let targets: Vec<&Target> = asked.targets.iter().collect();
+    let (answered, _) = asked.attempts.first_answer(&Words { plan, voice }, &targets).await;
+    // It counts for as long as the voice speaks.
+    let Answered { mut answer, in_flight: _in_flight } = answered?;
     let mut text = String::new();
     loop {
         match answer.next().await.ok_or(BackendError::Cut)?? {
@@ -107,18 +119,34 @@ async fn listen(
     }
 }
 
-fn question(plan: &Plan, voice: &Voice, model: &str) -> CompletionRequest {
-    CompletionRequest {
-        model: model.to_owned(),
-        turns: vec![
-            Turn { role: Role::System, content: voice.prompt.clone() },
-            Turn { role: Role::User, content: plan.task.clone() },
-        ],
-        max_tokens: plan.max_tokens,
-        temperature: f64::from(voice.temperature_percent) / 100.0,
-        top_p: 0.95,
-        seed: None,
-        stop: Vec::new(),
+/// What one voice is asked to say.
+struct Words<'a> {
+    plan: &'a Plan,
+    voice: &'a Voice,
+}
+
+impl Question for Words<'_> {
+    type Answer = Completion;
+
+    async fn ask(&self, target: &Target, deadline: Deadline) -> Result<Completion, BackendError> {
+        let Self { plan, voice } = self;
+        let request = CompletionRequest {
+            model: target.backend_model.clone(),
+            turns: vec![
+                Turn { role: Role::System, content: voice.prompt.clone() },
+                Turn { role: Role::User, content: plan.task.clone() },
+            ],
+            max_tokens: plan.max_tokens,
+            temperature: f64::from(voice.temperature_percent) / 100.0,
+            top_p: 0.95,
+            seed: None,
+            stop: Vec::new(),
+        };
+        target.backend.complete(request, deadline).await
+    }
+
+    fn verdict(_: &Completion) -> Verdict {
+        Verdict::Answered
     }
 }
 

@@ -11,8 +11,10 @@ pub struct Metrics {
     registry: Registry,
     /// Requests by route and status.
     pub requests: IntCounterVec,
-    /// Answers by backend and outcome.
+    /// Attempts by backend and outcome.
     pub backend_answers: IntCounterVec,
+    /// Requests that nobody else was asked for because there was no budget.
+    pub retries_over_budget: IntCounter,
     /// Candidates of synthesis by voice and outcome.
     pub candidates: IntCounterVec,
     /// Decisions about access by action and outcome, where something is ruled.
@@ -55,7 +57,7 @@ impl Metrics {
             )?,
             backend_answers: counters(
                 "codecrucible_backend_answers_total",
-                "Answers of backends by outcome.",
+                "Attempts by backend and by what came of them.",
                 &["backend", "outcome"],
             )?,
             candidates: counters(
@@ -77,6 +79,10 @@ impl Metrics {
                 "codecrucible_policy_shadow_comparisons_total",
                 "Comparisons with a policy in shadow, by action and by wherein it differs.",
                 &["action", "difference"],
+            )?,
+            retries_over_budget: counter(
+                "codecrucible_retries_over_budget_total",
+                "Requests for which no other backend was asked because the budget was spent.",
             )?,
             tokens_issued: counter("codecrucible_access_tokens_issued_total", "Access tokens issued.")?,
             bundle_info: registered(

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod attempts;
 mod backends;
 mod configuration;
 mod program;

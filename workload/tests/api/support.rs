@@ -91,7 +91,11 @@ pub fn policy(backend_url: &str) -> contract::Policy {
                 idle_ms: 400,
                 total_ms: 10_000,
             },
+            priority: 0,
+            weight: 1,
+            circuit_breaker: contract::CircuitBreaker::default(),
         }],
+        routing: contract::Routing::default(),
         synthesis: contract::Synthesis {
             voices: contract::voices::built_in(),
             default_voices: vec!["developer".into(), "security".into()],

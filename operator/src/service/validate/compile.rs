@@ -4,7 +4,8 @@ use super::Invalid;
 use crate::service::pod::MODELS_FOLDER;
 use codecrucible_contract::{self as contract, BackendKind, BundleError, voices};
 use codecrucible_crds::{
-    BackendType, CodeCrucible, Duration, LogLevel, ModelBackend, SynthesisMode, Timeouts, Voice,
+    BackendType, CircuitBreaker, CodeCrucible, Duration, LogLevel, ModelBackend, SynthesisMode, Timeouts,
+    Voice,
 };
 use kube::ResourceExt as _;
 
@@ -56,7 +57,29 @@ pub(super) fn backend(path: &str, name: &str, backend: &ModelBackend) -> Result<
         kind,
         models: models.collect(),
         timeouts: timeouts(&at, &spec.timeouts)?,
+        priority: number(&format!("{at}.priority"), spec.priority)?,
+        weight: number(&format!("{at}.weight"), spec.weight)?,
+        circuit_breaker: circuit_breaker(&format!("{at}.circuitBreaker"), &spec.circuit_breaker)?,
     })
+}
+
+fn circuit_breaker(at: &str, breaker: &CircuitBreaker) -> Result<contract::CircuitBreaker, Invalid> {
+    let CircuitBreaker { error_rate_percent, minimum_requests, open_for } = breaker;
+    Ok(contract::CircuitBreaker {
+        error_rate_percent: number(&format!("{at}.errorRatePercent"), *error_rate_percent)?,
+        minimum_requests: number(&format!("{at}.minimumRequests"), *minimum_requests)?,
+        open_for_ms: milliseconds(&format!("{at}.openFor"), open_for)?,
+    })
+}
+
+pub(super) fn routing(resource: &CodeCrucible) -> Result<contract::Routing, Invalid> {
+    let percent = resource.spec.routing.retry_budget_percent;
+    Ok(contract::Routing { retry_budget_percent: number("spec.routing.retryBudgetPercent", percent)? })
+}
+
+/// The API has no unsigned numbers. How large one may be is for the policy's own rules to say.
+fn number<T: TryFrom<i32>>(path: &str, value: i32) -> Result<T, Invalid> {
+    T::try_from(value).map_err(|_| Invalid::value(format!("{path}: {value} is negative, or far too large")))
 }
 
 fn timeouts(at: &str, timeouts: &Timeouts) -> Result<contract::Timeouts, Invalid> {

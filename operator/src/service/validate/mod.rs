@@ -117,6 +117,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
     let policy = Policy {
         identity: compile::identity(resource, &issuer)?,
         observability: compile::observability(resource),
+        routing: compile::routing(resource)?,
         backends,
         synthesis: compile::synthesis(resource)?,
         access,
@@ -263,7 +264,7 @@ fn credential(
 mod tests {
     use super::*;
     use crate::service::fixtures::{backend, observed, resource};
-    use codecrucible_contract::BackendKind;
+    use codecrucible_contract::{self as contract, BackendKind};
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
 
@@ -316,6 +317,28 @@ mod tests {
         assert!(
             message.starts_with("spec.backends[0]: ModelBackend \"remote\" spec.timeouts.idle: "),
             "{message}"
+        );
+    }
+
+    #[test]
+    fn how_a_backend_is_preferred_and_left_alone_reaches_the_policy() {
+        let mut observed = observed();
+        let mut with = |breaker: Value| {
+            let spec = json!({"type": "OpenAI", "url": "http://x", "models": [{"name": "m"}], "priority": 2,
+                "weight": 0, "circuitBreaker": breaker});
+            observed.backends.insert("remote".into(), backend("remote", spec));
+            validate(&resource(json!({"routing": {"retryBudgetPercent": 5}})), &observed)
+        };
+        let validated = with(json!({"errorRatePercent": 50, "openFor": "2s"})).unwrap();
+        let policy = validated.bundle.policy();
+        let contract::Backend { priority, weight, circuit_breaker, .. } = &policy.backends[0];
+        assert_eq!((*priority, *weight, policy.routing.retry_budget_percent), (2, 0, 5));
+        let contract::CircuitBreaker { error_rate_percent, minimum_requests, open_for_ms } = circuit_breaker;
+        assert_eq!((*error_rate_percent, *minimum_requests, *open_for_ms), (50, 20, 2_000));
+        let Err(invalid) = with(json!({"openFor": "50ms"})) else { panic!("it is valid") };
+        assert_eq!(
+            invalid.message,
+            "spec.backends[0]: ModelBackend \"remote\" spec.circuitBreaker.openFor: 50 is outside 100 to 3600000 milliseconds"
         );
     }
 
@@ -388,7 +411,9 @@ mod tests {
             .map(|index| json!({"name": format!("{index:0>253}"), "alias": format!("a{index:0>252}")}))
             .collect();
         let timeouts = json!({"connect": "1h", "firstByte": "1h", "idle": "1h", "total": "1h"});
-        let spec = json!({"type": "OpenAI", "url": format!("http://{}", "x".repeat(2_041)), "models": models, "timeouts": timeouts});
+        let spec = json!({"type": "OpenAI", "url": format!("http://{}", "x".repeat(2_041)), "models": models, "timeouts": timeouts,
+            "priority": 100, "weight": 100,
+            "circuitBreaker": {"errorRatePercent": 100, "minimumRequests": 10_000, "openFor": "1h"}});
         observed.backends.insert("remote".into(), backend("remote", spec));
         if let Err(invalid) = validate(&resource, &observed) {
             panic!("{}", invalid.message);

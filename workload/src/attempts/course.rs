@@ -1,0 +1,181 @@
+//! How far one request has come, and who is asked next. Pure.
+
+use super::{Answered, Ledger};
+use crate::backend::{BackendError, Retry};
+use crate::routing::Target;
+use std::vec::IntoIter;
+
+/// Most attempts of one request, whatever the budget.
+const MOST_ATTEMPTS: usize = 4;
+/// Most attempts that may have cost a backend as much as an answer does, or may have brought it down.
+const MOST_COSTLY_ATTEMPTS: usize = 2;
+
+/// How far one request has come.
+pub(super) struct Course<'t, T> {
+    pub(super) ledger: Ledger,
+    waiting: IntoIter<&'t Target>,
+    /// The last one that failed and may be asked again; once, and when nobody else is left.
+    again: Option<&'t Target>,
+    was_repeated: bool,
+    costly: usize,
+    is_over: bool,
+    /// The answer, or what a client is told if there comes none: that it shall come back later, or that the model is unknown.
+    answer: Option<(usize, Answered<T>)>,
+    error: Option<BackendError>,
+    /// Why one was not asked.
+    skipped: Option<BackendError>,
+}
+
+impl<'t, T> Course<'t, T> {
+    /// One that begins, over backends in the order in which they are to be asked.
+    pub(super) fn over(targets: Vec<&'t Target>) -> Self {
+        Self {
+            ledger: Ledger::default(),
+            waiting: targets.into_iter(),
+            again: None,
+            was_repeated: false,
+            costly: 0,
+            is_over: false,
+            answer: None,
+            error: None,
+            skipped: None,
+        }
+    }
+
+    /// Who is asked next, and whether that is for the second time.
+    pub(super) fn next(&mut self) -> Option<(&'t Target, bool)> {
+        let is_enough = self.ledger.tried.len() >= MOST_ATTEMPTS || self.costly >= MOST_COSTLY_ATTEMPTS;
+        if self.is_over || is_enough {
+            return None;
+        }
+        if let Some(target) = self.waiting.next() {
+            return Some((target, false));
+        }
+        if std::mem::replace(&mut self.was_repeated, true) {
+            return None;
+        }
+        self.again.map(|target| (target, true))
+    }
+
+    /// Whether nobody was asked yet.
+    pub(super) fn is_first(&self) -> bool {
+        self.ledger.tried.is_empty()
+    }
+
+    /// Somebody was not asked.
+    pub(super) fn skipped(&mut self, backend: &str, reason: BackendError) {
+        self.ledger.skipped.push(backend.to_owned());
+        self.skipped = Some(match (self.skipped.take(), reason) {
+            (Some(BackendError::Resting { seconds: one }), BackendError::Resting { seconds: other }) => {
+                BackendError::Resting { seconds: one.min(other) }
+            }
+            (_, reason) => reason,
+        });
+    }
+
+    /// Somebody failed.
+    pub(super) fn failed(&mut self, target: &'t Target, error: BackendError) {
+        self.costly += usize::from(error.may_have_cost());
+        match error.retry() {
+            Retry::Never => self.is_over = true,
+            Retry::Again => self.again = Some(target),
+            Retry::Elsewhere => {}
+        }
+        self.error = Some(error);
+    }
+
+    /// Somebody answered; if it is not the last word, others may do better.
+    pub(super) fn answered(&mut self, answered: Answered<T>, is_last: bool) {
+        self.is_over = is_last;
+        self.answer = Some((self.ledger.tried.len(), answered));
+    }
+
+    /// What comes of it.
+    pub(super) fn end(mut self) -> (Result<Answered<T>, BackendError>, Ledger) {
+        let answer = self.answer.map(|(index, answered)| {
+            self.ledger.answered = Some(index);
+            answered
+        });
+        // What a backend said tells more than that one was not asked.
+        let error = self.error.or(self.skipped).unwrap_or(BackendError::Unavailable);
+        (answer.ok_or(error), self.ledger)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Backend, Engines};
+    use codecrucible_contract as contract;
+    use std::sync::Arc;
+
+    fn targets(count: usize) -> Vec<Target> {
+        let backend = |index: usize| {
+            let remote = contract::Remote { url: "http://localhost".into(), has_credential: false };
+            let timeouts = contract::Timeouts { connect_ms: 1, first_byte_ms: 1, idle_ms: 1, total_ms: 1 };
+            let backend = contract::Backend {
+                name: index.to_string(),
+                kind: contract::BackendKind::Remote(remote),
+                models: Vec::new(),
+                timeouts,
+                priority: 0,
+                weight: 1,
+                circuit_breaker: contract::CircuitBreaker::default(),
+            };
+            Arc::new(Backend::new(&backend, None, &Engines::default()).unwrap())
+        };
+        let target =
+            |index| Target { backend_model: "m".into(), backend: backend(index), priority: 0, weight: 1 };
+        (0..count).map(target).collect()
+    }
+
+    /// Who is asked, if each says just this.
+    fn asked(count: usize, says: impl Fn(&str) -> BackendError) -> Vec<String> {
+        let targets = targets(count);
+        let mut course = Course::<()>::over(targets.iter().collect());
+        let mut asked = Vec::new();
+        while let Some((target, is_repeated)) = course.next() {
+            let name = target.backend.name();
+            asked.push(if is_repeated { format!("{name} again") } else { name.to_owned() });
+            course.failed(target, says(name));
+            course.ledger.note(name, super::super::Outcome::Failed(""), std::time::Duration::ZERO);
+        }
+        asked
+    }
+
+    #[tokio::test]
+    async fn all_are_asked_and_then_one_again_that_may_have_had_a_moments_trouble() {
+        assert_eq!(asked(2, |_| BackendError::Unreachable), ["0", "1", "1 again"]);
+        let first = |name: &str| {
+            if name == "0" { BackendError::Unreachable } else { BackendError::Credential }
+        };
+        assert_eq!(asked(3, first), ["0", "1", "2", "0 again"]);
+        assert_eq!(asked(2, |_| BackendError::Credential), ["0", "1"]);
+        assert_eq!(asked(9, |_| BackendError::Unreachable).len(), MOST_ATTEMPTS);
+    }
+
+    #[tokio::test]
+    async fn what_may_cost_as_much_as_an_answer_is_asked_twice_at_most() {
+        for error in [BackendError::Cut, BackendError::TimedOut, BackendError::Refused { status: 500 }] {
+            assert_eq!(asked(5, |_| error.clone()), ["0", "1"]);
+        }
+        assert_eq!(asked(1, |_| BackendError::Cut), ["0", "0 again"]);
+        assert_eq!(asked(1, |_| BackendError::TimedOut), ["0"]);
+    }
+
+    #[tokio::test]
+    async fn nobody_else_is_asked_what_is_wrong_itself() {
+        assert_eq!(asked(3, |_| BackendError::Faulty { status: 413 }), ["0"]);
+        assert_eq!(asked(3, |_| BackendError::TooLong("x".into())), ["0"]);
+        assert_eq!(asked(3, |_| BackendError::Faulty { status: 404 }), ["0", "1", "2"]);
+    }
+
+    #[test]
+    fn the_shortest_rest_of_those_that_were_not_asked_is_told() {
+        let mut course = Course::<()>::over(Vec::new());
+        for seconds in [9, 3, 7] {
+            course.skipped("b", BackendError::Resting { seconds });
+        }
+        assert_eq!(course.end().0.err(), Some(BackendError::Resting { seconds: 3 }));
+    }
+}

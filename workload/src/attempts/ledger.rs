@@ -1,0 +1,113 @@
+//! What was tried for one request and what came of it: the one place from which log, metrics and the client's header are told.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What came of one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The answer began.
+    Answered,
+    /// The backend finds fault with the request.
+    Refused,
+    /// The backend refused for now: it has too much to do.
+    PutOff,
+    /// It failed, in this way.
+    Failed(&'static str),
+}
+
+impl Outcome {
+    /// Its name in metrics and the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::PutOff => "put_off",
+            Self::Failed(kind) => kind,
+        }
+    }
+}
+
+/// One attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// The backend's name.
+    pub backend: String,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How long that took.
+    pub after: Duration,
+}
+
+/// All attempts of one request, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Those that were made.
+    pub tried: Vec<Tried>,
+    /// Which of them gave the answer that a client gets.
+    pub answered: Option<usize>,
+    /// Backends that were not asked: they are left alone, or not ready.
+    pub skipped: Vec<String>,
+    /// Whether another one would have been made, but for the budget.
+    pub is_over_budget: bool,
+}
+
+impl Ledger {
+    pub(super) fn note(&mut self, backend: &str, outcome: Outcome, after: Duration) {
+        self.tried.push(Tried { backend: backend.to_owned(), outcome, after });
+    }
+
+    /// Whether it is worth a line in the log: nearly every request is answered at once, and that nobody is asked because all are left
+    /// alone was told before.
+    pub fn is_remarkable(&self) -> bool {
+        let is_usual = |tried: &Tried| matches!(tried.outcome, Outcome::Answered | Outcome::Refused);
+        self.is_over_budget || self.tried.len() > 1 || !self.tried.iter().all(is_usual)
+    }
+
+    /// What a client is told: who answered, or was asked last, and after how many attempts.
+    pub fn summary(&self) -> Option<String> {
+        let who = self.answered.and_then(|index| self.tried.get(index)).or(self.tried.last())?;
+        Some(format!("backend={}; attempts={}", who.backend, self.tried.len()))
+    }
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Tried { backend, outcome, after }) in self.tried.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{backend} {} after {} ms", outcome.as_str(), after.as_millis())?;
+        }
+        if !self.skipped.is_empty() {
+            write!(f, ", not asked: {}", self.skipped.join(" "))?;
+        }
+        if self.is_over_budget { f.write_str(", and no budget for more") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_tells_what_was_tried_in_order_and_who_answered() {
+        let mut ledger = Ledger::default();
+        ledger.note("a", Outcome::PutOff, Duration::from_millis(3));
+        ledger.note("b", Outcome::Failed("cut"), Duration::from_millis(120));
+        ledger.skipped.push("c".into());
+        assert_eq!(ledger.to_string(), "a put_off after 3 ms, b cut after 120 ms, not asked: c");
+        assert_eq!(ledger.summary().as_deref(), Some("backend=b; attempts=2"));
+        ledger.answered = Some(0);
+        assert_eq!(ledger.summary().as_deref(), Some("backend=a; attempts=2"), "its 429 is the answer");
+        assert!(ledger.is_remarkable());
+    }
+
+    #[test]
+    fn what_went_well_at_once_is_not_remarkable() {
+        let mut ledger = Ledger::default();
+        assert!(!ledger.is_remarkable() && ledger.summary().is_none());
+        ledger.note("a", Outcome::Answered, Duration::ZERO);
+        assert!(!ledger.is_remarkable());
+        ledger.is_over_budget = true;
+        assert!(ledger.is_remarkable() && ledger.to_string().ends_with("no budget for more"));
+    }
+}

@@ -1,0 +1,231 @@
+//! How a backend does: how many requests it has, how soon it answers, whether it fails, and whether it asked to be left alone.
+
+use super::BackendError;
+use super::breaker::{Admission, Breaker, Seen};
+use codecrucible_contract as contract;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longest time for which a backend's wish to be left alone is heeded.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
+/// The time for which one is left alone that asks for it and does not say for how long.
+const USUAL_PATIENCE: Duration = Duration::from_secs(1);
+/// How much one answer moves the average of how soon they begin: one part of so many.
+const AVERAGED: u64 = 8;
+
+/// Of one backend.
+pub struct Health {
+    /// The backend's name.
+    name: String,
+    state: Mutex<State>,
+    in_flight: AtomicU32,
+    /// How soon answers begin, on average, microseconds; zero before the first one.
+    first_byte_us: AtomicU64,
+}
+
+struct State {
+    breaker: Breaker,
+    /// Until when it asked to be left alone.
+    patience: Option<Instant>,
+}
+
+impl Health {
+    /// Of a backend of which nothing is known.
+    pub fn new(name: &str, rules: contract::CircuitBreaker) -> Arc<Self> {
+        let state = State { breaker: Breaker::new(rules, Instant::now()), patience: None };
+        Arc::new(Self {
+            name: name.to_owned(),
+            state: Mutex::new(state),
+            in_flight: AtomicU32::new(0),
+            first_byte_us: AtomicU64::new(0),
+        })
+    }
+
+    /// Begins a request, or tells how long the backend is to be left alone.
+    pub fn begin(self: &Arc<Self>, now: Instant) -> Result<InFlight, Duration> {
+        let mut state = self.state();
+        if let Some(until) = state.patience.filter(|until| now < *until) {
+            return Err(until - now);
+        }
+        let admission = state.breaker.admit(now)?;
+        drop(state);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Ok(InFlight { health: Arc::clone(self), began: now, admission, is_noted: false })
+    }
+
+    /// Requests that it has.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// How soon answers begin, on average; nothing before the first one.
+    pub fn first_byte(&self) -> Option<Duration> {
+        let average = self.first_byte_us.load(Ordering::Relaxed);
+        (average > 0).then(|| Duration::from_micros(average))
+    }
+
+    /// Whether it is left alone because it fails, or only tried out.
+    pub fn is_open(&self) -> bool {
+        self.state().breaker.is_open()
+    }
+
+    fn note(&self, admission: Admission, seen: Seen, now: Instant) {
+        let mut state = self.state();
+        let was_open = state.breaker.is_open();
+        state.breaker.note(admission, seen, now);
+        let is_open = state.breaker.is_open();
+        drop(state);
+        match (was_open, is_open) {
+            (false, true) => tracing::warn!(backend = self.name, "a backend fails and is left alone"),
+            (true, false) => tracing::info!(backend = self.name, "a backend works again"),
+            _ => {}
+        }
+    }
+
+    fn note_first_byte(&self, after: Duration) {
+        let sample = u64::try_from(after.as_micros()).unwrap_or(u64::MAX).max(1);
+        let average = self.first_byte_us.load(Ordering::Relaxed);
+        // Two at the same time may lose one: an average does not mind.
+        let next = if average == 0 { sample } else { average - average / AVERAGED + sample / AVERAGED };
+        self.first_byte_us.store(next.max(1), Ordering::Relaxed);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that a backend has, until the value goes: with the last byte of its answer, or with its client.
+pub struct InFlight {
+    health: Arc<Health>,
+    began: Instant,
+    admission: Admission,
+    is_noted: bool,
+}
+
+impl InFlight {
+    /// Its answer has begun.
+    pub fn answered(&mut self, now: Instant) {
+        self.health.note_first_byte(now - self.began);
+        self.note(Seen::Answered, now);
+    }
+
+    /// It was found fault with, which takes no time and says nothing of how soon answers begin.
+    pub fn refused(&mut self, now: Instant) {
+        self.note(Seen::Answered, now);
+    }
+
+    /// It was told to come back later.
+    pub fn put_off(&mut self, wait: Option<Duration>, now: Instant) {
+        let until = now + wait.unwrap_or(USUAL_PATIENCE).min(LONGEST_PATIENCE);
+        let mut state = self.health.state();
+        state.patience = Some(state.patience.map_or(until, |before| before.max(until)));
+        drop(state);
+        self.note(Seen::Nothing, now);
+    }
+
+    /// It was not answered.
+    pub fn failed(&mut self, error: &BackendError, now: Instant) {
+        let seen = match error {
+            BackendError::Unreachable => Seen::Unreachable,
+            error if error.is_the_backends_fault() => Seen::Failed,
+            _ => Seen::Nothing,
+        };
+        if *error == BackendError::TimedOut {
+            self.health.note_first_byte(now - self.began);
+        }
+        self.note(seen, now);
+    }
+
+    /// Its client left before an answer began, after it had waited for longer than usual perhaps.
+    fn abandoned(&mut self, now: Instant) {
+        let waited = now - self.began;
+        if self.health.first_byte().is_some_and(|usual| waited > usual) {
+            self.health.note_first_byte(waited);
+        }
+        self.note(Seen::Nothing, now);
+    }
+
+    fn note(&mut self, seen: Seen, now: Instant) {
+        if !std::mem::replace(&mut self.is_noted, true) {
+            self.health.note(self.admission, seen, now);
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.health.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if !self.is_noted {
+            self.abandoned(Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health() -> Arc<Health> {
+        Health::new(
+            "b",
+            contract::CircuitBreaker { error_rate_percent: 50, minimum_requests: 2, open_for_ms: 1_000 },
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_in_flight_until_its_value_goes() {
+        let health = health();
+        let mut attempt = health.begin(Instant::now()).unwrap();
+        attempt.answered(Instant::now() + Duration::from_millis(80));
+        assert_eq!((health.in_flight(), health.first_byte()), (1, Some(Duration::from_millis(80))));
+        drop(attempt);
+        assert_eq!(health.in_flight(), 0);
+        health.begin(Instant::now()).unwrap().answered(Instant::now() + Duration::from_millis(160));
+        assert_eq!(health.first_byte(), Some(Duration::from_millis(90)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_open_it_and_what_is_the_clients_own_does_not() {
+        let health = health();
+        for error in [BackendError::TooLong("x".into()), BackendError::Busy] {
+            health.begin(Instant::now()).unwrap().failed(&error, Instant::now());
+        }
+        assert!(!health.is_open());
+        for _ in 0..2 {
+            health.begin(Instant::now()).unwrap().failed(&BackendError::Cut, Instant::now());
+        }
+        assert!(health.is_open() && health.begin(Instant::now()).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wish_to_be_left_alone_is_heeded_for_a_while() {
+        let (health, now) = (health(), Instant::now());
+        let mut two = [health.begin(now).unwrap(), health.begin(now).unwrap()];
+        two[0].put_off(Some(Duration::from_secs(7)), now);
+        two[1].put_off(None, now);
+        assert_eq!(health.begin(now).err(), Some(Duration::from_secs(7)), "the longer one counts");
+        let later = now + Duration::from_secs(7);
+        health.begin(later).unwrap().put_off(None, later);
+        assert_eq!(health.begin(later).err(), Some(USUAL_PATIENCE));
+        let later = later + USUAL_PATIENCE;
+        health.begin(later).unwrap().put_off(Some(Duration::from_secs(86_400)), later);
+        assert_eq!(health.begin(later).err(), Some(LONGEST_PATIENCE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_answers_and_long_waits_tell_how_soon_answers_begin() {
+        let (health, now) = (health(), Instant::now());
+        health.begin(now).unwrap().answered(now + Duration::from_millis(80));
+        health.begin(now).unwrap().refused(now + Duration::from_millis(1));
+        health.begin(now).unwrap().failed(&BackendError::Cut, now + Duration::from_millis(1));
+        drop(health.begin(now).unwrap());
+        assert_eq!(health.first_byte(), Some(Duration::from_millis(80)));
+        let waiting = health.begin(now).unwrap();
+        tokio::time::advance(Duration::from_millis(160)).await;
+        drop(waiting);
+        assert_eq!(health.first_byte(), Some(Duration::from_millis(90)));
+    }
+}
