@@ -1,16 +1,16 @@
 //! The service that a `CodeCrucible` resource describes.
 //!
-//! `http` knows axum; the domain (`identity`, `routing`, `attempts`, `chat`, `synthesis`, `backend`) does not. Everything
+//! `http` knows axum; the domain (`identity`, `routing`, `attempts`, `gateway`, `synthesis`, `backend`) does not. Everything
 //! that a request needs hangs on one [`snapshot::Snapshot`], which is replaced as a whole when the configuration
 //! directory changes.
 
 pub mod attempts;
 pub mod authorization;
 pub mod backend;
-pub mod chat;
 pub mod cli;
 mod collect;
 pub mod configuration;
+pub mod gateway;
 pub mod http;
 pub mod identity;
 pub mod request_error;

@@ -1,4 +1,4 @@
-//! A server on the node that answers chats in OpenAI's protocol, and can be told to fail for some pods, or be killed and started anew.
+//! A server on the node that says yes in OpenAI's protocol, whatever it is asked, and can be told to fail for some pods, or be killed and started anew.
 
 use crate::support::CLUSTER;
 use std::collections::BTreeSet;
@@ -9,8 +9,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What it says to those whom it serves.
-const ANSWER: &str = r#"{"id":"1","object":"chat.completion","created":1,"model":"coder","choices":[{"index":0,"message":{"role":"assistant","content":"Yes."},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
+/// What it says to chats.
+const CHAT: &str = r#"{"id":"1","object":"chat.completion","created":1,"model":"coder","choices":[{"index":0,"message":{"role":"assistant","content":"Yes."},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
+const COMPLETION: &str = r#"{"id":"1","object":"text_completion","created":1,"model":"coder","choices":[{"index":0,"text":"Yes.","finish_reason":"stop","logprobs":null}]}"#;
+const EMBEDDING: &str = r#"{"object":"list","model":"coder","data":[{"object":"embedding","index":0,"embedding":[0.5,0.25]}],"usage":{"prompt_tokens":1,"total_tokens":1}}"#;
+const RESPONSE: &str = r#"{"id":"1","object":"response","created_at":1,"model":"coder","status":"completed","parallel_tool_calls":true,"tool_choice":"auto","tools":[],"output":[{"type":"message","id":"m","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Yes.","annotations":[]}]}]}"#;
+const DELTA: &str = r#"{"type":"response.output_text.delta","item_id":"m","output_index":0,"content_index":0,"delta":"Yes.","logprobs":[],"sequence_number":0}"#;
+
+/// Content type and content of the answer to a request.
+fn answer(path: &str, body: &str) -> (&'static str, String) {
+    let json = |document: &str| ("application/json", document.to_owned());
+    match path {
+        "/v1/completions" => json(COMPLETION),
+        "/v1/embeddings" => json(EMBEDDING),
+        "/v1/responses" if body.contains("\"stream\":true") => {
+            let last =
+                format!(r#"{{"type":"response.completed","response":{RESPONSE},"sequence_number":1}}"#);
+            let events = format!(
+                "event: response.output_text.delta\ndata: {DELTA}\n\nevent: response.completed\ndata: {last}\n\n"
+            );
+            ("text/event-stream", events)
+        }
+        "/v1/responses" => json(RESPONSE),
+        _ => json(CHAT),
+    }
+}
 
 /// The server, for as long as the test runs.
 pub struct ModelServer {
@@ -79,11 +102,14 @@ fn serve(listener: TcpListener, known: &Arc<Known>) {
 fn answer_all(stream: &TcpStream, who: IpAddr, known: &Known) -> std::io::Result<()> {
     let (mut requests, mut answers) = (BufReader::new(stream.try_clone()?), stream.try_clone()?);
     loop {
-        let mut length = 0;
+        let (mut path, mut length) = (String::new(), 0);
         loop {
             let mut line = String::new();
             if requests.read_line(&mut line)? == 0 {
                 return Ok(());
+            }
+            if let Some(rest) = line.strip_prefix("POST ") {
+                path = rest.split(' ').next().unwrap_or_default().to_owned();
             }
             let line = line.trim().to_ascii_lowercase();
             if let Some(value) = line.strip_prefix("content-length:") {
@@ -93,10 +119,15 @@ fn answer_all(stream: &TcpStream, who: IpAddr, known: &Known) -> std::io::Result
                 break;
             }
         }
-        requests.read_exact(&mut vec![0; length])?;
+        let mut body = vec![0; length];
+        requests.read_exact(&mut body)?;
         let is_served = !known.unserved.lock().unwrap().contains(&who);
-        let (status, body) = if is_served { ("200 OK", ANSWER) } else { ("500 Internal Server Error", "{}") };
-        let head = format!("content-type: application/json\r\ncontent-length: {}", body.len());
+        let (status, (kind, body)) = if is_served {
+            ("200 OK", answer(&path, &String::from_utf8_lossy(&body)))
+        } else {
+            ("500 Internal Server Error", ("application/json", "{}".to_owned()))
+        };
+        let head = format!("content-type: {kind}\r\ncontent-length: {}", body.len());
         write!(answers, "HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}")?;
     }
 }

@@ -10,6 +10,9 @@ const MOST_ATTEMPTS: usize = 4;
 /// Most attempts that may have cost a backend as much as an answer does, or may have brought it down.
 const MOST_COSTLY_ATTEMPTS: usize = 2;
 
+/// A backend does not know the model.
+const UNKNOWN: BackendError = BackendError::Faulty { status: 404 };
+
 /// How far one request has come.
 pub(super) struct Course<'t, T> {
     pub(super) ledger: Ledger,
@@ -19,8 +22,10 @@ pub(super) struct Course<'t, T> {
     was_repeated: bool,
     costly: usize,
     is_over: bool,
-    /// The answer, or what a client is told if there comes none: that it shall come back later, or that the model is unknown.
+    /// The answer, or that of a backend that has too much to do, for a client to know when to come back.
     answer: Option<(usize, Answered<T>)>,
+    /// That of a backend that does not know the model: told only if there is nothing else to tell.
+    unknown: Option<(usize, Answered<T>)>,
     error: Option<BackendError>,
     /// Why one was not asked.
     skipped: Option<BackendError>,
@@ -37,6 +42,7 @@ impl<'t, T> Course<'t, T> {
             costly: 0,
             is_over: false,
             answer: None,
+            unknown: None,
             error: None,
             skipped: None,
         }
@@ -65,10 +71,12 @@ impl<'t, T> Course<'t, T> {
     /// Somebody was not asked.
     pub(super) fn skipped(&mut self, backend: &str, reason: BackendError) {
         self.ledger.skipped.push(backend.to_owned());
+        // That it shall come back later tells a client more than that something is not ready.
         self.skipped = Some(match (self.skipped.take(), reason) {
             (Some(BackendError::Resting { seconds: one }), BackendError::Resting { seconds: other }) => {
                 BackendError::Resting { seconds: one.min(other) }
             }
+            (Some(resting @ BackendError::Resting { .. }), _) => resting,
             (_, reason) => reason,
         });
     }
@@ -81,24 +89,37 @@ impl<'t, T> Course<'t, T> {
             Retry::Again => self.again = Some(target),
             Retry::Elsewhere => {}
         }
-        self.error = Some(error);
+        if self.error.is_none() || error != UNKNOWN {
+            self.error = Some(error);
+        }
     }
 
-    /// Somebody answered; if it is not the last word, others may do better.
-    pub(super) fn answered(&mut self, answered: Answered<T>, is_last: bool) {
-        self.is_over = is_last;
+    /// Somebody gives the answer.
+    pub(super) fn answered(&mut self, answered: Answered<T>) {
+        self.is_over = true;
         self.answer = Some((self.ledger.tried.len(), answered));
+    }
+
+    /// Somebody has too much to do; others may do better.
+    pub(super) fn put_off(&mut self, answered: Answered<T>) {
+        self.answer = Some((self.ledger.tried.len(), answered));
+    }
+
+    /// Somebody does not know the model; others may.
+    pub(super) fn unknown(&mut self, answered: Answered<T>) {
+        self.unknown = Some((self.ledger.tried.len(), answered));
     }
 
     /// What comes of it.
     pub(super) fn end(mut self) -> (Result<Answered<T>, BackendError>, Ledger) {
-        let answer = self.answer.map(|(index, answered)| {
+        // What a backend said tells more than that one was not asked, and either more than that one does not know the model.
+        let error = self.error.or(self.skipped);
+        let unknown = self.unknown.filter(|_| error.as_ref().is_none_or(|error| *error == UNKNOWN));
+        let answer = self.answer.or(unknown).map(|(index, answered)| {
             self.ledger.answered = Some(index);
             answered
         });
-        // What a backend said tells more than that one was not asked.
-        let error = self.error.or(self.skipped).unwrap_or(BackendError::Unavailable);
-        (answer.ok_or(error), self.ledger)
+        (answer.ok_or(error.unwrap_or(BackendError::Unavailable)), self.ledger)
     }
 }
 
@@ -170,12 +191,41 @@ mod tests {
         assert_eq!(asked(3, |_| BackendError::Faulty { status: 404 }), ["0", "1", "2"]);
     }
 
+    #[tokio::test]
+    async fn that_a_model_is_unknown_is_told_only_if_there_is_nothing_else_to_tell() {
+        let targets = targets(2);
+        let told = |errors: [Option<BackendError>; 2]| {
+            let mut course = Course::<()>::over(targets.iter().collect());
+            for (target, error) in targets.iter().zip(errors) {
+                match error {
+                    Some(error) => course.failed(target, error),
+                    None => course.skipped("b", BackendError::Resting { seconds: 3 }),
+                }
+            }
+            course.end().0.err().unwrap()
+        };
+        assert_eq!(told([Some(BackendError::Cut), Some(UNKNOWN)]), BackendError::Cut);
+        assert_eq!(told([Some(UNKNOWN), Some(BackendError::Cut)]), BackendError::Cut);
+        assert_eq!(told([Some(UNKNOWN), Some(UNKNOWN)]), UNKNOWN);
+        let health = targets[0].backend.health();
+        let answered =
+            || Answered { answer: "404", in_flight: health.begin(tokio::time::Instant::now()).unwrap() };
+        let mut course = Course::over(Vec::new());
+        course.unknown(answered());
+        assert_eq!(course.end().0.ok().map(|answered| answered.answer), Some("404"));
+        let mut course = Course::over(Vec::new());
+        course.unknown(answered());
+        course.skipped("b", BackendError::Resting { seconds: 3 });
+        assert_eq!(course.end().0.err(), Some(BackendError::Resting { seconds: 3 }));
+    }
+
     #[test]
     fn the_shortest_rest_of_those_that_were_not_asked_is_told() {
         let mut course = Course::<()>::over(Vec::new());
         for seconds in [9, 3, 7] {
             course.skipped("b", BackendError::Resting { seconds });
         }
+        course.skipped("c", BackendError::Loading);
         assert_eq!(course.end().0.err(), Some(BackendError::Resting { seconds: 3 }));
     }
 }

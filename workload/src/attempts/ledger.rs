@@ -1,5 +1,6 @@
 //! What was tried for one request and what came of it: the one place from which log, metrics and the client's header are told.
 
+use super::Verdict;
 use std::fmt;
 use std::time::Duration;
 
@@ -17,6 +18,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Of an answer.
+    pub(super) fn of(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Answered => Self::Answered,
+            Verdict::Refused | Verdict::Unknown => Self::Refused,
+            Verdict::PutOff(_) => Self::PutOff,
+        }
+    }
+
     /// Its name in metrics and the log.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -117,26 +117,19 @@ impl Attempts<'_> {
                 outcome
             }
             Ok(answer) => {
-                let (outcome, is_last) = match Q::verdict(&answer) {
-                    Verdict::Answered => {
-                        in_flight.answered(now);
-                        (Outcome::Answered, true)
-                    }
-                    Verdict::Refused => {
-                        in_flight.refused(now);
-                        (Outcome::Refused, true)
-                    }
-                    Verdict::Unknown => {
-                        in_flight.refused(now);
-                        (Outcome::Refused, false)
-                    }
-                    Verdict::PutOff(wait) => {
-                        in_flight.put_off(wait, now);
-                        (Outcome::PutOff, false)
-                    }
-                };
-                course.answered(Answered { answer, in_flight }, is_last);
-                outcome
+                let verdict = Q::verdict(&answer);
+                match verdict {
+                    Verdict::Answered => in_flight.answered(now),
+                    Verdict::Refused | Verdict::Unknown => in_flight.refused(now),
+                    Verdict::PutOff(wait) => in_flight.put_off(wait, now),
+                }
+                let answered = Answered { answer, in_flight };
+                match verdict {
+                    Verdict::Answered | Verdict::Refused => course.answered(answered),
+                    Verdict::Unknown => course.unknown(answered),
+                    Verdict::PutOff(_) => course.put_off(answered),
+                }
+                Outcome::of(verdict)
             }
         };
         course.ledger.note(name, outcome, now - began);

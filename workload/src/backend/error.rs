@@ -118,7 +118,11 @@ impl BackendError {
     /// Whether the backend may have worked on the request: to ask others again and again may cost as much each time, or bring each of
     /// them down.
     pub fn may_have_cost(&self) -> bool {
-        matches!(self, Self::Cut | Self::TimedOut | Self::Refused { .. } | Self::Protocol | Self::Failed)
+        match self {
+            // That is said before any work is done.
+            Self::Refused { status } => *status != 503,
+            other => matches!(other, Self::Cut | Self::TimedOut | Self::Protocol | Self::Failed),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod completion;
 mod deadline;
 #[cfg_attr(not(feature = "embedded-engine"), path = "embedded_absent.rs")]
 mod embedded;
+mod endpoint;
 mod error;
 mod health;
 mod remote;
@@ -19,6 +20,7 @@ pub use begun::Begun;
 pub use completion::{Completion, CompletionRequest, Finish, FinishReason, Piece, Role, Turn};
 pub use deadline::Deadline;
 pub use embedded::{EmbeddedBackend, Engines};
+pub use endpoint::{Endpoint, StreamEnd};
 pub use error::{BackendError, Retry, SetupError};
 pub use health::{Health, InFlight};
 pub(crate) use remote::seconds;

@@ -2,7 +2,7 @@
 
 use super::completion::{CompletionRequest, Finish, FinishReason, Piece};
 use super::remote_client::{HttpClient, http_client};
-use super::{BackendError, Begun, Deadline, EventReader, SetupError};
+use super::{BackendError, Begun, Deadline, Endpoint, EventReader, SetupError};
 use crate::collect::{CollectError, collect};
 use bytes::Bytes;
 use codecrucible_contract::Timeouts;
@@ -24,7 +24,8 @@ const PASSED_ON: [u16; 6] = [400, 404, 413, 415, 422, 429];
 
 /// A server's address, credential and connections.
 pub struct RemoteBackend {
-    chat: Uri,
+    /// Of each endpoint, in their order.
+    addresses: [Uri; Endpoint::ALL.len()],
     authorization: Option<HeaderValue>,
     client: HttpClient,
 }
@@ -47,22 +48,31 @@ pub enum Answer {
 impl RemoteBackend {
     /// A backend at a base URL. Nothing is connected yet.
     pub fn new(url: &str, credential: Option<&str>, timeouts: Timeouts) -> Result<Self, SetupError> {
-        let chat = format!("{}/chat/completions", url.trim_end_matches('/'));
+        let base = url.trim_end_matches('/');
+        let mut addresses = Endpoint::ALL.map(|_| Uri::default());
+        for (address, endpoint) in addresses.iter_mut().zip(Endpoint::ALL) {
+            *address = format!("{base}{}", endpoint.path()).parse().map_err(|_| SetupError::Url)?;
+        }
         let authorization = credential.map(|credential| {
             let mut value = HeaderValue::try_from(format!("Bearer {credential}"))?;
             value.set_sensitive(true);
             Ok::<_, http::header::InvalidHeaderValue>(value)
         });
         Ok(Self {
-            chat: chat.parse().map_err(|_| SetupError::Url)?,
+            addresses,
             authorization: authorization.transpose().map_err(|_| SetupError::Credential)?,
             client: http_client(timeouts),
         })
     }
 
     /// Sends a request body as it is and gives the answer as it comes.
-    pub async fn forward(&self, body: Bytes, deadline: Deadline) -> Result<Answer, BackendError> {
-        let answer = timeout_at(deadline.first_byte(), self.client.request(self.request(body)))
+    pub async fn forward(
+        &self,
+        endpoint: Endpoint,
+        body: Bytes,
+        deadline: Deadline,
+    ) -> Result<Answer, BackendError> {
+        let answer = timeout_at(deadline.first_byte(), self.client.request(self.request(endpoint, body)))
             .await
             .map_err(|_elapsed| BackendError::TimedOut)?
             .map_err(|error| request_error(&error))?;
@@ -80,10 +90,10 @@ impl RemoteBackend {
         }
     }
 
-    fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
+    fn request(&self, endpoint: Endpoint, body: Bytes) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.chat.clone();
+        *request.uri_mut() = self.addresses[endpoint as usize].clone();
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
@@ -100,7 +110,7 @@ impl RemoteBackend {
         deadline: Deadline,
     ) -> Result<BoxStream<'static, Result<Piece, BackendError>>, BackendError> {
         let body = serde_json::to_vec(&request_document(&request)).map_err(|_| BackendError::Failed)?;
-        match self.forward(body.into(), deadline).await? {
+        match self.forward(Endpoint::ChatCompletions, body.into(), deadline).await? {
             Answer::Stream(body, _) => Ok(pieces(body)),
             Answer::Whole { status, body, .. } if status.is_success() => {
                 let answer: Chunk = serde_json::from_slice(&body).map_err(|_| BackendError::Protocol)?;
@@ -263,9 +273,12 @@ fn media_type(value: Option<&HeaderValue>) -> Option<MediaType> {
 fn refusal(status: u16, retry_after: Option<&HeaderValue>) -> BackendError {
     match status {
         401 | 403 => BackendError::Credential,
+        // The backend has no such model, or no such endpoint.
+        404 | 405 | 501 => BackendError::Faulty { status: 404 },
         429 => BackendError::PutOff { seconds: seconds(retry_after) },
         503 if retry_after.is_some() => BackendError::PutOff { seconds: seconds(retry_after) },
         status if PASSED_ON.contains(&status) => BackendError::Faulty { status },
+        400..=499 if status != 408 => BackendError::Faulty { status: 400 },
         400.. => BackendError::Refused { status },
         _ => BackendError::Protocol,
     }

@@ -2,7 +2,7 @@
 
 use super::error::ApiError;
 use crate::backend::BackendError;
-use crate::chat::Trouble;
+use crate::gateway::Trouble;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -24,8 +24,21 @@ pub(super) fn error_event(error: BackendError) -> Bytes {
 
 /// The last event of a stream that could not be completed.
 pub(super) fn last_words(trouble: Trouble) -> Bytes {
-    error_event(match trouble {
+    error_event(error(trouble))
+}
+
+/// The same in the shape of the events of OpenAI's responses.
+pub(super) fn last_words_of_response(trouble: Trouble) -> Bytes {
+    let mut event = ApiError::from(error(trouble)).document()["error"].take();
+    event["type"] = "error".into();
+    // The number that it would have, whoever does not look into the events cannot know.
+    event["sequence_number"] = 0.into();
+    format!("event: error\ndata: {event}\n\n").into()
+}
+
+fn error(trouble: Trouble) -> BackendError {
+    match trouble {
         Trouble::TimedOut => BackendError::TimedOut,
         Trouble::Cut => BackendError::Cut,
-    })
+    }
 }

@@ -1,7 +1,8 @@
 //! Which path leads where.
 
 use super::error::ApiError;
-use super::{admin, authentication, chat, in_flight, models, oauth, served, synthesis};
+use super::{admin, authentication, gateway, in_flight, models, oauth, served, synthesis};
+use crate::backend::Endpoint;
 use crate::service::Service;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -14,7 +15,10 @@ use http::StatusCode;
 /// The public API.
 pub fn public_router(service: Service) -> Router {
     let asked = Router::new()
-        .route("/v1/chat/completions", post(chat::complete))
+        .route("/v1/chat/completions", gateway::route(Endpoint::ChatCompletions))
+        .route("/v1/completions", gateway::route(Endpoint::Completions))
+        .route("/v1/responses", gateway::route(Endpoint::Responses))
+        .route("/v1/embeddings", gateway::route(Endpoint::Embeddings))
         .route("/v1/synthesis", post(synthesis::synthesize))
         .route_layer(from_fn_with_state(service.clone(), served::note));
     let authenticated = Router::new()

@@ -10,6 +10,7 @@ mod access;
 mod attempts;
 mod backends;
 mod configuration;
+mod endpoints;
 mod program;
 mod requests;
 mod shadow;

@@ -15,7 +15,9 @@ async fn every_v1_route_wants_a_token() {
         let response = api.http.get(format!("{}{path}", api.base)).send().await.unwrap();
         assert_eq!(refusal(response).await.0, 401, "{path}");
     }
-    for path in ["/v1/chat/completions", "/v1/synthesis"] {
+    for path in
+        ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/synthesis"]
+    {
         let response = api.http.post(format!("{}{path}", api.base)).body("{}").send().await.unwrap();
         assert!(response.headers().contains_key("www-authenticate"));
         assert_eq!(refusal(response).await.0, 401, "{path}");

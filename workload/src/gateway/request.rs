@@ -1,6 +1,8 @@
-//! Reads from a chat request's bytes only what routing and validation need, and leaves them as they are.
+//! Reads from a request's bytes only what routing and validation need, and leaves them as they are.
 
 use super::nesting::{MAX_DEPTH, is_too_deep};
+use super::responses::{self, KEPT_BY_BACKENDS};
+use crate::backend::Endpoint;
 use crate::request_error::RequestError;
 use bytes::{Bytes, BytesMut};
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
@@ -15,7 +17,9 @@ const MAX_MESSAGES: usize = 4096;
 
 /// A request whose shape is known to be right.
 #[derive(Debug)]
-pub struct ChatRequest {
+pub struct OpenAiRequest {
+    /// What is asked for.
+    pub endpoint: Endpoint,
     /// The model that is asked for.
     pub model: String,
     /// Whether the answer is to be streamed.
@@ -25,7 +29,7 @@ pub struct ChatRequest {
 }
 
 /// Names of the fields that we look at.
-const PEEKED_FIELDS: [&str; 3] = ["model", "stream", "messages"];
+const PEEKED_FIELDS: [&str; 5] = ["model", "stream", "messages", "input", "tools"];
 
 /// The fields that we look at.
 #[derive(Default)]
@@ -33,6 +37,10 @@ struct Peeked<'a> {
     model: Option<&'a RawValue>,
     stream: Option<&'a RawValue>,
     messages: Option<&'a RawValue>,
+    input: Option<&'a RawValue>,
+    tools: Option<&'a RawValue>,
+    /// A field that leads to what a backend keeps, where it says something.
+    kept: Option<&'static str>,
 }
 
 impl<'a> Peeked<'a> {
@@ -41,6 +49,8 @@ impl<'a> Peeked<'a> {
             "model" => Some(&mut self.model),
             "stream" => Some(&mut self.stream),
             "messages" => Some(&mut self.messages),
+            "input" => Some(&mut self.input),
+            "tools" => Some(&mut self.tools),
             _ => None,
         }
     }
@@ -72,6 +82,13 @@ impl<'de> Visitor<'de> for PeekedVisitor {
                 }
             } else if PEEKED_FIELDS.iter().any(|field| key.0.eq_ignore_ascii_case(field)) {
                 return Err(A::Error::custom(format_args!("the field {} must be in lower case", key.0)));
+            } else if let Some(field) =
+                KEPT_BY_BACKENDS.into_iter().find(|field| key.0.eq_ignore_ascii_case(field))
+            {
+                let value: &RawValue = map.next_value()?;
+                if !matches!(value.get(), "null" | "false") {
+                    peeked.kept = Some(field);
+                }
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -92,9 +109,9 @@ struct Message<'a> {
     content: Option<&'a RawValue>,
 }
 
-impl ChatRequest {
+impl OpenAiRequest {
     /// Checks a body. Fields that are not ours to know pass unseen.
-    pub fn parse(body: Bytes) -> Result<Self, RequestError> {
+    pub fn parse(endpoint: Endpoint, body: Bytes) -> Result<Self, RequestError> {
         let text = checked_text(&body)?;
         let peeked: Peeked<'_> = serde_json::from_str(text).map_err(|error| syntax(&error))?;
         let model_json = peeked.model.ok_or_else(|| RequestError::at("model", "model is required"))?.get();
@@ -105,10 +122,20 @@ impl ChatRequest {
             Some("true") => true,
             Some(_) => return Err(RequestError::at("stream", "stream must be a boolean")),
         };
-        check_messages(peeked.messages)?;
+        match endpoint {
+            Endpoint::ChatCompletions => check_messages(peeked.messages)?,
+            Endpoint::Embeddings if peeked.input.is_none() => {
+                return Err(RequestError::at("input", "input is required"));
+            }
+            Endpoint::Responses => {
+                peeked.kept.map_or(Ok(()), |field| Err(responses::kept(field)))?;
+                responses::check(peeked.tools, peeked.input)?;
+            }
+            Endpoint::Completions | Endpoint::Embeddings => {}
+        }
         let start = model_json.as_ptr() as usize - text.as_ptr() as usize;
         let model_value = start..start + model_json.len();
-        Ok(Self { model, stream, body, model_value })
+        Ok(Self { endpoint, model, stream, body, model_value })
     }
 
     /// The body for a backend that knows the model by `name`: the same bytes unless the name differs.
@@ -172,8 +199,8 @@ fn check_messages(messages: Option<&RawValue>) -> Result<(), RequestError> {
 mod tests {
     use super::*;
 
-    fn parse(body: &str) -> Result<ChatRequest, RequestError> {
-        ChatRequest::parse(Bytes::copy_from_slice(body.as_bytes()))
+    fn parse(body: &str) -> Result<OpenAiRequest, RequestError> {
+        OpenAiRequest::parse(Endpoint::ChatCompletions, Bytes::copy_from_slice(body.as_bytes()))
     }
 
     fn parameter_of(body: &str) -> String {
@@ -216,6 +243,45 @@ mod tests {
     }
 
     #[test]
+    fn each_endpoint_asks_for_no_more_than_it_needs() {
+        let parse = |endpoint, body: &'static str| OpenAiRequest::parse(endpoint, Bytes::from(body));
+        assert!(parse(Endpoint::Completions, r#"{"model":"m","prompt":"x"}"#).is_ok());
+        assert!(parse(Endpoint::Responses, r#"{"model":"m","input":[]}"#).is_ok());
+        let missing = parse(Endpoint::Embeddings, r#"{"model":"m"}"#).unwrap_err();
+        assert_eq!(missing.parameter.as_deref(), Some("input"));
+        for endpoint in Endpoint::ALL {
+            let missing = parse(endpoint, r#"{"input":"x","messages":[{"role":"user"}]}"#).unwrap_err();
+            assert_eq!(missing.parameter.as_deref(), Some("model"));
+        }
+    }
+
+    #[test]
+    fn what_a_backend_keeps_of_one_client_no_other_one_gets() {
+        let parameter = |fields: &str| {
+            let body = Bytes::from(format!(r#"{{"model":"m",{fields}}}"#));
+            OpenAiRequest::parse(Endpoint::Responses, body).err().and_then(|error| error.parameter)
+        };
+        for (fields, refused) in [
+            (r#""previous_response_id":"r1""#, "previous_response_id"),
+            (r#""Previous_Response_ID":"r1""#, "previous_response_id"),
+            (r#""conversation":{"id":"c"}"#, "conversation"),
+            (r#""prompt":{"id":"p"}"#, "prompt"),
+            (r#""background":true"#, "background"),
+            (r#""tools":[{"type":"function"},{"type":"file_search"}]"#, "tools[1].type"),
+            (r#""input":[{"role":"user","content":"x"},{"type":"item_reference","id":"i"}]"#, "input[1]"),
+        ] {
+            assert_eq!(parameter(fields).as_deref(), Some(refused), "{fields}");
+        }
+        for fields in [
+            r#""previous_response_id":null,"background":false"#,
+            r#""input":"hi","tools":[{"type":"function"},{"type":"custom"}]"#,
+            r#""input":[{"type":"message","role":"user","content":"x"}]"#,
+        ] {
+            assert_eq!(parameter(fields), None, "{fields}");
+        }
+    }
+
+    #[test]
     fn a_second_or_differently_spelt_model_cannot_slip_past() {
         let with =
             |more: &str| format!(r#"{{"model":"m",{more},"messages":[{{"role":"user","content":"x"}}]}}"#);
@@ -239,7 +305,9 @@ mod tests {
         {
             assert_eq!(parse(body).unwrap_err().parameter, None, "{body}");
         }
-        let error = ChatRequest::parse(Bytes::from_static(b"{\"model\":\"\xff\"}")).unwrap_err();
+        let error =
+            OpenAiRequest::parse(Endpoint::ChatCompletions, Bytes::from_static(b"{\"model\":\"\xff\"}"))
+                .unwrap_err();
         assert!(error.message.contains("UTF-8"));
         let deep = format!("{{\"model\":\"m\",\"messages\":{}1{}}}", "[".repeat(100), "]".repeat(100));
         assert!(parse(&deep).unwrap_err().message.contains("64 levels"));

@@ -3,7 +3,7 @@
 //! Frames pass untouched. An answer that stalls, breaks or ends without its end mark gets one last event
 //! in OpenAI's error shape, and no `[DONE]`: nothing is spliced, and the client can tell.
 
-use crate::backend::Deadline;
+use crate::backend::{Deadline, StreamEnd};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use std::pin::Pin;
@@ -32,13 +32,22 @@ pub struct GuardedStream<B, H> {
     last_frame: Instant,
     timer: Pin<Box<Sleep>>,
     tail: Tail,
-    last_words: fn(Trouble) -> Bytes,
+    guarded: Guarded,
     finished: bool,
 }
 
+/// How a stream ends well, and what is said where it does not.
+#[derive(Clone, Copy)]
+pub struct Guarded {
+    /// By what it is known to be whole.
+    pub end: StreamEnd,
+    /// The event that a client gets in trouble.
+    pub last_words: fn(Trouble) -> Bytes,
+}
+
 impl<B, H> GuardedStream<B, H> {
-    /// Guards a stream; `last_words` is the event that a client gets in trouble.
-    pub fn new(inner: B, deadline: Deadline, last_words: fn(Trouble) -> Bytes, held: H) -> Self {
+    /// Guards a stream.
+    pub fn new(inner: B, deadline: Deadline, guarded: Guarded, held: H) -> Self {
         let last_frame = Instant::now();
         let timer = Box::pin(tokio::time::sleep_until(deadline.next_after(last_frame)));
         Self {
@@ -48,14 +57,14 @@ impl<B, H> GuardedStream<B, H> {
             last_frame,
             timer,
             tail: Tail::default(),
-            last_words,
+            guarded,
             finished: false,
         }
     }
 
     fn finish(&mut self, trouble: Trouble) -> Option<Result<Frame<Bytes>, std::convert::Infallible>> {
         self.finished = true;
-        let event = (self.last_words)(trouble);
+        let event = (self.guarded.last_words)(trouble);
         let mut bytes = BytesMut::with_capacity(event.len() + 2);
         if !self.tail.is_between_events() {
             // Ends what was cut, so that the event is not read as a part of it.
@@ -102,7 +111,9 @@ impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
                 this.last_frame = Instant::now();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(None) if this.tail.has_end_mark() => Poll::Ready(None),
+            Poll::Ready(None) if this.guarded.end == StreamEnd::Connection || this.tail.has_end_mark() => {
+                Poll::Ready(None)
+            }
             // What comes after the end mark does not matter any more.
             Poll::Ready(Some(Err(_))) if this.tail.has_end_mark() => Poll::Ready(None),
             Poll::Ready(_) => Poll::Ready(this.finish(Trouble::Cut)),
@@ -157,6 +168,7 @@ mod tests {
     use http_body_util::{BodyExt as _, StreamBody};
     use std::time::Duration;
 
+    const GUARDED: Guarded = Guarded { end: StreamEnd::Mark, last_words };
     const TIMEOUTS: Timeouts = Timeouts { connect_ms: 1, first_byte_ms: 1, idle_ms: 1_000, total_ms: 10_000 };
 
     fn last_words(trouble: Trouble) -> Bytes {
@@ -169,7 +181,7 @@ mod tests {
         let body = GuardedStream::new(
             StreamBody::new(stream::iter(frames)),
             Deadline::starting_now(TIMEOUTS),
-            last_words,
+            GUARDED,
             (),
         );
         String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
@@ -204,8 +216,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stalled_stream_ends_after_the_idle_timeout() {
         let frames = stream::iter([data("data: 1\n\n")]).chain(stream::pending());
-        let body =
-            GuardedStream::new(StreamBody::new(frames), Deadline::starting_now(TIMEOUTS), last_words, ());
+        let body = GuardedStream::new(StreamBody::new(frames), Deadline::starting_now(TIMEOUTS), GUARDED, ());
         let start = Instant::now();
         let text = body.collect().await.unwrap().to_bytes();
         assert_eq!(text, "data: 1\n\ndata: TimedOut\n\n");
@@ -221,8 +232,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_whole_stream_that_stays_open_is_no_trouble() {
         let frames = stream::iter([data("data: 1\n\ndata: [DONE]\n\n")]).chain(stream::pending());
-        let body =
-            GuardedStream::new(StreamBody::new(frames), Deadline::starting_now(TIMEOUTS), last_words, ());
+        let body = GuardedStream::new(StreamBody::new(frames), Deadline::starting_now(TIMEOUTS), GUARDED, ());
         assert_eq!(body.collect().await.unwrap().to_bytes(), "data: 1\n\ndata: [DONE]\n\n");
     }
 
@@ -235,7 +245,7 @@ mod tests {
         let body = GuardedStream::new(
             StreamBody::new(Box::pin(frames)),
             Deadline::starting_now(TIMEOUTS),
-            last_words,
+            GUARDED,
             (),
         );
         assert!(body.collect().await.unwrap().to_bytes().ends_with(b"data: TimedOut\n\n"));
@@ -250,7 +260,7 @@ mod tests {
         let body = GuardedStream::new(
             StreamBody::new(Box::pin(frames)),
             Deadline::starting_now(TIMEOUTS),
-            last_words,
+            GUARDED,
             (),
         );
         let start = Instant::now();

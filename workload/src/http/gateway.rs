@@ -1,58 +1,68 @@
-//! `POST /v1/chat/completions`: bytes through to a remote backend, or OpenAI's documents around the
-//! embedded one.
+//! What passes through: bytes to a remote backend and back, or OpenAI's documents around the embedded one.
 
 use super::admission::{Admitted, admit};
 use super::authentication::Caller;
 use super::body::{self, MAX_BODY_BYTES};
 use super::error::ApiError;
-use super::events::{error_event, event_stream, last_words};
+use super::events::{error_event, event_stream, last_words, last_words_of_response};
 use super::identifiers::{now_seconds, unique};
 use super::route_header::tell_route;
 use crate::attempts::Answered;
 use crate::authorization::Action;
-use crate::backend::{Answer, BackendError, Completion, Finish, InFlight, Piece};
-use crate::chat::{ChatAnswer, ChatQuestion, ChatRequest, ChunkWriter, GuardedStream, whole_answer};
+use crate::backend::{Answer, BackendError, Completion, Endpoint, Finish, InFlight, Piece};
+use crate::gateway::{
+    ChunkWriter, Guarded, GuardedStream, OpenAiAnswer, OpenAiQuestion, OpenAiRequest, whole_answer,
+};
 use crate::service::Service;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::HeaderValue;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use std::convert::Infallible;
 
-pub(super) async fn complete(
-    State(service): State<Service>,
-    Extension(caller): Extension<Caller>,
+/// A route of OpenAI's API.
+pub(super) fn route(endpoint: Endpoint) -> MethodRouter<Service> {
+    post(move |State(service): State<Service>, Extension(caller): Extension<Caller>, body: Body| {
+        answer(service, caller, endpoint, body)
+    })
+}
+
+async fn answer(
+    service: Service,
+    caller: Caller,
+    endpoint: Endpoint,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = body::read(&service, body, MAX_BODY_BYTES).await?;
-    let request = ChatRequest::parse(body.bytes.clone())?;
+    let request = OpenAiRequest::parse(endpoint, body.bytes.clone())?;
     let snapshot = service.snapshot();
     let Admitted { public_model, targets } =
         admit(&service, &snapshot, &caller, Action::Complete, Some(&request.model))?;
-    let (question, targets) = ChatQuestion::new(&request, targets)?;
+    let (question, targets) = OpenAiQuestion::new(&request, targets)?;
     let (answered, ledger) = service.attempts(&snapshot).first_answer(&question, &targets).await;
     let response = match answered {
-        Ok(answered) => respond(answered, request.stream, public_model).await,
+        Ok(answered) => respond(answered, &request, public_model).await,
         Err(error) => Err(error),
     };
     Ok(tell_route(response.map_err(ApiError::from).into_response(), &ledger))
 }
 
 async fn respond(
-    answered: Answered<ChatAnswer>,
-    is_streamed: bool,
+    answered: Answered<OpenAiAnswer>,
+    request: &OpenAiRequest,
     public_model: &str,
 ) -> Result<Response, BackendError> {
     let Answered { answer, in_flight } = answered;
     match answer {
-        ChatAnswer::Remote(answer) => Ok(pass_on(answer, in_flight)),
-        ChatAnswer::Embedded { completion, include_usage } => {
+        OpenAiAnswer::Remote(answer) => Ok(pass_on(request.endpoint, answer, in_flight)),
+        OpenAiAnswer::Embedded { completion, include_usage } => {
             let (id, created) = (unique("chatcmpl"), now_seconds());
-            if is_streamed {
+            if request.stream {
                 let writer = ChunkWriter::new(id, created, public_model.to_owned(), include_usage);
                 return Ok(event_stream(Body::from_stream(events(completion, in_flight, writer))));
             }
@@ -62,7 +72,7 @@ async fn respond(
     }
 }
 
-fn pass_on(answer: Answer, in_flight: InFlight) -> Response {
+fn pass_on(endpoint: Endpoint, answer: Answer, in_flight: InFlight) -> Response {
     match answer {
         Answer::Whole { status, retry_after, body } => {
             let mut response = Response::new(Body::from(body));
@@ -74,7 +84,12 @@ fn pass_on(answer: Answer, in_flight: InFlight) -> Response {
             response
         }
         Answer::Stream(incoming, deadline) => {
-            event_stream(Body::new(GuardedStream::new(incoming, deadline, last_words, in_flight)))
+            let last_words = match endpoint {
+                Endpoint::Responses => last_words_of_response,
+                _ => last_words,
+            };
+            let guarded = Guarded { end: endpoint.stream_end(), last_words };
+            event_stream(Body::new(GuardedStream::new(incoming, deadline, guarded, in_flight)))
         }
     }
 }
