@@ -22,7 +22,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Contested(Mutex<HashMap<(String, Child), Vec<Instant>>>);
 
-/// What is left alone for now.
+/// What is left alone, and for how long.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LeftAlone {
     pub(super) child: Child,

@@ -11,7 +11,7 @@ pub enum Outcome {
     Answered,
     /// The backend finds fault with the request.
     Refused,
-    /// The backend refused for now: it has too much to do.
+    /// The backend has too much to do.
     PutOff,
     /// It failed, in this way.
     Failed(&'static str),
