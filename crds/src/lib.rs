@@ -19,8 +19,9 @@ pub use access_policy::{
 pub use codecrucible::{
     AccessInForce, Auth, Autoscaling, Canary, CanaryStatus, CanaryStep, CertificateStatus, Clients,
     ClientsStatus, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, GatewayReference, Image, Ingress,
-    IssuerReference, LogLevel, Maintenance, Network, Observability, Placement, PodMetadata, Policy,
-    PolicyMode, PolicyStatus, Profile, PullPolicy, Rejection, Remediation, ReplicaPolicy, Rollout,
+    IssuerReference, LimitAlgorithm, LimitMatch, LimitMode, LimitSubject, LimitUnit, LimitedRoute, LogLevel,
+    Maintenance, Network, Observability, OnStoreFailure, Placement, PodMetadata, Policy, PolicyMode,
+    PolicyStatus, Profile, PullPolicy, RateLimit, Redis, Rejection, Remediation, ReplicaPolicy, Rollout,
     RolloutPhase, RolloutStatus, Route, Routing, ShadowStatus, Synthesis, SynthesisMode, Tls, TlsMode, Voice,
 };
 pub use definitions::definition_files;

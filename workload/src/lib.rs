@@ -13,6 +13,7 @@ pub mod configuration;
 pub mod gateway;
 pub mod http;
 pub mod identity;
+pub mod limits;
 pub mod request_error;
 pub mod routing;
 pub mod serve;

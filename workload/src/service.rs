@@ -2,6 +2,7 @@
 
 use crate::attempts::{Attempts, RetryBudget};
 use crate::identity::{IssueError, IssuedToken, KnownClients};
+use crate::limits::{Allowance, Asked, Limiter, Refusal};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, ServedRequests};
 use crate::tls::PublicCertificate;
@@ -33,11 +34,14 @@ pub struct Service {
     syntheses: Arc<Semaphore>,
     held_bodies: Arc<Semaphore>,
     retries: Arc<RetryBudget>,
+    limiter: Arc<Limiter>,
 }
 
 impl Service {
-    /// A service on a first snapshot, for these clients.
+    /// A service on a first snapshot, for these clients. Needs a runtime where the policy names a store.
     pub fn new(snapshot: Snapshot, clients: KnownClients, metrics: Arc<Metrics>) -> Self {
+        let limiter = Arc::new(Limiter::new(Arc::clone(&metrics)));
+        limiter.follow(&snapshot.limits, snapshot.store.as_ref());
         Self {
             acknowledgement: Arc::new(ArcSwap::from_pointee(acknowledge(&snapshot))),
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -50,6 +54,7 @@ impl Service {
             syntheses: Arc::new(Semaphore::new(MAX_CONCURRENT_SYNTHESES)),
             held_bodies: Arc::new(Semaphore::new(MAX_HELD_BODIES_KB)),
             retries: Arc::new(RetryBudget::new(Instant::now())),
+            limiter,
         }
     }
 
@@ -66,6 +71,7 @@ impl Service {
     /// Replaces the snapshot; requests that have one keep theirs.
     pub fn replace_snapshot(&self, snapshot: Snapshot) {
         let acknowledgement = acknowledge(&snapshot);
+        self.limiter.follow(&snapshot.limits, snapshot.store.as_ref());
         self.snapshot.store(Arc::new(snapshot));
         // Not before it serves.
         self.acknowledgement.store(Arc::new(acknowledgement));
@@ -148,6 +154,11 @@ impl Service {
     pub fn attempts(&self, snapshot: &Snapshot) -> Attempts<'_> {
         let budget_percent = snapshot.bundle.policy().routing.retry_budget_percent;
         Attempts { budget: &self.retries, budget_percent, metrics: &self.metrics }
+    }
+
+    /// Whether the limits of a snapshot admit a request, and how it stands with them.
+    pub async fn admit(&self, snapshot: &Snapshot, asked: &Asked<'_>) -> Result<Allowance, Refusal> {
+        self.limiter.admit(&snapshot.limits, asked).await
     }
 
     /// From now on not ready, so that load balancers turn away.

@@ -4,9 +4,10 @@ use crate::authorization::Authorizer;
 use crate::backend::{Backend, Engines, Readiness, SetupError};
 use crate::configuration::Configuration;
 use crate::identity::{KeyError, SigningKeys, TokenAuthority};
+use crate::limits::{Limits, StoreSettings};
 use crate::routing::{Routes, Target};
 use crate::shadow::Shadow;
-use codecrucible_contract::{Backend as BackendPolicy, Bundle};
+use codecrucible_contract::{Backend as BackendPolicy, Bundle, Policy};
 use std::sync::Arc;
 
 /// One configuration, ready to serve.
@@ -19,6 +20,10 @@ pub struct Snapshot {
     pub authorizer: Authorizer,
     /// Where models' names lead.
     pub routes: Routes,
+    /// How much clients may ask for.
+    pub limits: Limits,
+    /// Where replicas count together, if anywhere.
+    pub store: Option<StoreSettings>,
     /// The policy that is only compared with this one, or why it cannot be.
     pub shadow: Option<Result<Shadow, String>>,
     backends: Vec<BuiltBackend>,
@@ -56,16 +61,20 @@ impl Snapshot {
         engines: &Engines,
     ) -> Result<Self, BuildError> {
         let fingerprint = configuration.fingerprint();
-        let Configuration { bundle, shadow, signing_keys, backend_credentials } = configuration;
+        let Configuration { bundle, shadow, signing_keys, backend_credentials, store_password } =
+            configuration;
         let keys = SigningKeys::from_pem_files(&signing_keys)?;
         let mut backends = Vec::new();
         for policy in &bundle.policy().backends {
             let credential = backend_credentials.get(&policy.name).cloned();
             backends.push(built(policy, credential, previous, engines)?);
         }
+        let limits = Limits::new(&bundle.policy().identity.issuer, &bundle.policy().limits);
         Ok(Self {
             tokens: TokenAuthority::new(keys, &bundle.policy().identity),
             authorizer: Authorizer::new(bundle.policy().access.as_ref()),
+            store: store_settings(bundle.policy(), store_password, &limits),
+            limits,
             bundle,
             routes: routes(&backends),
             shadow: shadow.map(|shadow| shadow.map(Shadow::new)),
@@ -150,6 +159,11 @@ fn built(
             .map_err(|error| BuildError::Backend { name: policy.name.clone(), error })?,
     };
     Ok(BuiltBackend { policy: policy.clone(), credential, backend })
+}
+
+fn store_settings(policy: &Policy, password: Option<String>, limits: &Limits) -> Option<StoreSettings> {
+    let store = policy.store.clone()?;
+    Some(StoreSettings { store, password, hash_tag: limits.hash_tag().to_owned() })
 }
 
 fn routes(backends: &[BuiltBackend]) -> Routes {

@@ -9,6 +9,8 @@ mod network;
 mod observability;
 mod placement;
 mod policy;
+mod rate_limits;
+mod redis;
 mod remediation;
 mod rollout;
 mod routing;
@@ -25,6 +27,10 @@ pub use network::{GatewayReference, Ingress, Network, Route};
 pub use observability::{LogLevel, Observability};
 pub use placement::{Placement, PodMetadata};
 pub use policy::{Policy, PolicyMode};
+pub use rate_limits::{
+    LimitAlgorithm, LimitMatch, LimitMode, LimitSubject, LimitUnit, LimitedRoute, OnStoreFailure, RateLimit,
+};
+pub use redis::Redis;
 pub use remediation::Remediation;
 pub use rollout::{Canary, CanaryStep, Rollout};
 pub use routing::Routing;
@@ -35,6 +41,7 @@ pub use status::{
 pub use synthesis::{Synthesis, SynthesisMode, Voice};
 pub use tls::{IssuerReference, Profile, Tls, TlsMode};
 
+use crate::SecretKeyReference;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -112,6 +119,15 @@ pub struct CodeCrucibleSpec {
     /// What becomes of requests whose backend fails.
     #[serde(default)]
     pub routing: Routing,
+    /// How much clients may ask for. All that apply to a request must admit it, or it counts for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.all(limit, self.exists_one(other, other.name == limit.name))").message("two limits must not have one name; rename the second one"))]
+    pub rate_limits: Vec<RateLimit>,
+    /// Where replicas count together. Without it each counts by itself, and limits are divided among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("!self.cluster || !self.url.matches('^rediss?://[^/]+/[0-9]+$')").message("redis.url must not name a database for a cluster, which has none"))]
+    pub redis: Option<Redis>,
     /// How several voices answer together.
     #[serde(default)]
     #[x_kube(validation = Rule::new("!has(self.defaultVoices) || self.defaultVoices.all(name, self.defaultVoices.exists_one(other, other == name))").message("a voice may be named only once in defaultVoices; remove the second one"))]
@@ -154,6 +170,13 @@ pub struct CodeCrucibleSpec {
     /// Holding the operator back, or putting the service to sleep.
     #[serde(default)]
     pub maintenance: Maintenance,
+}
+
+impl CodeCrucibleSpec {
+    /// Where the password of its Redis is, if it needs one.
+    pub fn redis_password(&self) -> Option<&SecretKeyReference> {
+        self.redis.as_ref()?.password_secret_ref.as_ref()
+    }
 }
 
 fn default_replicas() -> i32 {
@@ -231,6 +254,28 @@ mod tests {
         let mut twice = spec();
         twice["synthesis"] = json!({"defaultVoices": ["developer", "developer"]});
         assert!(problems("demo", twice).contains("a voice may be named only once"));
+    }
+
+    #[test]
+    fn limits_make_sense_by_themselves() {
+        let with = |limits: Value| {
+            let mut spec = spec();
+            spec["rateLimits"] = limits;
+            problems("demo", spec)
+        };
+        assert_eq!(with(json!([{"name": "a", "limit": 60, "burst": 10}])), "");
+        assert!(
+            with(json!([{"name": "a", "limit": 1}, {"name": "a", "limit": 2}])).contains("rename the second")
+        );
+        let fixed = json!([{"name": "a", "limit": 60, "burst": 10, "algorithm": "FixedWindow"}]);
+        assert!(with(fixed).contains("burst is only for"));
+        let logins = |per: &str, unit: &str| json!([{"name": "a", "limit": 60, "per": per, "unit": unit, "match": {"routes": ["Token"]}}]);
+        assert_eq!(with(logins("Address", "Requests")), "");
+        assert!(with(logins("Client", "Requests")).contains("per must be Address or Service"));
+        assert!(with(logins("Address", "Tokens")).contains("unit must be Requests"));
+        let mut clustered = spec();
+        clustered["redis"] = json!({"url": "redis://redis:6379/1", "cluster": true});
+        assert!(problems("demo", clustered).contains("must not name a database"));
     }
 
     #[test]

@@ -23,6 +23,11 @@ pub struct Network {
         inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))
     )]
     pub monitoring_namespaces: Option<Vec<String>>,
+    /// How many proxies stand between clients and the pods, each of which adds to the header `X-Forwarded-For` who asked it: 1 behind an
+    /// ingress controller that clients reach directly. With 0, the other end of the connection is the client, for limits and for access
+    /// policies. Set no more than there are, or clients can pretend to be elsewhere.
+    #[schemars(range(min = 0, max = 8))]
+    pub trusted_proxy_hops: i32,
     /// Annotations of the Service, for what forwards to it: some are told there that it speaks TLS, and whom to trust.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]

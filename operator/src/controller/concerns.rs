@@ -31,8 +31,8 @@ fn labelled(child: &ObjectMeta) -> Option<Reference> {
     Some(ObjectRef::new(name).within(child.namespace.as_ref()?))
 }
 
-/// The resource that a Secret belongs to, those of whose backends one takes its credential from it, and those that show
-/// clients its certificate.
+/// The resource that a Secret belongs to, those of whose backends one takes its credential from it, and those that name it
+/// themselves.
 pub(super) fn of_secret(secret: &ObjectMeta, backends: &[Arc<ModelBackend>], uses: &Uses) -> Vec<Reference> {
     let takes_from_it = |backend: &&Arc<ModelBackend>| {
         let reference = backend.spec.credentials_secret_ref.as_ref();
@@ -40,7 +40,7 @@ pub(super) fn of_secret(secret: &ObjectMeta, backends: &[Arc<ModelBackend>], use
             && reference.is_some_and(|reference| Some(&reference.name) == secret.name.as_ref())
     };
     let takers = backends.iter().filter(takes_from_it).flat_map(|backend| uses.of(&backend.metadata));
-    of_child(secret).into_iter().chain(takers).chain(uses.showing(secret)).collect()
+    of_child(secret).into_iter().chain(takers).chain(uses.naming(secret)).collect()
 }
 
 /// The client that a Secret was made for.
@@ -109,15 +109,19 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_concerns_the_resources_that_show_it() {
+    fn a_certificate_or_a_password_concerns_the_resources_that_name_it() {
         let uses = Uses::default();
-        let mut resource = resource(json!({"tls": {"mode": "Secret", "secretName": "mine"}}));
+        let mut resource = resource(json!({
+            "tls": {"mode": "Secret", "secretName": "mine"},
+            "redis": {"url": "redis://redis:6379", "passwordSecretRef": {"name": "redis", "key": "password"}},
+        }));
         resource.metadata.name = Some("with".into());
         uses.note(&resource, &existing(&["with"]));
         let concerned = |name, namespace| {
             names_of(of_secret(&secret(name, namespace, json!([])), &keyed_backend(), &uses))
         };
         assert_eq!(concerned("mine", "team"), ["with"]);
+        assert_eq!(concerned("redis", "team"), ["with"]);
         assert_eq!(concerned("other", "team"), [""; 0]);
         assert_eq!(concerned("mine", "elsewhere"), [""; 0]);
     }

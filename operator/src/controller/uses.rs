@@ -17,8 +17,14 @@ pub(super) struct Uses(Mutex<HashMap<Reference, Named>>);
 struct Named {
     backends: Box<[String]>,
     selects_policies: bool,
-    /// The Secret with the certificate that clients are shown, if it is not the operator's.
-    certificate: Option<Box<str>>,
+    /// Secrets that it names itself: of the certificate that clients are shown, if it is not the operator's, and of the store's
+    /// password.
+    secrets: Box<[String]>,
+}
+
+fn secrets(resource: &CodeCrucible) -> impl Iterator<Item = String> {
+    let password = resource.spec.redis_password().map(|reference| reference.name.clone());
+    resource.spec.tls.given_secret(&resource.name_any()).into_iter().chain(password)
 }
 
 impl Uses {
@@ -29,7 +35,7 @@ impl Uses {
         let named = Named {
             backends: resource.spec.backends.clone().into(),
             selects_policies: resource.spec.policy_selector.is_some(),
-            certificate: resource.spec.tls.given_secret(&resource.name_any()).map(String::into_boxed_str),
+            secrets: secrets(resource).collect(),
         };
         noted.insert(reference, named);
         if noted.len() > existing.len() {
@@ -57,15 +63,14 @@ impl Uses {
         selecting.map(|(resource, _)| resource.clone()).collect()
     }
 
-    /// The resources that show clients the certificate in a Secret.
-    pub(super) fn showing(&self, secret: &ObjectMeta) -> Vec<Reference> {
+    /// The resources that name a Secret themselves.
+    pub(super) fn naming(&self, secret: &ObjectMeta) -> Vec<Reference> {
+        let Some(name) = &secret.name else { return Vec::new() };
         let noted = self.noted();
-        let showing = noted.iter().filter(|(resource, named)| {
-            resource.namespace == secret.namespace
-                && named.certificate.is_some()
-                && named.certificate.as_deref() == secret.name.as_deref()
+        let naming = noted.iter().filter(|(resource, named)| {
+            resource.namespace == secret.namespace && named.secrets.contains(name)
         });
-        showing.map(|(resource, _)| resource.clone()).collect()
+        naming.map(|(resource, _)| resource.clone()).collect()
     }
 
     fn noted(&self) -> MutexGuard<'_, HashMap<Reference, Named>> {

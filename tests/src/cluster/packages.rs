@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// A file that the package brings, and the package.
-const NEEDED: [(&str, &str); 7] = [
+const NEEDED: [(&str, &str); 8] = [
     ("/usr/bin/containerd", "containerd"),
     ("/usr/sbin/runc", "runc"),
     ("/usr/lib/cni/ptp", "containernetworking-plugins"),
@@ -13,6 +13,8 @@ const NEEDED: [(&str, &str); 7] = [
     ("/usr/sbin/conntrack", "conntrack"),
     ("/usr/sbin/ip", "iproute2"),
     ("/usr/bin/nsenter", "util-linux"),
+    // Real counters for tests; with it comes redis-cli.
+    ("/usr/bin/redis-server", "redis-server"),
 ];
 
 /// Installs what is missing, and says so.

@@ -43,6 +43,13 @@ fn broken() -> Vec<(&'static str, Value)> {
         service(
             json!({"network": {"ingress": {"hosts": ["x"], "annotations": {"codecrucible.dev/x": "x"}}}}),
         ),
+        service(json!({"rateLimits": [{"name": "a", "limit": 1}, {"name": "a", "limit": 2}]})),
+        service(json!({"rateLimits": [{"name": "a", "limit": 9, "burst": 9, "algorithm": "FixedWindow"}]})),
+        service(json!({"rateLimits": [{"name": "a", "limit": 9, "match": {"routes": ["Token"]}}]})),
+        service(json!({"rateLimits": [
+            {"name": "a", "limit": 9, "per": "Service", "unit": "Tokens", "match": {"routes": ["Token"]}},
+        ]})),
+        service(json!({"redis": {"url": "redis://redis/1", "cluster": true}})),
         service(json!({"synthesis": {"defaultVoices": ["developer", "developer"]}})),
         backend(json!({"url": null})),
         backend(json!({"embedded": embedded})),

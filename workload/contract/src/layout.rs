@@ -27,8 +27,10 @@ pub const CLIENT_SECRET_FILE: &str = "client-secret";
 pub const CLIENTS_FOLDER: &str = "clients";
 /// The clients' file in [`CLIENTS_FOLDER`].
 pub const CLIENTS_FILE: &str = "clients.json";
-/// Folder of the credentials for remote backends: one file for each backend, named after it.
+/// Folder of the credentials for remote backends: one file for each backend, named after it, and [`STORE_PASSWORD_FILE`].
 pub const BACKEND_CREDENTIALS_FOLDER: &str = "backend-credentials";
+/// The store's password in [`BACKEND_CREDENTIALS_FOLDER`]: no backend can be named like it.
+pub const STORE_PASSWORD_FILE: &str = "_store";
 /// Folder of the certificate with which a replica shows who it is, and of the authority that signs whoever may ask it how it
 /// is: [`CERTIFICATE_FILE`], [`CERTIFICATE_KEY_FILE`], [`AUTHORITY_FILE`]. Not there outside Kubernetes.
 pub const CERTIFICATE_FOLDER: &str = "certificate";

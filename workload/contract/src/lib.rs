@@ -11,10 +11,12 @@ pub mod certificates;
 mod clients;
 mod hash;
 pub mod layout;
+mod limits;
 mod packing;
 mod policy;
 pub mod secrets;
 mod served;
+mod store;
 mod validate;
 pub mod voices;
 
@@ -30,12 +32,16 @@ pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
 pub use canonical::canonical;
 pub use clients::{Clients, MAX_CLIENTS, MAX_CLIENTS_BYTES, RegisteredClient};
 pub use hash::sha256_hex;
+pub use limits::{
+    Algorithm, Limit, LimitedRoute, Limits, MAX_LIMIT, MAX_LIMITS, MAX_WINDOW_MS, Subject, Unit, WithoutStore,
+};
 pub use packing::{MAX_PACKED_BYTES, Packed};
 pub use policy::{
     Backend, BackendKind, CircuitBreaker, Embedded, Identity, LogLevel, Mode, Model, Observability, Policy,
     Remote, Routing, Synthesis, Timeouts, Voice,
 };
 pub use served::{SERVED_WITHIN_MILLISECONDS, Served};
+pub use store::Store;
 pub use validate::Invalid;
 
 /// The gauge of requests that a replica is answering, by which an autoscaler may count.

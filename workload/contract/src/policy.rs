@@ -4,6 +4,8 @@
 //! backend's name. Unknown fields are refused: a replica that ignored one would claim to honour it.
 
 use crate::access::Access;
+use crate::limits::Limits;
+use crate::store::Store;
 use serde::{Deserialize, Serialize};
 
 /// The whole policy of one service.
@@ -19,6 +21,16 @@ pub struct Policy {
     /// What becomes of requests whose backend fails.
     #[serde(default, skip_serializing_if = "is_default")]
     pub routing: Routing,
+    /// How much clients may ask for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: Limits,
+    /// Where replicas count together; each by itself if nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<Store>,
+    /// How many proxies there are between clients and the service, of which each adds to `X-Forwarded-For` who asked it. With none, the other
+    /// end of the connection is the client.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub trusted_proxy_hops: u16,
     /// How several voices answer together.
     pub synthesis: Synthesis,
     /// Who may do what; whoever has a token may do everything where there is nothing.

@@ -2,6 +2,7 @@
 
 use crate::access::Access;
 use crate::policy::{Backend, BackendKind, CircuitBreaker, Policy, Synthesis, Timeouts, Voice};
+use crate::store::Store;
 use std::collections::HashSet;
 
 /// Most backends of one policy.
@@ -32,6 +33,8 @@ const MIN_OPEN_MS: u64 = 100;
 const WHOLE_PERCENT: u16 = 100;
 /// Most tokens that one voice may write.
 const MAX_TOKENS_PER_VOICE: u32 = 32_768;
+/// Most proxies between clients and the service.
+const MAX_TRUSTED_PROXY_HOPS: u16 = 8;
 /// Hottest temperature, hundredths.
 const MAX_TEMPERATURE_PERCENT: u16 = 200;
 
@@ -62,6 +65,12 @@ impl Policy {
         check(percent <= WHOLE_PERCENT, "routing.retryBudgetPercent", || {
             format!("{percent} is more than {WHOLE_PERCENT} percent")
         })?;
+        self.limits.validate(self.store.is_some())?;
+        self.store.as_ref().map_or(Ok(()), Store::validate)?;
+        let hops = self.trusted_proxy_hops;
+        check(hops <= MAX_TRUSTED_PROXY_HOPS, "trustedProxyHops", || {
+            format!("{hops} is more than {MAX_TRUSTED_PROXY_HOPS}")
+        })?;
         self.synthesis.validate()?;
         self.access.as_ref().map_or(Ok(()), Access::validate)
     }
@@ -75,7 +84,7 @@ fn backends(backends: &[Backend]) -> Checked {
         name(&format!("{path}.name"), &backend.name)?;
         // The name is a file name too.
         check(
-            !backend.name.contains('/') && !backend.name.starts_with('.'),
+            !backend.name.contains('/') && !backend.name.starts_with(['.', '_']),
             &format!("{path}.name"),
             || format!("{:?} is not a plain file name", backend.name),
         )?;
@@ -158,7 +167,7 @@ fn is_base_url(url: &str) -> bool {
     })
 }
 
-fn is_authority(authority: &str) -> bool {
+pub(crate) fn is_authority(authority: &str) -> bool {
     let (is_host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => (
             address.parse::<std::net::Ipv6Addr>().is_ok(),
@@ -274,6 +283,9 @@ pub(crate) mod tests {
                 circuit_breaker: CircuitBreaker::default(),
             }],
             routing: Routing::default(),
+            limits: crate::Limits::default(),
+            store: None,
+            trusted_proxy_hops: 0,
             synthesis: Synthesis {
                 voices: voices::built_in(),
                 default_voices: voices::DEFAULT.map(str::to_owned).to_vec(),

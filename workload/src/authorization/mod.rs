@@ -3,6 +3,7 @@
 mod entities;
 mod rules;
 
+use crate::identity::namespace_of;
 use codecrucible_contract::{Access, Enforcement};
 use entities::{entities, request};
 use rules::{Decided, Rules};
@@ -108,7 +109,7 @@ impl Authorizer {
         if !self.rules() {
             return Verdict { is_allowed: true, because: Vec::new(), shadow: None };
         }
-        let namespace = asking.client.split_once('.').map_or(&*self.namespace, |(namespace, _)| namespace);
+        let namespace = namespace_of(asking.client, &self.namespace);
         let (Some(request), Some(entities)) = (request(asking, asked), entities(asking, asked, namespace))
         else {
             return Verdict { is_allowed: false, because: Vec::new(), shadow: None };

@@ -25,6 +25,8 @@ pub struct Configuration {
     pub signing_keys: BTreeMap<String, Vec<u8>>,
     /// Bearer tokens by backend.
     pub backend_credentials: BTreeMap<String, String>,
+    /// The store's password, if it has one.
+    pub store_password: Option<String>,
 }
 
 /// Whom the service lets in. Read apart from everything else: a policy that is refused, or a model that takes its time, must
@@ -100,12 +102,14 @@ impl Configuration {
         let bundle = bundle(&folders.policy, files)?;
         let shadow = shadow(&folders.policy);
         let backend_credentials = backend_credentials(&bundle, &folders.backend_credentials)?;
-        Ok(Self { bundle, shadow, signing_keys: signing_keys(&folders.signing_keys)?, backend_credentials })
+        let store_password = store_password(&bundle, &folders.backend_credentials)?;
+        let signing_keys = signing_keys(&folders.signing_keys)?;
+        Ok(Self { bundle, shadow, signing_keys, backend_credentials, store_password })
     }
 
     /// A hash of everything that was read.
     pub fn fingerprint(&self) -> [u8; 32] {
-        let Self { bundle, shadow, signing_keys, backend_credentials } = self;
+        let Self { bundle, shadow, signing_keys, backend_credentials, store_password } = self;
         let mut hash = Sha256::new();
         let mut add = |part: &[u8]| {
             hash.update((part.len() as u64).to_be_bytes());
@@ -124,6 +128,7 @@ impl Configuration {
         backend_credentials
             .iter()
             .for_each(|(name, value)| [name, value].into_iter().for_each(|text| add(text.as_bytes())));
+        store_password.iter().for_each(|password| add(password.as_bytes()));
         hash.finalize().into()
     }
 }
@@ -196,6 +201,11 @@ fn backend_credentials(bundle: &Bundle, folder: &Path) -> Result<BTreeMap<String
         |kind: &BackendKind| matches!(kind, BackendKind::Remote(remote) if remote.has_credential);
     let backends = bundle.policy().backends.iter().filter(|backend| needs_credential(&backend.kind));
     backends.map(|backend| Ok((backend.name.clone(), read_text(&folder.join(&backend.name))?))).collect()
+}
+
+fn store_password(bundle: &Bundle, folder: &Path) -> Result<Option<String>, ReadError> {
+    let has_one = bundle.policy().store.as_ref().is_some_and(|store| store.has_credential);
+    has_one.then(|| read_text(&folder.join(layout::STORE_PASSWORD_FILE))).transpose()
 }
 
 fn read_text(path: &Path) -> Result<String, ReadError> {

@@ -3,6 +3,7 @@
 //! Frames pass untouched. An answer that stalls, breaks or ends without its end mark gets one last event
 //! in OpenAI's error shape, and no `[DONE]`: nothing is spliced, and the client can tell.
 
+use super::Meter;
 use crate::backend::{Deadline, StreamEnd};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::{Body, Frame};
@@ -33,6 +34,7 @@ pub struct GuardedStream<B, H> {
     timer: Pin<Box<Sleep>>,
     tail: Tail,
     guarded: Guarded,
+    meter: Meter,
     finished: bool,
 }
 
@@ -58,8 +60,14 @@ impl<B, H> GuardedStream<B, H> {
             timer,
             tail: Tail::default(),
             guarded,
+            meter: Meter::default(),
             finished: false,
         }
+    }
+
+    /// Counts the tokens that pass.
+    pub fn metered(self, meter: Meter) -> Self {
+        Self { meter, ..self }
     }
 
     fn finish(&mut self, trouble: Trouble) -> Option<Result<Frame<Bytes>, std::convert::Infallible>> {
@@ -107,6 +115,7 @@ impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     this.tail.push(data);
+                    this.meter.frame(data);
                 }
                 this.last_frame = Instant::now();
                 Poll::Ready(Some(Ok(frame)))

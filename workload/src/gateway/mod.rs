@@ -7,8 +7,10 @@ mod nesting;
 mod question;
 mod request;
 mod responses;
+mod usage;
 
 pub use embedded_chat::{ChunkWriter, parse_for_embedded, whole_answer};
 pub use guarded_stream::{Guarded, GuardedStream, Trouble};
 pub use question::{OpenAiAnswer, OpenAiQuestion};
 pub use request::OpenAiRequest;
+pub use usage::Meter;

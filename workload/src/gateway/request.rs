@@ -3,6 +3,7 @@
 use super::nesting::{MAX_DEPTH, is_too_deep};
 use super::responses::{self, KEPT_BY_BACKENDS};
 use crate::backend::Endpoint;
+use crate::limits::{estimated_answer_tokens, estimated_tokens};
 use crate::request_error::RequestError;
 use bytes::{Bytes, BytesMut};
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
@@ -24,6 +25,8 @@ pub struct OpenAiRequest {
     pub model: String,
     /// Whether the answer is to be streamed.
     pub stream: bool,
+    /// Tokens that its answers may be.
+    answer_tokens: u64,
     body: Bytes,
     model_value: Range<usize>,
 }
@@ -39,8 +42,27 @@ struct Peeked<'a> {
     messages: Option<&'a RawValue>,
     input: Option<&'a RawValue>,
     tools: Option<&'a RawValue>,
+    limits: AnswerLimits,
     /// A field that leads to what a backend keeps, where it says something.
     kept: Option<&'static str>,
+}
+
+/// What a request says about the size of its answer; the largest where it says so in several ways. Whether it makes sense is for the
+/// backend to say.
+#[derive(Default)]
+struct AnswerLimits {
+    tokens: Option<u64>,
+    answers: Option<u64>,
+}
+
+impl AnswerLimits {
+    fn slot(&mut self, key: &str) -> Option<&mut Option<u64>> {
+        match key {
+            "max_tokens" | "max_completion_tokens" | "max_output_tokens" => Some(&mut self.tokens),
+            "n" | "best_of" => Some(&mut self.answers),
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Peeked<'a> {
@@ -89,6 +111,9 @@ impl<'de> Visitor<'de> for PeekedVisitor {
                 if !matches!(value.get(), "null" | "false") {
                     peeked.kept = Some(field);
                 }
+            } else if let Some(slot) = peeked.limits.slot(&key.0) {
+                let value: &RawValue = map.next_value()?;
+                *slot = value.get().parse().ok().max(*slot);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -133,9 +158,13 @@ impl OpenAiRequest {
             }
             Endpoint::Completions | Endpoint::Embeddings => {}
         }
+        let answer_tokens = match endpoint {
+            Endpoint::Embeddings => 0,
+            _ => estimated_answer_tokens(peeked.limits.tokens, peeked.limits.answers),
+        };
         let start = model_json.as_ptr() as usize - text.as_ptr() as usize;
         let model_value = start..start + model_json.len();
-        Ok(Self { endpoint, model, stream, body, model_value })
+        Ok(Self { endpoint, model, stream, answer_tokens, body, model_value })
     }
 
     /// The body for a backend that knows the model by `name`: the same bytes unless the name differs.
@@ -149,6 +178,16 @@ impl OpenAiRequest {
         body.extend_from_slice(name.as_bytes());
         body.extend_from_slice(&self.body[self.model_value.end..]);
         body.freeze()
+    }
+
+    /// Tokens that its prompt may be.
+    pub fn estimated_prompt_tokens(&self) -> u64 {
+        estimated_tokens(self.body.len())
+    }
+
+    /// Tokens that it may use.
+    pub fn estimated_tokens(&self) -> u64 {
+        self.estimated_prompt_tokens().saturating_add(self.answer_tokens)
     }
 
     /// The body as it came.

@@ -1,5 +1,6 @@
 //! Bearer tokens (RFC 6750) in front of every `/v1` route.
 
+use super::address;
 use super::error::ApiError;
 use super::listener::Peer;
 use crate::identity::{Principal, TokenError};
@@ -9,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -17,7 +18,7 @@ use std::time::SystemTime;
 #[derive(Clone)]
 pub(super) struct Caller {
     pub(super) principal: Arc<Principal>,
-    /// The other end of the connection.
+    /// From where, as far as proxies are trusted to tell.
     pub(super) address: IpAddr,
     /// When the request arrived.
     pub(super) now: SystemTime,
@@ -37,9 +38,8 @@ pub(super) async fn require_token(
     if service.clients().credential(&principal.subject) != Some(&*principal.credential) {
         return Err(TokenError::UnknownClient.into());
     }
+    let address = address::of_client(request.extensions().get::<Peer>(), request.headers(), &snapshot);
     drop(snapshot);
-    // Every connection has another end; one that is not known is in no range of addresses.
-    let address = request.extensions().get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0);
     request.extensions_mut().insert(Caller { principal, address, now });
     Ok(next.run(request).await)
 }

@@ -1,7 +1,9 @@
 //! Errors in OpenAI's shape, with the statuses that official SDKs turn into their exceptions.
 
+use super::limits::{add_refusal, status_of};
 use crate::backend::BackendError;
 use crate::identity::TokenError;
+use crate::limits::Refusal;
 use crate::request_error::RequestError;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -21,6 +23,8 @@ pub(super) struct ApiError {
     message: String,
     /// What the client should wait, seconds.
     retry_after: Option<u64>,
+    /// What a limit says, where one refuses it.
+    refusal: Option<Box<Refusal>>,
 }
 
 impl ApiError {
@@ -30,7 +34,15 @@ impl ApiError {
         code: &'static str,
         message: impl Into<String>,
     ) -> Self {
-        Self { status, kind, code: Some(code), parameter: None, message: message.into(), retry_after: None }
+        Self {
+            status,
+            kind,
+            code: Some(code),
+            parameter: None,
+            message: message.into(),
+            retry_after: None,
+            refusal: None,
+        }
     }
 
     pub(super) fn model_not_found(model: &str) -> Self {
@@ -59,6 +71,17 @@ impl ApiError {
         Self { retry_after: Some(RETRY_AFTER_SECONDS), ..error }
     }
 
+    /// One of the limits refuses it, or none can be asked.
+    pub(super) fn limited(refusal: Refusal) -> Self {
+        let (kind, code) = match refusal.limit {
+            Some(_) => ("rate_limit_error", "rate_limit_exceeded"),
+            None => ("api_error", "limits_unavailable"),
+        };
+        let status = status_of(&refusal);
+        let message = format!("{} Try again in {} seconds.", refusal.description, refusal.retry_seconds());
+        Self { refusal: Some(Box::new(refusal)), ..Self::new(status, kind, code, message) }
+    }
+
     pub(super) fn document(&self) -> Value {
         json!({"error": {"message": self.message, "type": self.kind, "param": self.parameter, "code": self.code}})
     }
@@ -74,6 +97,9 @@ impl IntoResponse for ApiError {
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(refusal) = &self.refusal {
+            add_refusal(headers, refusal);
         }
         response
     }
@@ -128,6 +154,6 @@ impl From<BackendError> for ApiError {
             _ => "api_error",
         };
         let message = error.to_string();
-        Self { status, kind, code: Some(code), parameter: None, message, retry_after }
+        Self { retry_after, ..Self::new(status, kind, code, message) }
     }
 }

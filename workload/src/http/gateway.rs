@@ -6,13 +6,15 @@ use super::body::{self, MAX_BODY_BYTES};
 use super::error::ApiError;
 use super::events::{error_event, event_stream, last_words, last_words_of_response};
 use super::identifiers::{now_seconds, unique};
+use super::limits::{self, Wanted, tell_limits};
 use super::route_header::tell_route;
 use crate::attempts::Answered;
 use crate::authorization::Action;
 use crate::backend::{Answer, BackendError, Completion, Endpoint, Finish, InFlight, Piece};
 use crate::gateway::{
-    ChunkWriter, Guarded, GuardedStream, OpenAiAnswer, OpenAiQuestion, OpenAiRequest, whole_answer,
+    ChunkWriter, Guarded, GuardedStream, Meter, OpenAiAnswer, OpenAiQuestion, OpenAiRequest, whole_answer,
 };
+use crate::limits::Allowance;
 use crate::service::Service;
 use axum::Extension;
 use axum::body::Body;
@@ -20,6 +22,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
+use codecrucible_contract::LimitedRoute;
 use futures::StreamExt as _;
 use http::HeaderValue;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -44,37 +47,59 @@ async fn answer(
     let Admitted { public_model, targets } =
         admit(&service, &snapshot, &caller, Action::Complete, Some(&request.model))?;
     let (question, targets) = OpenAiQuestion::new(&request, targets)?;
+    let wanted =
+        Wanted { route: endpoint.into(), model: Some(public_model), tokens: request.estimated_tokens() };
+    let Allowance { told, reservation } = limits::allowance(&service, &snapshot, &caller, wanted).await?;
+    let meter = Meter::new(reservation, request.estimated_prompt_tokens());
     let (answered, ledger) = service.attempts(&snapshot).first_answer(&question, &targets).await;
     let response = match answered {
-        Ok(answered) => respond(answered, &request, public_model).await,
-        Err(error) => Err(error),
+        Ok(answered) => respond(answered, &request, public_model, meter).await,
+        Err(error) => {
+            meter.failed();
+            Err(error)
+        }
     };
-    Ok(tell_route(response.map_err(ApiError::from).into_response(), &ledger))
+    let response = response.map_err(ApiError::from).into_response();
+    Ok(tell_limits(tell_route(response, &ledger), &told))
+}
+
+impl From<Endpoint> for LimitedRoute {
+    fn from(endpoint: Endpoint) -> Self {
+        match endpoint {
+            Endpoint::ChatCompletions => Self::ChatCompletions,
+            Endpoint::Completions => Self::Completions,
+            Endpoint::Responses => Self::Responses,
+            Endpoint::Embeddings => Self::Embeddings,
+        }
+    }
 }
 
 async fn respond(
     answered: Answered<OpenAiAnswer>,
     request: &OpenAiRequest,
     public_model: &str,
+    mut meter: Meter,
 ) -> Result<Response, BackendError> {
     let Answered { answer, in_flight } = answered;
     match answer {
-        OpenAiAnswer::Remote(answer) => Ok(pass_on(request.endpoint, answer, in_flight)),
+        OpenAiAnswer::Remote(answer) => Ok(pass_on(request.endpoint, answer, in_flight, meter)),
         OpenAiAnswer::Embedded { completion, include_usage } => {
             let (id, created) = (unique("chatcmpl"), now_seconds());
             if request.stream {
                 let writer = ChunkWriter::new(id, created, public_model.to_owned(), include_usage);
-                return Ok(event_stream(Body::from_stream(events(completion, in_flight, writer))));
+                return Ok(event_stream(Body::from_stream(events(completion, in_flight, writer, meter))));
             }
             let (text, finish) = whole(completion).await?;
+            meter.finished(&finish);
             Ok(axum::Json(whole_answer(&id, created, public_model, &text, &finish)).into_response())
         }
     }
 }
 
-fn pass_on(endpoint: Endpoint, answer: Answer, in_flight: InFlight) -> Response {
+fn pass_on(endpoint: Endpoint, answer: Answer, in_flight: InFlight, meter: Meter) -> Response {
     match answer {
         Answer::Whole { status, retry_after, body } => {
+            meter.whole(status.is_success(), &body);
             let mut response = Response::new(Body::from(body));
             *response.status_mut() = status;
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -89,7 +114,7 @@ fn pass_on(endpoint: Endpoint, answer: Answer, in_flight: InFlight) -> Response 
                 _ => last_words,
             };
             let guarded = Guarded { end: endpoint.stream_end(), last_words };
-            event_stream(Body::new(GuardedStream::new(incoming, deadline, guarded, in_flight)))
+            event_stream(Body::new(GuardedStream::new(incoming, deadline, guarded, in_flight).metered(meter)))
         }
     }
 }
@@ -109,13 +134,20 @@ fn events(
     answer: Completion,
     in_flight: InFlight,
     writer: ChunkWriter,
+    mut meter: Meter,
 ) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
     let start = writer.start();
     let rest = answer.map(move |piece| {
         let _kept_until_the_end = &in_flight;
         match piece {
-            Ok(Piece::Text(text)) => writer.text(&text),
-            Ok(Piece::Finished(finish)) => writer.end(&finish),
+            Ok(Piece::Text(text)) => {
+                meter.piece();
+                writer.text(&text)
+            }
+            Ok(Piece::Finished(finish)) => {
+                meter.finished(&finish);
+                writer.end(&finish)
+            }
             Err(error) => error_event(error),
         }
     });

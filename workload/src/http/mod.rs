@@ -1,6 +1,7 @@
 //! The HTTP surface: the only part that knows axum.
 
 mod access;
+mod address;
 mod admin;
 mod admission;
 mod authentication;
@@ -11,6 +12,7 @@ mod first_words;
 mod gateway;
 mod identifiers;
 mod in_flight;
+mod limits;
 mod listener;
 mod models;
 mod oauth;

@@ -3,41 +3,49 @@
 use super::access;
 use super::authentication::Caller;
 use super::error::ApiError;
+use super::limits::{self, Wanted, tell_limits};
 use crate::authorization::Action;
 use crate::routing::Route;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
+use codecrucible_contract::LimitedRoute;
 use serde_json::{Value, json};
 
 /// Models that are decided about before others get their turn: each is some microseconds, and there may be thousands.
 const DECISIONS_AT_ONCE: usize = 16;
+/// What asking for models wants of limits.
+const LISTED: Wanted<'static> = Wanted { route: LimitedRoute::Models, model: None, tokens: 0 };
 
 pub(super) async fn list(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
-) -> Json<Value> {
+) -> Result<Response, ApiError> {
     let snapshot = service.snapshot();
+    let told = limits::allowance(&service, &snapshot, &caller, LISTED).await?.told;
     let mut data = Vec::new();
     for routes in snapshot.routes.all().chunks(DECISIONS_AT_ONCE) {
         data.extend(routes.iter().filter_map(|route| shown(&service, &snapshot, &caller, route)));
         tokio::task::yield_now().await;
     }
-    Json(json!({"object": "list", "data": data}))
+    Ok(tell_limits(Json(json!({"object": "list", "data": data})).into_response(), &told))
 }
 
 pub(super) async fn show(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(model): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let snapshot = service.snapshot();
+    let told =
+        limits::allowance(&service, &snapshot, &caller, Wanted { model: Some(&model), ..LISTED }).await?.told;
     let found = snapshot.routes.of_model(&model);
     // One that a client may not see does not exist for it.
     found
         .and_then(|route| shown(&service, &snapshot, &caller, route))
-        .map(Json)
+        .map(|model| tell_limits(Json(model).into_response(), &told))
         .ok_or_else(|| ApiError::model_not_found(&model))
 }
 

@@ -1,11 +1,15 @@
 //! `POST /oauth/token` (RFC 6749, client credentials) and the published keys.
 
+use super::address;
 use super::body::{self, MAX_TOKEN_REQUEST_BYTES};
+use super::limits::{self, tell_limits};
+use super::listener::Peer;
+use crate::limits::Refusal;
 use crate::service::Service;
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -27,13 +31,27 @@ struct OauthError {
     status: StatusCode,
     code: &'static str,
     description: &'static str,
+    /// What a limit says, where one refuses.
+    refusal: Option<Refusal>,
 }
 
-pub(super) async fn token(State(service): State<Service>, headers: HeaderMap, body: Body) -> Response {
-    match issue(&service, &headers, body).await {
+pub(super) async fn token(
+    State(service): State<Service>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let snapshot = service.snapshot();
+    let address = address::of_client(peer.as_deref(), &headers, &snapshot);
+    let told = match limits::allowance_of_nobody(&service, &snapshot, address).await {
+        Ok(told) => told,
+        Err(refusal) => return limited(refusal).into_response(),
+    };
+    let response = match issue(&service, &headers, body).await {
         Ok(document) => ([(CACHE_CONTROL, "no-store")], Json(document)).into_response(),
         Err(error) => error.into_response(),
-    }
+    };
+    tell_limits(response, &told)
 }
 
 async fn issue(service: &Service, headers: &HeaderMap, body: Body) -> Result<Value, OauthError> {
@@ -55,6 +73,7 @@ async fn issue(service: &Service, headers: &HeaderMap, body: Body) -> Result<Val
             status: StatusCode::INTERNAL_SERVER_ERROR,
             code: "server_error",
             description: "no token could be issued",
+            refusal: None,
         }
     })?;
     service.metrics().tokens_issued.inc();
@@ -138,7 +157,7 @@ fn form_decoded(value: &str) -> Option<String> {
 }
 
 fn bad_request(code: &'static str, description: &'static str) -> OauthError {
-    OauthError { status: StatusCode::BAD_REQUEST, code, description }
+    OauthError { status: StatusCode::BAD_REQUEST, code, description, refusal: None }
 }
 
 /// The same for an unknown client and a wrong secret.
@@ -147,7 +166,18 @@ fn invalid_client() -> OauthError {
         status: StatusCode::UNAUTHORIZED,
         code: "invalid_client",
         description: "client authentication failed",
+        refusal: None,
     }
+}
+
+/// RFC 6749 has no code of its own for it.
+fn limited(refusal: Refusal) -> OauthError {
+    let description = match refusal.limit {
+        Some(_) => "too many requests; try again later",
+        None => "limits cannot be checked at the moment",
+    };
+    let status = limits::status_of(&refusal);
+    OauthError { status, code: "temporarily_unavailable", description, refusal: Some(refusal) }
 }
 
 impl IntoResponse for OauthError {
@@ -158,6 +188,9 @@ impl IntoResponse for OauthError {
             response
                 .headers_mut()
                 .insert(WWW_AUTHENTICATE, http::HeaderValue::from_static("Basic realm=\"oauth\""));
+        }
+        if let Some(refusal) = &self.refusal {
+            limits::add_refusal(response.headers_mut(), refusal);
         }
         response
     }

@@ -6,8 +6,10 @@ use super::body::{self, MAX_BODY_BYTES};
 use super::error::ApiError;
 use super::events::event_stream;
 use super::identifiers::unique;
+use super::limits::{self, Wanted, tell_limits};
 use crate::authorization::Action;
 use crate::backend::BackendError;
+use crate::limits::{Allowance, Reservation};
 use crate::request_error::RequestError;
 use crate::routing::Target;
 use crate::service::Service;
@@ -18,6 +20,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
+use codecrucible_contract::LimitedRoute;
 use futures::{Stream, StreamExt as _};
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -35,6 +38,7 @@ struct Job {
     id: String,
     plan: Plan,
     targets: Vec<Target>,
+    reservation: Option<Reservation>,
     snapshot: Arc<Snapshot>,
     service: Service,
     _permit: OwnedSemaphorePermit,
@@ -50,7 +54,7 @@ pub(super) async fn synthesize(
     let request: SynthesisRequest = serde_json::from_slice(&body.bytes)
         .map_err(|error| RequestError::body(format!("the body is not a valid synthesis request: {error}")))?;
     let snapshot = service.snapshot();
-    let Admitted { targets, .. } =
+    let Admitted { public_model, targets } =
         admit(&service, &snapshot, &caller, Action::Synthesize, request.model.as_deref())?;
     let targets = targets.into_iter().cloned().collect();
     let stream = request.stream;
@@ -60,19 +64,27 @@ pub(super) async fn synthesize(
         compare_synthesis(&service, &snapshot, &caller, request, plan.as_ref().ok());
     }
     let plan = plan?;
-    let job = Job { id: unique("synthesis"), plan, targets, snapshot, service, _permit: permit };
+    let tokens = plan.estimated_tokens();
+    let wanted = Wanted { route: LimitedRoute::Synthesis, model: Some(public_model), tokens };
+    let Allowance { told, mut reservation } = limits::allowance(&service, &snapshot, &caller, wanted).await?;
+    // Until it is known what the voices used, they may have used all.
+    reservation.iter_mut().for_each(|reservation| reservation.note(tokens));
+    let job = Job { id: unique("synthesis"), plan, targets, reservation, snapshot, service, _permit: permit };
     if stream {
-        return Ok(event_stream(Body::from_stream(events(job))));
+        return Ok(tell_limits(event_stream(Body::from_stream(events(job))), &told));
     }
     // Nobody listens to progress; a channel that is closed takes events for nothing.
     let (progress, _) = mpsc::channel(1);
-    Ok(Json(job.run(&progress).await?).into_response())
+    let response = job.run(&progress).await.map(Json).map_err(ApiError::from).into_response();
+    Ok(tell_limits(response, &told))
 }
 
 impl Job {
-    async fn run(&self, progress: &mpsc::Sender<Progress>) -> Result<Synthesis, BackendError> {
+    async fn run(mut self, progress: &mpsc::Sender<Progress>) -> Result<Synthesis, BackendError> {
         let asked = Asked { targets: &self.targets, attempts: self.service.attempts(&self.snapshot) };
         let outcome = run(self.id.clone(), &self.plan, &asked, progress).await;
+        let used = outcome.as_ref().map_or(0, Synthesis::used_tokens);
+        self.reservation.iter_mut().for_each(|reservation| reservation.note(used));
         if let Ok(synthesis) = &outcome {
             for candidate in &synthesis.candidates {
                 let outcome = match candidate.outcome {

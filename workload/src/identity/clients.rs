@@ -53,6 +53,11 @@ impl KnownClients {
     }
 }
 
+/// The namespace in which a client's `SynthesisClient` is, as its identifier tells; the service's own client has none in its name.
+pub fn namespace_of<'a>(client: &'a str, own: &'a str) -> &'a str {
+    client.split_once('.').map_or(own, |(namespace, _)| namespace)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,6 @@ mod clients;
 mod keys;
 mod token;
 
-pub use clients::KnownClients;
+pub use clients::{KnownClients, namespace_of};
 pub use keys::{KeyError, SigningKeys};
 pub use token::{IssueError, IssuedToken, Principal, TokenAuthority, TokenError};

@@ -2,6 +2,7 @@
 
 use super::Score;
 use crate::backend::Finish;
+use crate::limits::estimated_tokens;
 use serde::{Serialize, Serializer};
 
 /// The answer to a synthesis request.
@@ -21,6 +22,20 @@ pub struct Synthesis {
     pub code: String,
     /// Every voice, in the order of the request.
     pub candidates: Vec<Candidate>,
+}
+
+impl Synthesis {
+    /// Tokens that the voices read and wrote, as far as backends say so.
+    pub fn used_tokens(&self) -> u64 {
+        let used = |candidate: &Candidate| match &candidate.outcome {
+            Outcome::Completed { text, usage, .. } => {
+                let said = (usage.prompt_tokens + usage.completion_tokens) as u64;
+                if said > 0 { said } else { estimated_tokens(text.len()) }
+            }
+            Outcome::Failed { .. } => 0,
+        };
+        self.candidates.iter().map(used).sum()
+    }
 }
 
 /// What one voice said.

@@ -1,6 +1,7 @@
 //! What a client asks for, made complete from the policy.
 
 use super::Language;
+use crate::limits::estimated_tokens;
 use crate::request_error::RequestError;
 use codecrucible_contract::{Mode, Synthesis as SynthesisPolicy, Voice, voices};
 use serde::Deserialize;
@@ -50,6 +51,15 @@ pub struct Plan {
     pub mode: Mode,
     /// Tokens for each voice.
     pub max_tokens: usize,
+}
+
+impl Plan {
+    /// Tokens that all voices together may read and write.
+    pub fn estimated_tokens(&self) -> u64 {
+        let of_voice =
+            |voice: &Voice| estimated_tokens(voice.prompt.len() + self.task.len()) + self.max_tokens as u64;
+        self.voices.iter().map(of_voice).sum()
+    }
 }
 
 impl SynthesisRequest {

@@ -1,5 +1,6 @@
 //! Prometheus metrics, named `codecrucible_<noun>_<unit>[_total]`. Every label has few values.
 
+use super::LimitMetrics;
 use codecrucible_contract::REQUESTS_IN_FLIGHT_METRIC;
 use prometheus::core::Collector;
 use prometheus::{
@@ -23,6 +24,8 @@ pub struct Metrics {
     pub shadow_differences: IntCounterVec,
     /// Comparisons with a policy in shadow, by action and by wherein it differs.
     pub shadow_comparisons: IntCounterVec,
+    /// What limits say.
+    pub limits: LimitMetrics,
     /// Tokens issued.
     pub tokens_issued: IntCounter,
     /// Revision of the applied bundle; its value is always one.
@@ -84,6 +87,7 @@ impl Metrics {
                 "codecrucible_retries_over_budget_total",
                 "Requests for which no other backend was asked because the budget was spent.",
             )?,
+            limits: LimitMetrics::registered(&registry)?,
             tokens_issued: counter("codecrucible_access_tokens_issued_total", "Access tokens issued.")?,
             bundle_info: registered(
                 &registry,
@@ -136,7 +140,10 @@ impl Metrics {
     }
 }
 
-fn registered<T: Collector + Clone + 'static>(registry: &Registry, metric: T) -> prometheus::Result<T> {
+pub(super) fn registered<T: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: T,
+) -> prometheus::Result<T> {
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }

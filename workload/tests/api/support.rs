@@ -96,6 +96,9 @@ pub fn policy(backend_url: &str) -> contract::Policy {
             circuit_breaker: contract::CircuitBreaker::default(),
         }],
         routing: contract::Routing::default(),
+        limits: contract::Limits::default(),
+        store: None,
+        trusted_proxy_hops: 0,
         synthesis: contract::Synthesis {
             voices: contract::voices::built_in(),
             default_voices: vec!["developer".into(), "security".into()],

@@ -21,7 +21,7 @@ pub(super) fn service(resource: &CodeCrucible, is_encrypted: bool) -> Value {
 }
 
 /// Pods of declared namespaces may call the API and read metrics, and those of the operator's namespace may ask what was
-/// applied. The service may ask for names, and reach its backends.
+/// applied. The service may ask for names, and reach its backends and its store.
 pub(super) fn network_policy(resource: &CodeCrucible, policy: &Policy, operator_namespace: &str) -> Value {
     let Network { allowed_namespaces, monitoring_namespaces, .. } = &resource.spec.network;
     let operator = [operator_namespace.to_owned()];
@@ -76,7 +76,11 @@ fn destinations(policy: &Policy) -> BTreeSet<Destination> {
         BackendKind::Remote(remote) => Some(remote.url.as_str()),
         BackendKind::Embedded(_) => None,
     });
-    remote.filter_map(|url| Some(Destination { namespace: namespace_of(url), port: port_of(url)? })).collect()
+    let store = policy.store.iter().map(|store| store.url.as_str());
+    remote
+        .chain(store)
+        .filter_map(|url| Some(Destination { namespace: namespace_of(url), port: port_of(url)? }))
+        .collect()
 }
 
 /// The namespace of a service of the cluster: `NAME.NAMESPACE.svc`, with or without the cluster's domain.
@@ -96,7 +100,11 @@ fn port_of(url: &str) -> Option<u16> {
     let explicit = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
     match explicit {
         Some((_, port)) => port.parse().ok(),
-        None => Some(if scheme == "https" { 443 } else { 80 }),
+        None => Some(match scheme {
+            "https" => 443,
+            "redis" | "rediss" => 6379,
+            _ => 80,
+        }),
     }
 }
 
@@ -112,6 +120,8 @@ mod tests {
             ("http://ollama", 80),
             ("http://[::1]:8000/v1", 8000),
             ("http://[::1]/v1", 80),
+            ("redis://redis.cache.svc", 6379),
+            ("rediss://redis:6380/1", 6380),
         ] {
             assert_eq!(port_of(url), Some(port), "{url}");
         }

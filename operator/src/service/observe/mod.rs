@@ -47,7 +47,7 @@ pub(super) const GLANCE_SECONDS: u64 = 2;
 pub(crate) struct Observed {
     /// The backends that the resource names, by name; absent ones are not in it.
     pub(crate) backends: BTreeMap<String, ModelBackend>,
-    /// For each backend that needs one, its credential, or what is missing.
+    /// For each backend that needs one, and for the store, its credential, or what is missing; by the names of their files.
     pub(crate) credentials: BTreeMap<String, Result<String, MissingCredential>>,
     /// The certificate to show to clients that is not the operator's, if that is asked for, or why there is none.
     pub(crate) given_certificate: Option<Result<Given, MissingCertificate>>,
@@ -118,7 +118,7 @@ pub(crate) async fn resource(client: &Client, known: &Known) -> Result<Option<Co
 pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Result<Observed, ObserveError> {
     let namespace = resource.namespace().unwrap_or_default();
     let backends = backends(context, &namespace, resource).await?;
-    let credentials = credentials(&context.client, &namespace, &backends).await?;
+    let credentials = credentials(&context.client, &namespace, resource, &backends).await?;
     let (access, asking) = (access(context, &namespace, resource).await?, asking(context));
     let given_certificate = given_certificate(&context.client, &namespace, resource).await?;
     let unserved = unserved(&context.client, resource).await?;

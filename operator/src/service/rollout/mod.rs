@@ -12,7 +12,7 @@ pub(crate) use canary::{CANARY_PAUSE, Canary, CanaryRules, Step, rounded};
 #[cfg(test)]
 pub(crate) use failure::Failure;
 pub(crate) use failure::ready_since;
-pub(crate) use policy::{changed_backend, choose_policy, moved_model};
+pub(crate) use policy::{changed_backend, choose_policy, has_other_store, moved_model};
 pub(crate) use progress::Progress;
 pub(crate) use rollback::{Chosen, Live, RolledBack};
 pub(crate) use trial::{TRIAL, are_proven};

@@ -25,7 +25,11 @@ fn loadable<'a>(template: &Template, newest: &'a Bundle, last_good: Option<&'a B
     if carries(template, newest) {
         return newest;
     }
-    let can_serve = |bundle: &&Bundle| carries(template, bundle) && changed_backend(bundle, newest).is_none();
+    let can_serve = |bundle: &&Bundle| {
+        carries(template, bundle)
+            && changed_backend(bundle, newest).is_none()
+            && !has_other_store(bundle, newest)
+    };
     last_good.filter(can_serve).unwrap_or(newest)
 }
 
@@ -37,6 +41,12 @@ pub(crate) fn changed_backend<'a>(kept: &'a Bundle, newest: &Bundle) -> Option<&
         matches!(backend.kind, BackendKind::Embedded(_)) || now.is_some_and(|now| now.kind == backend.kind)
     };
     kept.policy().backends.iter().find(|backend| !is_kept(backend)).map(|backend| &*backend.name)
+}
+
+/// Whether a kept policy would have the store's password of now sent to another place, or needs one of then.
+pub(crate) fn has_other_store(kept: &Bundle, newest: &Bundle) -> bool {
+    let (then, now) = (&kept.policy().store, &newest.policy().store);
+    then.as_ref().is_some_and(|store| store.has_credential) && then != now
 }
 
 /// The first embedded backend of a kept policy whose model is not where it was.
@@ -70,7 +80,7 @@ mod tests {
     use crate::service::fixtures;
     use crate::service::rollout::RolledBack;
     use crate::service::validate::validate;
-    use codecrucible_contract::Access;
+    use codecrucible_contract::{Access, Policy, Store};
     use serde_json::{Value, json};
 
     fn bundle(backend: Value) -> Bundle {
@@ -104,6 +114,19 @@ mod tests {
         assert_eq!(loadable(&without, &embedded("n.gguf"), None), &embedded("n.gguf"), "there is no other");
         let changed = remote("http://b/v1");
         assert_eq!(loadable(&without, &changed, Some(&old)), &changed, "it needs no model");
+    }
+
+    #[test]
+    fn a_kept_policy_never_sends_the_stores_password_elsewhere() {
+        let with_store = |url: &str, has_credential| {
+            let store = Store { url: url.into(), username: None, has_credential, is_cluster: false };
+            Bundle::compile(Policy { store: Some(store), ..remote("http://a/v1").policy().clone() }, None)
+                .unwrap()
+        };
+        let (here, there) = (with_store("redis://here:6379", true), with_store("redis://there:6379", true));
+        assert!(has_other_store(&here, &there) && has_other_store(&here, &remote("http://a/v1")));
+        assert!(!has_other_store(&here, &here) && !has_other_store(&remote("http://a/v1"), &here));
+        assert!(!has_other_store(&with_store("redis://here:6379", false), &there), "it needs none");
     }
 
     #[test]

@@ -77,8 +77,12 @@ pub(super) fn routing(resource: &CodeCrucible) -> Result<contract::Routing, Inva
     Ok(contract::Routing { retry_budget_percent: number("spec.routing.retryBudgetPercent", percent)? })
 }
 
+pub(super) fn trusted_proxy_hops(resource: &CodeCrucible) -> Result<u16, Invalid> {
+    number("spec.network.trustedProxyHops", resource.spec.network.trusted_proxy_hops)
+}
+
 /// The API has no unsigned numbers. How large one may be is for the policy's own rules to say.
-fn number<T: TryFrom<i32>>(path: &str, value: i32) -> Result<T, Invalid> {
+pub(super) fn number<T: TryFrom<i32>>(path: &str, value: i32) -> Result<T, Invalid> {
     T::try_from(value).map_err(|_| Invalid::value(format!("{path}: {value} is negative, or far too large")))
 }
 
@@ -163,8 +167,19 @@ pub(super) fn explain(error: &BundleError, resource: &CodeCrucible) -> String {
         );
     }
     let field = match path.as_str() {
-        "identity.accessTokenSeconds" => "auth.accessTokenLifetime",
-        other => other,
+        "identity.accessTokenSeconds" => "auth.accessTokenLifetime".to_owned(),
+        "trustedProxyHops" => "network.trustedProxyHops".to_owned(),
+        other => match (other.strip_prefix("limits.rules"), other.strip_prefix("store")) {
+            (Some(limit), _) => {
+                let matched =
+                    ["models", "namespaces"].map(|field| (format!("].{field}"), format!("].match.{field}")));
+                let limit = limit.replace("windowMs", "window");
+                let limit = matched.iter().fold(limit, |path, (from, to)| path.replace(from, to));
+                format!("rateLimits{limit}")
+            }
+            (_, Some(store)) => format!("redis{store}"),
+            _ => other.to_owned(),
+        },
     };
     format!("spec.{field}: {problem}")
 }

@@ -5,7 +5,7 @@ use super::Invalid;
 use crate::service::document::have_room;
 use crate::service::history::Series;
 use crate::service::observe::Observed;
-use crate::service::rollout::{changed_backend, moved_model};
+use crate::service::rollout::{changed_backend, has_other_store, moved_model};
 use codecrucible_contract::Bundle;
 use codecrucible_crds::{CodeCrucible, PolicyMode, names};
 use kube::ResourceExt as _;
@@ -43,10 +43,9 @@ pub(super) fn choose(
     if current.hash() == newest.hash() {
         return Ok(InForce { bundle: current, shadow: None });
     }
-    if let Some(name) = unusable(&current, &newest) {
+    if let Some(lacking) = lacking(&current, &newest) {
         return Err(Invalid::value(format!(
-            "{path}: in Shadow, the policy that is in force goes on, which needs the ModelBackend {name:?} as it was: named \
-             in spec.backends, with the URL, the credential or the file of then"
+            "{path}: in Shadow, the policy that is in force goes on, which needs {lacking}"
         )));
     }
     if !have_room(&current, &newest) {
@@ -56,9 +55,15 @@ pub(super) fn choose(
     Ok(InForce { bundle: current, shadow: Some(newest) })
 }
 
-/// A backend without which an earlier policy cannot go on.
-fn unusable<'a>(earlier: &'a Bundle, newest: &Bundle) -> Option<&'a str> {
-    changed_backend(earlier, newest).or_else(|| moved_model(earlier, newest))
+/// What an earlier policy cannot go on without, in words.
+fn lacking(earlier: &Bundle, newest: &Bundle) -> Option<String> {
+    if has_other_store(earlier, newest) {
+        return Some("spec.redis as it was then, whose password is another one now".into());
+    }
+    let name = changed_backend(earlier, newest).or_else(|| moved_model(earlier, newest))?;
+    Some(format!(
+        "the ModelBackend {name:?} as it was: named in spec.backends, with the URL, the credential or the file of then"
+    ))
 }
 
 /// The kept policy at which a person holds the service, whatever the resource says.
@@ -68,11 +73,8 @@ fn pinned(resource: &CodeCrucible, observed: &Observed, newest: &Bundle) -> Resu
     };
     let path = format!("metadata.annotations[{}]", names::ANNOTATION_ROLLBACK_POLICY);
     if let Some(pinned) = &observed.pinned {
-        return unusable(pinned, newest).map_or(Ok(Some(pinned.clone())), |name| {
-            Err(Invalid::value(format!(
-                "{path}: the policy {revision} needs the ModelBackend {name:?} as it was: named in spec.backends, with the \
-                 URL, the credential or the file of then"
-            )))
+        return lacking(pinned, newest).map_or(Ok(Some(pinned.clone())), |lacking| {
+            Err(Invalid::value(format!("{path}: the policy {revision} needs {lacking}")))
         });
     }
     let kept = observed.history.iter().filter(|kept| kept.series == Series::Policy);

@@ -6,6 +6,8 @@ mod clients;
 mod compile;
 mod in_force;
 mod ingress;
+mod limits;
+mod store;
 mod tls;
 
 pub(crate) use access::{has_wrong_access, selected};
@@ -20,8 +22,8 @@ use super::rollout::CanaryRules;
 use super::tls::Encryption;
 use crate::agreement::endpoint;
 use clients::admitted;
-use codecrucible_contract::{Bundle, Clients, Policy, Revision};
-use codecrucible_crds::{CodeCrucible, ModelBackend, Remediation, conditions};
+use codecrucible_contract::{Bundle, Clients, Policy, Revision, layout};
+use codecrucible_crds::{CodeCrucible, Remediation, SecretKeyReference, conditions};
 use in_force::InForce;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -41,7 +43,7 @@ pub(crate) struct Validated {
     pub(crate) published: Option<Revision>,
     /// Claims that hold models, by the backend that uses them.
     pub(crate) model_claims: Vec<(String, String)>,
-    /// The credentials of the backends that need one.
+    /// The credentials of the backends that need one, and the store's, by the names of their files.
     pub(crate) credentials: BTreeMap<String, String>,
     /// The clients of applications that are let in.
     pub(crate) clients: Clients,
@@ -101,13 +103,18 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         let backend = observed.backends.get(name).ok_or_else(|| {
             Invalid::not_found(format!("{path}: there is no ModelBackend {name:?} in this namespace"))
         })?;
-        if let Some(credential) = credential(&path, name, backend, observed)? {
-            credentials.insert(name.clone(), credential);
+        if let Some(reference) = &backend.spec.credentials_secret_ref {
+            let at = format!("{path}: ModelBackend {name:?} spec.credentialsSecretRef");
+            let found = credential(&at, reference, observed.credentials.get(name))?;
+            credentials.insert(name.clone(), found);
         }
         if let Some(embedded) = &backend.spec.embedded {
             model_claims.push((name.clone(), embedded.persistent_volume_claim.clone()));
         }
         backends.push(compile::backend(&path, name, backend)?);
+    }
+    if let Some(password) = store::password(resource, observed)? {
+        credentials.insert(layout::STORE_PASSWORD_FILE.to_owned(), password);
     }
     let encryption = tls::encryption(resource, observed)?;
     let issuer = endpoint(resource, encryption != Encryption::Disabled);
@@ -118,6 +125,9 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         identity: compile::identity(resource, &issuer)?,
         observability: compile::observability(resource),
         routing: compile::routing(resource)?,
+        limits: limits::limits(resource)?,
+        store: store::store(resource),
+        trusted_proxy_hops: compile::trusted_proxy_hops(resource)?,
         backends,
         synthesis: compile::synthesis(resource)?,
         access,
@@ -230,19 +240,14 @@ fn compared(observed: &Observed) -> Option<Bundle> {
     document::shadow_from_config_map(&observed.children.get(&Child::Policy)?.data)
 }
 
-/// The credential that a backend needs, if it needs one.
+/// The credential that a reference leads to.
 fn credential(
-    path: &str,
-    name: &str,
-    backend: &ModelBackend,
-    observed: &Observed,
-) -> Result<Option<String>, Invalid> {
-    let Some(reference) = &backend.spec.credentials_secret_ref else {
-        return Ok(None);
-    };
-    let at = format!("{path}: ModelBackend {name:?} spec.credentialsSecretRef");
-    match observed.credentials.get(name) {
-        Some(Ok(credential)) => Ok(Some(credential.clone())),
+    at: &str,
+    reference: &SecretKeyReference,
+    found: Option<&Result<String, MissingCredential>>,
+) -> Result<String, Invalid> {
+    match found {
+        Some(Ok(credential)) => Ok(credential.clone()),
         Some(Err(MissingCredential::Key)) => Err(Invalid::not_found(format!(
             "{at}.key: the Secret {:?} has no key {:?}",
             reference.name, reference.key

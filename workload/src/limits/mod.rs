@@ -1,0 +1,212 @@
+//! How much clients may ask for: every limit that applies to a request must admit it, or nothing is taken from any. Replicas count together in a
+//! store, or each its part in memory.
+
+mod claims;
+mod counting;
+mod estimate;
+#[cfg(test)]
+mod fixtures;
+mod health;
+mod memory;
+#[cfg(test)]
+mod redis_server;
+mod reservation;
+mod rules;
+#[cfg(test)]
+mod semantics;
+mod shared;
+#[cfg(test)]
+mod together;
+
+pub use estimate::{estimated_answer_tokens, estimated_tokens};
+pub use reservation::Reservation;
+pub use rules::{Asked, Limits};
+pub use shared::StoreSettings;
+
+use crate::telemetry::Metrics;
+use arc_swap::ArcSwapOption;
+use claims::{Claim, takes};
+use codecrucible_contract::WithoutStore;
+use counting::Standing;
+use memory::Memory;
+use reservation::Place;
+use shared::{NoStore, SharedCounters};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long a request waits for the store, milliseconds.
+const PATIENCE_MS: u64 = 25;
+/// What a client should wait when limits cannot be asked, milliseconds.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// Counts for the whole process, whatever the policy.
+pub struct Limiter {
+    memory: Memory,
+    store: ArcSwapOption<SharedCounters>,
+    patience: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// What a request that is admitted was given.
+#[derive(Default)]
+pub struct Allowance {
+    /// How it stands with the limits that are in force, in their order.
+    pub told: Vec<Told>,
+    /// What was taken for its tokens, to be corrected by what it uses.
+    pub reservation: Option<Reservation>,
+}
+
+/// A request that is not admitted.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The limit that refuses it, if it is not for want of a store.
+    pub limit: Option<Arc<str>>,
+    /// What that limit is, in words.
+    pub description: String,
+    /// How it stands with all of them.
+    pub told: Vec<Told>,
+    /// When to ask again, milliseconds.
+    pub retry_ms: u64,
+}
+
+impl Refusal {
+    /// Whole seconds, the last one begun.
+    pub fn retry_seconds(&self) -> u64 {
+        self.retry_ms.div_ceil(1_000)
+    }
+}
+
+/// How a client stands with a limit.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// What the limit is, as a header tells it (`RateLimit-Policy`).
+    pub policy: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// How many could be had at once.
+    pub remaining: u64,
+    /// Until all could be had, milliseconds.
+    pub reset_ms: u64,
+}
+
+impl Limiter {
+    /// Nothing counted yet.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self::with_patience(Duration::from_millis(PATIENCE_MS), metrics)
+    }
+
+    fn with_patience(patience: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { memory: Memory::default(), store: ArcSwapOption::empty(), patience, metrics }
+    }
+
+    /// From now on replicas count together there, or nowhere; and counters of limits that are no more are forgotten.
+    pub fn follow(&self, limits: &Limits, settings: Option<&StoreSettings>) {
+        self.memory.keep(|name| limits.has(name));
+        let current = self.store.load();
+        if current.as_ref().map(|store| store.settings()) == settings {
+            return;
+        }
+        let connected = self.metrics.limits.store_connected.clone();
+        connected.set(0);
+        let open = |settings: &StoreSettings| {
+            Arc::new(SharedCounters::open(settings.clone(), self.patience, move |outcome| {
+                connected.set(i64::from(outcome.is_ok()));
+                match outcome {
+                    Ok(()) => tracing::info!("replicas count together in the store"),
+                    Err(reason) => tracing::warn!(reason, "the store for limits does not answer"),
+                }
+            }))
+        };
+        self.store.store(settings.map(open));
+    }
+
+    /// Takes what a request needs from all limits that apply to it, or from none.
+    pub async fn admit(self: &Arc<Self>, limits: &Limits, asked: &Asked<'_>) -> Result<Allowance, Refusal> {
+        let claims = limits.claims(asked);
+        if claims.is_empty() {
+            return Ok(Allowance::default());
+        }
+        let Some(store) = self.store.load().as_ref().map(|store| Arc::clone(store.asked())) else {
+            return self.count_here(claims, asked.now);
+        };
+        let begin = Instant::now();
+        let taken = store.take(&takes(&claims, |limit| limit.whole)).await;
+        self.metrics.limits.store_seconds.observe(begin.elapsed().as_secs_f64());
+        match taken {
+            Ok(taken) => self.decided(claims, &taken.standings, Place::Store(store, taken.at_ms)),
+            Err(NoStore) => self.fall_back(claims, asked.now),
+        }
+    }
+
+    /// What each limit says is to be done while the store does not answer.
+    fn fall_back(self: &Arc<Self>, claims: Vec<Claim>, now: SystemTime) -> Result<Allowance, Refusal> {
+        for claim in &claims {
+            let labels = [&*claim.limit.name, claim.limit.fallback()];
+            self.metrics.limits.fallbacks.with_label_values(&labels).inc();
+        }
+        let is_denied =
+            |claim: &Claim| claim.limit.without_store == WithoutStore::Deny && !claim.limit.is_shadow;
+        if claims.iter().any(is_denied) {
+            return Err(Refusal {
+                limit: None,
+                description: "Limits cannot be checked at the moment.".into(),
+                told: Vec::new(),
+                retry_ms: RETRY_AFTER_MS,
+            });
+        }
+        let is_counted = |claim: &Claim| claim.limit.without_store == WithoutStore::Local;
+        self.count_here(claims.into_iter().filter(is_counted).collect(), now)
+    }
+
+    fn count_here(self: &Arc<Self>, claims: Vec<Claim>, now: SystemTime) -> Result<Allowance, Refusal> {
+        let now_ms = milliseconds(now);
+        let standings = self.memory.take(now_ms, &takes(&claims, |limit| limit.part));
+        self.decided(claims, &standings, Place::Here(now_ms))
+    }
+
+    fn decided(
+        self: &Arc<Self>,
+        claims: Vec<Claim>,
+        standings: &[Standing],
+        place: Place,
+    ) -> Result<Allowance, Refusal> {
+        let both = || claims.iter().zip(standings);
+        for (claim, standing) in both() {
+            let decision = claim.limit.decision(standing.is_admitted());
+            self.metrics.limits.decisions.with_label_values(&[&*claim.limit.name, decision]).inc();
+        }
+        let in_force = || both().filter(|(claim, _)| !claim.limit.is_shadow);
+        let told: Vec<_> = in_force().map(|(claim, standing)| told(claim, standing)).collect();
+        let refused = in_force().filter(|(_, standing)| !standing.is_admitted());
+        // Of several, the one that lasts longest.
+        if let Some((claim, standing)) = refused.max_by_key(|(_, standing)| standing.retry_ms) {
+            return Err(Refusal {
+                limit: Some(Arc::clone(&claim.limit.name)),
+                description: claim.limit.description.clone(),
+                told,
+                retry_ms: standing.retry_ms,
+            });
+        }
+        let reserved = |(claim, standing): (Claim, &Standing)| {
+            (standing.is_admitted() && claim.limit.is_in_tokens).then_some(claim)
+        };
+        let reserved: Vec<_> = claims.into_iter().zip(standings).filter_map(reserved).collect();
+        let reservation = (!reserved.is_empty()).then(|| Reservation::new(Arc::clone(self), reserved, place));
+        Ok(Allowance { told, reservation })
+    }
+}
+
+fn told(claim: &Claim, standing: &Standing) -> Told {
+    Told {
+        policy: Arc::clone(&claim.limit.policy),
+        name: Arc::clone(&claim.limit.name),
+        remaining: standing.remaining,
+        reset_ms: standing.reset_ms,
+    }
+}
+
+/// Since 1970.
+fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,57 @@
+//! Tokens that were taken for a request before anybody knew how many it needs: what it did not use comes back, what it used beyond is owed.
+
+use super::claims::{Claim, settlements};
+use super::shared::AskedStore;
+use super::{Limiter, milliseconds};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Where it was taken, and when by the clock there, milliseconds since 1970.
+pub(super) enum Place {
+    Here(u64),
+    Store(Arc<AskedStore>, u64),
+}
+
+/// What was taken. It is settled when it goes, whichever way the request ends: one that nothing is noted of used none.
+pub struct Reservation {
+    limiter: Arc<Limiter>,
+    claims: Vec<Claim>,
+    place: Place,
+    used: u64,
+}
+
+impl Reservation {
+    pub(super) fn new(limiter: Arc<Limiter>, claims: Vec<Claim>, place: Place) -> Self {
+        Self { limiter, claims, place, used: 0 }
+    }
+
+    /// How many tokens were used.
+    pub fn note(&mut self, used: u64) {
+        self.used = used;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let Self { limiter, claims, place, used } = self;
+        match place {
+            Place::Here(taken_at_ms) => {
+                let settlements = settlements(claims, |limit| limit.part, *used);
+                limiter.memory.settle(milliseconds(SystemTime::now()), *taken_at_ms, &settlements);
+            }
+            Place::Store(store, taken_at_ms) => {
+                // Outside a runtime the process is about to end.
+                let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+                let (store, taken_at_ms, used) = (Arc::clone(store), *taken_at_ms, *used);
+                let claims = std::mem::take(claims);
+                let unsettled = limiter.metrics.limits.unsettled.clone();
+                runtime.spawn(async move {
+                    let settlements = settlements(&claims, |limit| limit.whole, used);
+                    if store.settle(taken_at_ms, &settlements).await.is_err() {
+                        unsettled.inc();
+                    }
+                });
+            }
+        }
+    }
+}

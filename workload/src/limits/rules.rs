@@ -1,0 +1,259 @@
+//! The limits of a policy, made ready: which of them apply to a request, and under which key each one counts.
+
+use super::claims::Claim;
+use super::counting::Rule;
+use crate::identity::namespace_of;
+use codecrucible_contract::{
+    Algorithm, Limit, LimitedRoute, Limits as LimitsPolicy, Subject, Unit, WithoutStore,
+};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Leading bits of an IPv6 address by which one network is told from another: who has one has all addresses in it.
+const IPV6_NETWORK_BITS: u32 = 64;
+
+/// The limits of a policy.
+pub struct Limits {
+    limits: Vec<Arc<Compiled>>,
+    hash_tag: String,
+    namespace: String,
+}
+
+/// One limit.
+pub(super) struct Compiled {
+    pub(super) name: Arc<str>,
+    pub(super) policy: Arc<str>,
+    pub(super) description: String,
+    pub(super) whole: Rule,
+    pub(super) part: Rule,
+    pub(super) is_shadow: bool,
+    pub(super) is_in_tokens: bool,
+    pub(super) without_store: WithoutStore,
+    routes: Vec<LimitedRoute>,
+    models: Vec<String>,
+    namespaces: Vec<String>,
+    per: Subject,
+    /// What the keys of its counters begin with.
+    prefix: String,
+}
+
+/// A request, as far as limits are concerned.
+pub struct Asked<'a> {
+    /// Where it goes.
+    pub route: LimitedRoute,
+    /// The model, by the name that clients use.
+    pub model: Option<&'a str>,
+    /// Who asks; nobody yet for a token.
+    pub client: Option<&'a str>,
+    /// From where.
+    pub address: IpAddr,
+    /// The tokens that it may use.
+    pub tokens: u64,
+    /// When.
+    pub now: SystemTime,
+}
+
+impl Limits {
+    /// Those of a policy of the service that issues tokens under this name.
+    pub fn new(issuer: &str, limits: &LimitsPolicy) -> Self {
+        // Issuers tell services apart, also those of several clusters with one store.
+        let hash_tag = format!("{{{}}}", issuer.replace(['{', '}'], "_"));
+        let compiled = |limit| Arc::new(Compiled::new(limit, limits.shares, &hash_tag));
+        Self {
+            limits: limits.rules.iter().map(compiled).collect(),
+            namespace: limits.namespace.clone(),
+            hash_tag,
+        }
+    }
+
+    /// What all keys begin with.
+    pub fn hash_tag(&self) -> &str {
+        &self.hash_tag
+    }
+
+    /// Whether there is one of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.limits.iter().any(|limit| &*limit.name == name)
+    }
+
+    /// What a request wants of those that apply to it.
+    pub(super) fn claims(&self, asked: &Asked<'_>) -> Vec<Claim> {
+        let namespace = asked.client.map(|client| namespace_of(client, &self.namespace));
+        let applying = self.limits.iter().filter(|limit| limit.applies(asked, namespace));
+        applying.filter_map(|limit| limit.claim(asked, namespace)).collect()
+    }
+}
+
+impl Compiled {
+    fn new(limit: &Limit, shares: u16, hash_tag: &str) -> Self {
+        let (whole, part) = (Rule::part(limit, 1), Rule::part(limit, shares));
+        let algorithm = match limit.algorithm {
+            Algorithm::TokenBucket => "b",
+            Algorithm::SlidingWindow => "s",
+            Algorithm::FixedWindow => "f",
+        };
+        let seconds = limit.window_ms.div_ceil(1_000);
+        Self {
+            name: limit.name.as_str().into(),
+            policy: format!("{:?};q={};w={seconds}", limit.name, limit.limit).into(),
+            description: describe(limit),
+            whole,
+            part,
+            is_shadow: limit.is_shadow,
+            is_in_tokens: limit.unit == Unit::Tokens,
+            without_store: limit.without_store,
+            routes: limit.routes.clone(),
+            models: limit.models.clone(),
+            namespaces: limit.namespaces.clone(),
+            per: limit.per,
+            // Counters of another kind or window are others; a limit that is raised goes on with what was counted.
+            prefix: format!("{hash_tag}:limit:{}:{algorithm}{}:", limit.name, limit.window_ms),
+        }
+    }
+
+    /// What it says about a request, as metrics tell it.
+    pub(super) const fn decision(&self, is_admitted: bool) -> &'static str {
+        match (is_admitted, self.is_shadow) {
+            (true, _) => "admitted",
+            (false, false) => "refused",
+            (false, true) => "would_refuse",
+        }
+    }
+
+    /// What becomes of it while the store does not answer, as metrics tell it.
+    pub(super) fn fallback(&self) -> &'static str {
+        match self.without_store {
+            WithoutStore::Local => "local",
+            WithoutStore::Deny => "deny",
+            WithoutStore::Allow => "allow",
+        }
+    }
+
+    fn applies(&self, asked: &Asked<'_>, namespace: Option<&str>) -> bool {
+        let is_route = match &*self.routes {
+            [] => asked.route != LimitedRoute::Token,
+            routes => routes.contains(&asked.route),
+        };
+        let is_named = |names: &[String], name: Option<&str>| {
+            names.is_empty() || name.is_some_and(|name| names.iter().any(|named| named == name))
+        };
+        let uses_tokens = !matches!(asked.route, LimitedRoute::Models | LimitedRoute::Token);
+        is_route
+            && is_named(&self.models, asked.model)
+            && is_named(&self.namespaces, namespace)
+            && (!self.is_in_tokens || uses_tokens)
+    }
+
+    fn claim(self: &Arc<Self>, asked: &Asked<'_>, namespace: Option<&str>) -> Option<Claim> {
+        let mut key = self.prefix.clone();
+        match self.per {
+            Subject::Client => key.push_str(asked.client?),
+            Subject::Namespace => key.push_str(namespace?),
+            Subject::Service => {}
+            // It cannot fail.
+            Subject::Address => write!(key, "{}", network(asked.address)).ok()?,
+        }
+        let wanted = if self.is_in_tokens { asked.tokens } else { 1 };
+        Some(Claim { limit: Arc::clone(self), key, wanted })
+    }
+}
+
+/// Those who are counted as one.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let mask = u128::MAX << (u128::BITS - IPV6_NETWORK_BITS);
+            IpAddr::V6((address.to_bits() & mask).into())
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// In words, for who is refused.
+fn describe(limit: &Limit) -> String {
+    let unit = match limit.unit {
+        Unit::Requests => "requests",
+        Unit::Tokens => "tokens",
+    };
+    let per = match limit.per {
+        Subject::Client => "each client",
+        Subject::Namespace => "all clients of a namespace together",
+        Subject::Address => "each address",
+        Subject::Service => "all clients together",
+    };
+    let (count, seconds) = (limit.limit, limit.window_ms.div_ceil(1_000));
+    format!("The limit {:?} is {count} {unit} in {seconds} seconds for {per}.", limit.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::fixtures::daily;
+
+    fn limit(name: &str, per: Subject) -> Limit {
+        Limit { per, ..daily(name, 60) }
+    }
+
+    fn asked(route: LimitedRoute) -> Asked<'static> {
+        Asked {
+            route,
+            model: Some("coder"),
+            client: Some("apps.shop"),
+            address: IpAddr::from([10, 0, 0, 1]),
+            tokens: 500,
+            now: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    fn compiled(limit: &Limit) -> Arc<Compiled> {
+        Arc::new(Compiled::new(limit, 1, "{demo}"))
+    }
+
+    fn key(per: Subject, asked: &Asked<'_>) -> String {
+        compiled(&limit("l", per)).claim(asked, Some("apps")).unwrap().key
+    }
+
+    #[test]
+    fn a_limit_applies_to_what_it_names_and_to_all_where_it_names_nothing() {
+        let applies = |change: fn(&mut Limit), route| {
+            let mut limit = limit("l", Subject::Service);
+            change(&mut limit);
+            compiled(&limit).applies(&asked(route), Some("apps"))
+        };
+        use LimitedRoute::{ChatCompletions, Models, Token};
+        assert!(applies(|_| {}, ChatCompletions) && applies(|_| {}, Models));
+        assert!(!applies(|_| {}, Token), "who asks for a token is limited only by a limit that says so");
+        assert!(applies(|l| l.routes = vec![Token], Token));
+        assert!(!applies(|l| l.routes = vec![Models], ChatCompletions));
+        assert!(!applies(|l| l.models = vec!["other".into()], ChatCompletions));
+        assert!(applies(|l| l.models = vec!["other".into(), "coder".into()], ChatCompletions));
+        assert!(!applies(|l| l.namespaces = vec!["others".into()], ChatCompletions));
+        assert!(applies(|l| l.namespaces = vec!["apps".into()], ChatCompletions));
+        assert!(!applies(|l| l.unit = Unit::Tokens, Models), "a list of models uses no tokens");
+    }
+
+    #[test]
+    fn subjects_are_counted_apart_and_networks_together() {
+        let chat = || asked(LimitedRoute::ChatCompletions);
+        assert_eq!(key(Subject::Client, &chat()), "{demo}:limit:l:b86400000:apps.shop");
+        assert_eq!(key(Subject::Namespace, &chat()), "{demo}:limit:l:b86400000:apps");
+        assert_eq!(key(Subject::Service, &chat()), "{demo}:limit:l:b86400000:");
+        let from =
+            |address: &str| key(Subject::Address, &Asked { address: address.parse().unwrap(), ..chat() });
+        assert_eq!(from("10.0.0.1"), from("::ffff:10.0.0.1"));
+        assert_ne!(from("10.0.0.1"), from("10.0.0.2"));
+        assert_eq!(from("2001:db8::1"), from("2001:db8::ffff:1"));
+        assert_ne!(from("2001:db8::1"), from("2001:db8:0:1::1"));
+    }
+
+    #[test]
+    fn tokens_are_wanted_as_many_as_a_request_may_use() {
+        let tokens = Limit { unit: Unit::Tokens, ..limit("t", Subject::Client) };
+        let claim = |limit: &Limit| compiled(limit).claim(&asked(LimitedRoute::Responses), None).unwrap();
+        assert_eq!(claim(&tokens).wanted, 500);
+        assert_eq!(claim(&limit("r", Subject::Client)).wanted, 1);
+        assert_eq!(&*compiled(&tokens).policy, r#""t";q=60;w=86400"#);
+    }
+}

@@ -1,0 +1,243 @@
+//! Replicas that count together in a real Redis, which is killed, paused, flushed, locked and spread over several nodes.
+
+use super::fixtures::daily;
+use super::redis_server::RedisServer;
+use super::shared::SharedCounters;
+use super::{Allowance, Asked, Limiter, Limits, Refusal, StoreSettings};
+use crate::telemetry::Metrics;
+use codecrucible_contract::{
+    Limit, LimitedRoute, Limits as LimitsPolicy, Store, Subject, Unit, WithoutStore,
+};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long the store may take to come, to go and to answer, seconds: a test machine may have much to do.
+const PATIENCE_SECONDS: u64 = 30;
+/// Replicas.
+const SHARES: u16 = 3;
+
+struct Replica {
+    limiter: Arc<Limiter>,
+    metrics: Arc<Metrics>,
+    limits: Limits,
+}
+
+fn settings(url: String, password: Option<&str>, is_cluster: bool) -> StoreSettings {
+    let store = Store { url, username: None, has_credential: password.is_some(), is_cluster };
+    StoreSettings { store, password: password.map(str::to_owned), hash_tag: "{http://demo}".into() }
+}
+
+fn denying(limit: Limit) -> Limit {
+    Limit { without_store: WithoutStore::Deny, ..limit }
+}
+
+impl Replica {
+    /// One that waits for the store for so long.
+    async fn with_patience(patience: Duration, rules: Vec<Limit>, settings: &StoreSettings) -> Self {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let policy = LimitsPolicy { rules, shares: SHARES, namespace: "apps".into() };
+        let limits = Limits::new("http://demo", &policy);
+        let limiter = Arc::new(Limiter::with_patience(patience, Arc::clone(&metrics)));
+        limiter.follow(&limits, Some(settings));
+        let replica = Self { limiter, metrics, limits };
+        replica.until(true).await;
+        replica
+    }
+
+    async fn new(rules: Vec<Limit>, settings: &StoreSettings) -> Self {
+        Self::with_patience(Duration::from_secs(PATIENCE_SECONDS), rules, settings).await
+    }
+
+    async fn ask(&self) -> Result<Allowance, Refusal> {
+        let asked = Asked {
+            route: LimitedRoute::ChatCompletions,
+            model: None,
+            client: Some("apps.shop"),
+            address: [127, 0, 0, 1].into(),
+            tokens: 10,
+            now: SystemTime::now(),
+        };
+        self.limiter.admit(&self.limits, &asked).await
+    }
+
+    /// What is left of each limit after another request.
+    async fn remaining(&self) -> Vec<u64> {
+        self.ask().await.unwrap().told.iter().map(|told| told.remaining).collect()
+    }
+
+    fn fallbacks(&self, what: &str) -> u64 {
+        self.metrics.limits.fallbacks.with_label_values(&["l", what]).get()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.limiter.store.load().as_ref().is_some_and(|store| store.asked().is_connected())
+    }
+
+    async fn until(&self, is_connected: bool) {
+        in_time(async {
+            while self.is_connected() != is_connected {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(PATIENCE_SECONDS), what).await.expect("in time")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_together_admit_as_many_as_one_would() {
+    let server = RedisServer::start(&[]);
+    let mut asking = Vec::new();
+    for _ in 0..SHARES {
+        let rules = vec![denying(daily("l", 50))];
+        let replica = Arc::new(Replica::new(rules, &settings(server.url(), None, false)).await);
+        for _ in 0..40 {
+            let replica = Arc::clone(&replica);
+            asking.push(tokio::spawn(async move {
+                let outcome = replica.ask().await;
+                assert_eq!(replica.fallbacks("deny"), 0, "the store was asked");
+                outcome.is_ok()
+            }));
+        }
+    }
+    let mut admitted = 0;
+    for asked in asking {
+        admitted += u32::from(asked.await.unwrap());
+    }
+    assert_eq!(admitted, 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_store_a_limit_does_what_it_says_and_afterwards_they_count_together_again() {
+    for without_store in [WithoutStore::Local, WithoutStore::Deny, WithoutStore::Allow] {
+        let mut server = RedisServer::start(&[]);
+        let rules = vec![Limit { without_store, ..daily("l", 9) }];
+        let replica = Replica::new(rules, &settings(server.url(), None, false)).await;
+        assert_eq!(replica.remaining().await, [8]);
+        server.kill();
+        replica.until(false).await;
+        let mut outcomes = Vec::new();
+        for _ in 0..5 {
+            outcomes.push(replica.ask().await);
+        }
+        let admitted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        let refusal = outcomes.pop().unwrap().err();
+        match without_store {
+            WithoutStore::Allow => assert_eq!((admitted, replica.fallbacks("allow")), (5, 5)),
+            WithoutStore::Deny => {
+                let refusal = refusal.unwrap();
+                assert_eq!((admitted, refusal.retry_seconds(), refusal.limit), (0, 1, None));
+            }
+            WithoutStore::Local => {
+                assert_eq!((admitted, replica.fallbacks("local")), (3, 5), "one of three parts of nine");
+                assert_eq!(refusal.unwrap().limit.as_deref(), Some("l"));
+            }
+        }
+        server.start_anew();
+        replica.until(true).await;
+        assert_eq!(replica.remaining().await, [8], "it counts in a store that knows nothing yet");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_falls_silent_is_left_alone_until_it_answers() {
+    let server = RedisServer::start(&[]);
+    let rules = vec![Limit { without_store: WithoutStore::Allow, ..daily("l", 1_000) }];
+    let short = Duration::from_millis(100);
+    let replica = Replica::with_patience(short, rules, &settings(server.url(), None, false)).await;
+    server.pause();
+    for _ in 0..3 {
+        assert!(replica.ask().await.unwrap().told.is_empty(), "admitted without being counted");
+    }
+    assert_eq!(replica.fallbacks("allow"), 3);
+    assert!(!replica.is_connected());
+    server.go_on();
+    in_time(async { while replica.ask().await.unwrap().told.is_empty() {} }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_forgets_everything_begins_anew() {
+    let server = RedisServer::start(&[]);
+    let replica = Replica::new(vec![denying(daily("l", 9))], &settings(server.url(), None, false)).await;
+    assert_eq!((replica.remaining().await, replica.remaining().await), (vec![8], vec![7]));
+    let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
+    redis::cmd("SCRIPT").arg("FLUSH").exec(&mut connection).unwrap();
+    assert_eq!(replica.remaining().await, [8]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_with_a_password_is_entered_with_it_and_not_without() {
+    let server = RedisServer::start(&["--requirepass", "sesame"]);
+    let told_with = |password| {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let settings = settings(server.url(), password, false);
+        let tell = move |outcome: Result<(), &str>| drop(tell.send(outcome.map_err(str::to_owned)));
+        let counters = SharedCounters::open(settings, Duration::from_secs(PATIENCE_SECONDS), tell);
+        async move {
+            let told = in_time(told.recv()).await.unwrap();
+            drop(counters);
+            told
+        }
+    };
+    assert_eq!(told_with(Some("sesame")).await, Ok(()));
+    for wrong in [Some("open"), None] {
+        let reason = told_with(wrong).await.unwrap_err();
+        assert!(reason.to_lowercase().contains("auth") && !reason.contains("open"), "{reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_keeps_all_counters_of_a_service_on_one_node() {
+    let nodes: Vec<_> = (0..3)
+        .map(|_| RedisServer::start(&["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"]))
+        .collect();
+    let addresses: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+    let create = ["--cluster", "create", "--cluster-yes"];
+    let made = Command::new("redis-cli").args(create).args(&addresses).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    // Whichever node is named, it is the one with the counters that is asked.
+    for (index, node) in nodes.iter().enumerate() {
+        let all = Limit { per: Subject::Service, ..denying(daily("all", 20)) };
+        let rules = vec![denying(daily("l", 9)), all];
+        let replica = Replica::new(rules, &settings(node.url(), None, true)).await;
+        assert_eq!(replica.remaining().await, [8 - index as u64, 19 - index as u64]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_were_not_used_come_back_and_what_was_used_beyond_is_owed() {
+    let server = RedisServer::start(&[]);
+    let tokens = Limit { unit: Unit::Tokens, ..denying(daily("l", 100)) };
+    let replica = Replica::new(vec![tokens], &settings(server.url(), None, false)).await;
+    let settled = |allowance: Allowance, used: u64| {
+        let mut reservation = allowance.reservation.unwrap();
+        reservation.note(used);
+        drop(reservation);
+    };
+    let first = replica.ask().await.unwrap();
+    assert_eq!(first.told[0].remaining, 90);
+    settled(first, 4);
+    let remains = |expected: u64| {
+        let replica = &replica;
+        in_time(async move {
+            loop {
+                let allowance = replica.ask().await.unwrap();
+                let remaining = allowance.told[0].remaining;
+                settled(allowance, 0);
+                if remaining == expected {
+                    break;
+                }
+            }
+        })
+    };
+    remains(86).await;
+    settled(replica.ask().await.unwrap(), 36);
+    remains(50).await;
+}

@@ -1,0 +1,65 @@
+//! What limits say, and whether replicas count together.
+
+use super::metrics::registered;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+/// What is told apart of how long the store takes, seconds: it is near, and nobody waits for it long.
+const STORE_SECONDS: [f64; 7] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05];
+
+/// The metrics of limits.
+pub struct LimitMetrics {
+    /// What limits said about requests, by limit and decision.
+    pub decisions: IntCounterVec,
+    /// Requests for which a limit could not ask the store, by limit and what it says is to be done then.
+    pub fallbacks: IntCounterVec,
+    /// Reservations of tokens that could not be corrected because the store did not answer.
+    pub unsettled: IntCounter,
+    /// How long requests waited for the store, also where it did not answer, seconds.
+    pub store_seconds: Histogram,
+    /// Whether replicas count together in a store.
+    pub store_connected: IntGauge,
+}
+
+impl LimitMetrics {
+    pub(super) fn registered(registry: &Registry) -> prometheus::Result<Self> {
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        Ok(Self {
+            decisions: counters(
+                "codecrucible_limit_decisions_total",
+                "What limits said about requests: admitted, refused, or would_refuse of those in shadow.",
+                &["limit", "decision"],
+            )?,
+            fallbacks: counters(
+                "codecrucible_limit_fallbacks_total",
+                "Requests for which a limit could not ask the store, by what it says is to be done then.",
+                &["limit", "fallback"],
+            )?,
+            unsettled: registered(
+                registry,
+                IntCounter::new(
+                    "codecrucible_limit_reservations_unsettled_total",
+                    "Reservations of tokens that were not corrected because the store did not answer.",
+                )?,
+            )?,
+            store_seconds: registered(
+                registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "codecrucible_limit_store_seconds",
+                        "How long requests waited for the store of the limits, also where it did not answer.",
+                    )
+                    .buckets(STORE_SECONDS.to_vec()),
+                )?,
+            )?,
+            store_connected: registered(
+                registry,
+                IntGauge::new(
+                    "codecrucible_limit_store_connected",
+                    "1 while the replica counts together with others in a store.",
+                )?,
+            )?,
+        })
+    }
+}
