@@ -11,6 +11,6 @@ mod product;
 pub use backend::Backend;
 pub use clock::{Server, pin_to};
 pub use floor::floor;
-pub use load::{Load, Target};
+pub use load::{Ask, Load, Target};
 pub use median::median;
-pub use product::{policy, product};
+pub use product::{Extent, policy, product};

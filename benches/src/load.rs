@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 
 /// Requests under way at once.
 const CONCURRENCY: usize = 8;
-/// Size of the request body that the budgets speak of, bytes.
-const BODY_BYTES: usize = 273;
+/// Size of a small request's body, bytes.
+const SMALL_BYTES: usize = 273;
+/// Size of one with a long prompt, bytes.
+const LONG_BYTES: usize = 33 * 1024;
 
 /// Who is asked.
 pub struct Target {
@@ -16,33 +18,59 @@ pub struct Target {
     pub token: String,
 }
 
-/// A kind of request.
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A small chat.
+    Chat,
+    /// A chat with a long prompt.
+    LongPrompt,
+    /// A chat that is streamed.
+    Stream,
+    /// A small chat of somebody unknown.
+    Stranger,
+}
+
+/// A kind of request, and the status of its answer.
 pub struct Load {
     body: String,
+    status: u16,
+    is_known: bool,
     client: reqwest::Client,
 }
 
 impl Load {
-    /// Chats of 273 bytes, whole or streamed.
-    pub fn new(stream: bool) -> Self {
+    /// Requests that are answered in this way.
+    pub fn new(ask: Ask, status: u16) -> Self {
+        let (stream, size) = match ask {
+            Ask::Chat | Ask::Stranger => (false, SMALL_BYTES),
+            Ask::LongPrompt => (false, LONG_BYTES),
+            Ask::Stream => (true, SMALL_BYTES),
+        };
         let body = |filler: usize| {
             let content = "x".repeat(filler);
             format!(
                 "{{\"model\":\"m\",\"stream\":{stream},\"messages\":[{{\"role\":\"user\",\"content\":\"{content}\"}}]}}"
             )
         };
-        let body = body(BODY_BYTES - body(0).len());
-        Self { body, client: reqwest::Client::new() }
+        let body = body(size - body(0).len());
+        Self { body, status, is_known: ask != Ask::Stranger, client: reqwest::Client::new() }
+    }
+
+    /// The same, answered with 200 by whoever asks nobody who he is.
+    pub fn of_floor(ask: Ask) -> Self {
+        Self::new(ask, 200)
     }
 
     /// Sends so many requests and reads every answer to its end.
     pub async fn send(&self, target: &Target, count: usize) -> anyhow::Result<()> {
         let url = format!("http://{}/v1/chat/completions", target.address);
+        let token = if self.is_known { target.token.clone() } else { target.token.chars().rev().collect() };
         let ask = |_| {
-            let request = self.client.post(&url).bearer_auth(&target.token).body(self.body.clone());
+            let request = self.client.post(&url).bearer_auth(&token).body(self.body.clone());
             async move {
                 let answer = request.header("content-type", "application/json").send().await?;
-                anyhow::ensure!(answer.status() == 200, "{}", answer.status());
+                anyhow::ensure!(answer.status() == self.status, "{}", answer.status());
                 answer.bytes().await?;
                 Ok(())
             }

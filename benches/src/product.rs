@@ -11,12 +11,23 @@ use codecrucible_workload::telemetry::Metrics;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+/// How much of the product is on.
+#[derive(Clone, Copy, Debug)]
+pub enum Extent {
+    /// Tokens, validation and metrics.
+    Bare,
+    /// And rules of access, two limits, and a line of the log for each request.
+    Everything,
+    /// The same, with a limit that refuses nearly all.
+    Exhausted,
+}
+
 /// Serves the product and gives its address and a token.
-pub async fn product(backend: SocketAddr) -> anyhow::Result<(SocketAddr, String)> {
-    let folder = std::env::temp_dir().join(format!("codecrucible-bench-{}", std::process::id()));
+pub async fn product(backend: SocketAddr, extent: Extent) -> anyhow::Result<(SocketAddr, String)> {
+    let folder = std::env::temp_dir().join(format!("codecrucible-bench-{}-{extent:?}", std::process::id()));
     let folders = Folders::new(&folder);
     initialize(&folders)?;
-    compile(&folders, serde_json::to_vec(&policy(backend))?.as_slice())?;
+    compile(&folders, serde_json::to_vec(&extended(policy(backend), extent))?.as_slice())?;
     let snapshot = Snapshot::build(Configuration::read(&folders)?, None, &Engines::default())?;
     let clients = KnownClients::from(&ClientFiles::read(&folders)?);
     std::fs::remove_dir_all(&folder)?;
@@ -28,6 +39,51 @@ pub async fn product(backend: SocketAddr) -> anyhow::Result<(SocketAddr, String)
     Ok((address, token))
 }
 
+fn extended(policy: contract::Policy, extent: Extent) -> contract::Policy {
+    let requests = match extent {
+        Extent::Bare => {
+            let access_log = contract::AccessLog { sample_percent: 0, slower_than_ms: None };
+            let observability = contract::Observability { access_log, ..policy.observability };
+            return contract::Policy { observability, ..policy };
+        }
+        Extent::Everything => contract::MAX_LIMIT,
+        Extent::Exhausted => 1,
+    };
+    let rules = vec![
+        limit("requests", contract::Unit::Requests, requests),
+        limit("tokens", contract::Unit::Tokens, contract::MAX_LIMIT),
+    ];
+    let limits = contract::Limits { rules, ..contract::Limits::default() };
+    contract::Policy { access: Some(access()), limits, ..policy }
+}
+
+fn limit(name: &str, unit: contract::Unit, count: u64) -> contract::Limit {
+    contract::Limit {
+        name: name.into(),
+        routes: Vec::new(),
+        models: Vec::new(),
+        namespaces: Vec::new(),
+        except_namespaces: Vec::new(),
+        per: contract::Subject::Client,
+        unit,
+        algorithm: contract::Algorithm::TokenBucket,
+        limit: count,
+        window_ms: contract::MAX_WINDOW_MS,
+        burst: count,
+        is_shadow: false,
+        without_store: contract::WithoutStore::Local,
+    }
+}
+
+/// Who is of the service's namespace may use the model.
+fn access() -> contract::Access {
+    let cedar = r#"permit (principal in Namespace::"bench", action, resource);"#.to_owned();
+    let rule = contract::AccessRule { id: "statements[0]".into(), cedar };
+    let enforcement = contract::Enforcement::Enforce;
+    let document = contract::AccessDocument { name: "team".into(), enforcement, rules: vec![rule] };
+    contract::Access { namespace: "bench".into(), documents: vec![document] }
+}
+
 /// A policy with one backend.
 pub fn policy(backend: SocketAddr) -> contract::Policy {
     contract::Policy {
@@ -36,7 +92,10 @@ pub fn policy(backend: SocketAddr) -> contract::Policy {
             audience: "bench".into(),
             access_token_seconds: 86_400,
         },
-        observability: contract::Observability { log_level: contract::LogLevel::Info },
+        observability: contract::Observability {
+            log_level: contract::LogLevel::Info,
+            access_log: contract::AccessLog::default(),
+        },
         backends: vec![contract::Backend {
             name: "bench".into(),
             kind: contract::BackendKind::Remote(contract::Remote {

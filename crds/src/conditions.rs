@@ -8,6 +8,8 @@ pub const AVAILABLE: &str = "Available";
 pub const CERTIFICATE_VALID: &str = "CertificateValid";
 /// What the service is reached by from outside the cluster took it on. Only where that is asked for.
 pub const EXPOSED: &str = "Exposed";
+/// Every ready replica said that it counts together with the others. Only where there is a Redis for that.
+pub const STORE_CONNECTED: &str = "StoreConnected";
 /// A change is on its way to the replicas.
 pub const PROGRESSING: &str = "Progressing";
 /// Every ready replica said that it runs the published policy.
@@ -41,6 +43,10 @@ pub const REASON_SHOWN: &str = "Shown";
 pub const REASON_EXPIRING: &str = "Expiring";
 /// The certificate has ended.
 pub const REASON_EXPIRED: &str = "Expired";
+/// Every ready replica counts together with the others.
+pub const REASON_CONNECTED: &str = "Connected";
+/// A replica does without the store, and the message says why.
+pub const REASON_NOT_CONNECTED: &str = "NotConnected";
 /// `spec.tls.mode` is `Disabled`: nothing is encrypted.
 pub const REASON_DISABLED: &str = "Disabled";
 /// The Ingress has an address, and every Gateway took the route on.

@@ -108,6 +108,7 @@ impl Service {
             certificate,
             shadow,
             served: self.served.read(),
+            store: self.limiter.store_acknowledgement(),
             ..Acknowledgement::clone(&self.acknowledgement.load())
         }
     }
@@ -186,8 +187,9 @@ impl Service {
 fn acknowledge(snapshot: &Snapshot) -> Acknowledgement {
     let (revision, hash) = (snapshot.bundle.revision().to_string(), snapshot.bundle.hash().to_owned());
     // Clients and certificate come and go by themselves, and what is compared counts on.
-    let (clients, certificate, shadow, served) = (String::new(), None, None, Served::default());
-    Acknowledgement { revision, hash, clients, certificate, shadow, served, applied_at: now(), refused: None }
+    let (clients, certificate, shadow, served, store) = (String::new(), None, None, Served::default(), None);
+    let (applied_at, refused) = (now(), None);
+    Acknowledgement { revision, hash, clients, certificate, shadow, served, store, applied_at, refused }
 }
 
 /// Seconds since 1970.

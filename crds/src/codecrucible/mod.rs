@@ -24,7 +24,7 @@ pub use clients::Clients;
 pub use image::{Image, PullPolicy};
 pub use maintenance::Maintenance;
 pub use network::{GatewayReference, Ingress, Network, Route};
-pub use observability::{LogLevel, Observability};
+pub use observability::{AccessLog, LogLevel, Observability};
 pub use placement::{Placement, PodMetadata};
 pub use policy::{Policy, PolicyMode};
 pub use rate_limits::{
@@ -166,6 +166,7 @@ pub struct CodeCrucibleSpec {
     #[serde(default)]
     #[x_kube(validation = Rule::new("!has(self.ingress) || !has(self.ingress.annotations) || self.ingress.annotations.all(key, !key.matches('^([a-z0-9-]+[.])*codecrucible[.]dev/'))").message("network.ingress.annotations must not have keys of the operator, with the prefix codecrucible.dev/"))]
     #[x_kube(validation = Rule::new("!has(self.serviceAnnotations) || self.serviceAnnotations.all(key, !key.matches('^([a-z0-9-]+[.])*codecrucible[.]dev/'))").message("network.serviceAnnotations must not have keys of the operator, with the prefix codecrucible.dev/"))]
+    #[x_kube(validation = Rule::new("!has(self.trustedProxyHops) || self.trustedProxyHops == 0 || has(self.allowedNamespaces)").message("network.trustedProxyHops needs network.allowedNamespaces, with the namespaces of the proxies: whoever else reaches the pods could pretend to be anywhere"))]
     pub network: Network,
     /// Holding the operator back, or putting the service to sleep.
     #[serde(default)]
@@ -273,6 +274,9 @@ mod tests {
         assert_eq!(with(logins("Address", "Requests")), "");
         assert!(with(logins("Client", "Requests")).contains("per must be Address or Service"));
         assert!(with(logins("Address", "Tokens")).contains("unit must be Requests"));
+        let mut proxied = spec();
+        proxied["network"] = json!({"trustedProxyHops": 1});
+        assert!(problems("demo", proxied).contains("needs network.allowedNamespaces"));
         let mut clustered = spec();
         clustered["redis"] = json!({"url": "redis://redis:6379/1", "cluster": true});
         assert!(problems("demo", clustered).contains("must not name a database"));

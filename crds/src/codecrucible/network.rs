@@ -25,7 +25,8 @@ pub struct Network {
     pub monitoring_namespaces: Option<Vec<String>>,
     /// How many proxies stand between clients and the pods, each of which adds to the header `X-Forwarded-For` who asked it: 1 behind an
     /// ingress controller that clients reach directly. With 0, the other end of the connection is the client, for limits and for access
-    /// policies. Set no more than there are, or clients can pretend to be elsewhere.
+    /// policies. Whoever reaches the pods past the proxies could pretend to be elsewhere, so `allowedNamespaces` must be given, and should name
+    /// those of the proxies alone.
     #[schemars(range(min = 0, max = 8))]
     pub trusted_proxy_hops: i32,
     /// Annotations of the Service, for what forwards to it: some are told there that it speaks TLS, and whom to trust.

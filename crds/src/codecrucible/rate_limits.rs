@@ -4,13 +4,14 @@ use crate::Duration;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// How much clients may ask for within a time. Clients are told how they stand with it in the headers `RateLimit-Policy` and `RateLimit`;
+/// How much clients may ask for within a time. All that match a request must admit it, so another one can only be stricter: to give some namespaces
+/// more, except them from the one for all, and give them their own. Clients are told how they stand with it in the headers `RateLimit-Policy` and `RateLimit`;
 /// who is refused gets 429 with `Retry-After`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.burst) || self.algorithm == 'TokenBucket'").message("burst is only for algorithm TokenBucket; leave it out"))]
 #[x_kube(validation = Rule::new("!has(self.match) || !has(self.match.routes) || !('Token' in self.match.routes) || self.per in ['Address', 'Service']").message("per must be Address or Service for the route Token, where nobody is known yet"))]
-#[x_kube(validation = Rule::new("!has(self.match) || !has(self.match.routes) || !('Token' in self.match.routes) || (self.unit == 'Requests' && !has(self.match.models) && !has(self.match.namespaces))").message("unit must be Requests, and match.models and match.namespaces be left out, for the route Token"))]
+#[x_kube(validation = Rule::new("!has(self.match) || !has(self.match.routes) || !('Token' in self.match.routes) || (self.unit == 'Requests' && !has(self.match.models) && !has(self.match.namespaces) && !has(self.match.exceptNamespaces))").message("unit must be Requests, and match.models, match.namespaces and match.exceptNamespaces be left out, for the route Token"))]
 pub struct RateLimit {
     /// Unique name; clients are told it.
     #[schemars(length(min = 1, max = 40), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -23,22 +24,24 @@ pub struct RateLimit {
     #[serde(default)]
     pub per: LimitSubject,
     /// What is counted: `Requests`, or `Tokens` that models read and write. Tokens are taken by estimate when a request comes (one for four
-    /// bytes, and as many as it lets a model write, or 1024), and corrected when its answer has ended, by what the backend says.
+    /// bytes, and as many as it lets a model write, or 1024, but no more than a quarter of all there is at once), and corrected when its answer
+    /// has ended, by what the backend says. What was used beyond a limit is owed, up to eight times the limit, and paid off at its rate.
     #[serde(default)]
     pub unit: LimitUnit,
-    /// How it is counted: a `TokenBucket` of the size of `burst` that fills at the rate of `limit`; a `SlidingWindow`, for which what was
+    /// How it is counted: a `TokenBucket` of the size of `burst` that fills at the rate of `limit`, so that within one window up to both may be
+    /// had; a `SlidingWindow`, for which what was
     /// counted in the window before is taken as spread evenly; or a `FixedWindow`, at whose end all is there again.
     #[serde(default)]
     pub algorithm: LimitAlgorithm,
     /// How many within the window.
-    #[schemars(range(min = 1, max = 50_000_000))]
+    #[schemars(range(min = 1, max = 100_000_000))]
     pub limit: i64,
-    /// The window: 1s to 1d.
+    /// The window: 1s to 30d. Fixed and sliding ones begin at multiples of their length since 1970, UTC.
     #[serde(default = "one_minute")]
     pub window: Duration,
     /// How many at once, for a `TokenBucket`; as many as `limit`, if it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 50_000_000))]
+    #[schemars(range(min = 1, max = 100_000_000))]
     pub burst: Option<i64>,
     /// `Shadow` refuses nothing, and counts in `codecrucible_limit_decisions_total` what it would refuse.
     #[serde(default)]
@@ -69,9 +72,17 @@ pub struct LimitMatch {
         inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))
     )]
     pub namespaces: Vec<String>,
+    /// Namespaces of clients to which it does not apply: those that have limits of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))
+    )]
+    pub except_namespaces: Vec<String>,
 }
 
-/// A part of the API.
+/// A part of the API: `/v1/chat/completions`, `/v1/completions`, `/v1/responses`, `/v1/embeddings`, `/v1/synthesis`, `/v1/models`, and
+/// `/oauth/token`.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
 #[allow(missing_docs, reason = "the names are the documentation")]
 pub enum LimitedRoute {

@@ -14,6 +14,7 @@ pub struct CodeCrucibleStatus {
     /// `Accepted`: the resource is valid. `Available`: enough replicas serve. `Progressing`: a change is on its way.
     /// `PolicySynced`: every ready replica said that it runs the policy. `CertificateValid`: every ready replica shows clients the
     /// newest certificate. `Exposed`, where `network.ingress` or `.route` is given: they were taken on, and no part of `Ready`.
+    /// `StoreConnected`, where `redis` is given: every ready replica counts together with the others there; no part of `Ready` either.
     /// `Ready`: accepted and available. `Reconciling` and `Stalled`: what pipelines wait for, and what they fail at.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

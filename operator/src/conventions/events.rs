@@ -7,12 +7,13 @@ use kube::Resource;
 use kube::runtime::events::{Event, EventType};
 
 /// Conditions whose changes people follow; the others restate them.
-const ANNOUNCED: [&str; 6] = [
+const ANNOUNCED: [&str; 7] = [
     names::ACCEPTED,
     names::AVAILABLE,
     names::POLICY_SYNCED,
     names::CERTIFICATE_VALID,
     names::EXPOSED,
+    names::STORE_CONNECTED,
     names::READY,
 ];
 /// Longest note (the API server's limit is 1024 bytes).

@@ -162,6 +162,9 @@ fn advice(type_: &str, is_true: bool, reason: &str) -> Option<&'static str> {
         (names::EXPOSED, false, _) => Some(
             "does the Gateway (or the IngressClass) exist, does a controller act on it, and does it let routes of this namespace in?",
         ),
+        (names::STORE_CONNECTED, false, names::REASON_NOT_CONNECTED) => Some(
+            "limits do what their onStoreFailure says; look at the Redis, its password and the ways that a NetworkPolicy leaves open",
+        ),
         (names::PROGRESSING, true, names::REASON_AWAITING_CERTIFICATE) => {
             Some("does the issuer of spec.tls.issuerRef exist, and is it ready? may it sign these dnsNames?")
         }

@@ -86,6 +86,7 @@ pub(crate) fn acknowledgement(revision: &str, hash: &str) -> Acknowledgement {
         certificate: None,
         shadow: None,
         served: Served::default(),
+        store: None,
         applied_at: 1,
         refused: None,
     }

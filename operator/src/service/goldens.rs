@@ -9,7 +9,7 @@ use super::decision::{Decision, accept};
 use super::desired::{Prepared, wanted_template};
 use super::fixtures;
 use super::observe::Observed;
-use codecrucible_contract::{canonical, layout};
+use codecrucible_contract::canonical;
 use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -79,14 +79,11 @@ impl Input {
             backend.spec.credentials_secret_ref.as_ref()?;
             Some((name.clone(), Ok("token".to_owned())))
         };
-        let password = resource
-            .spec
-            .redis_password()
-            .map(|_| (layout::STORE_PASSWORD_FILE.to_owned(), Ok("password".to_owned())));
-        let credentials = backends.iter().filter_map(needs_one).chain(password).collect();
+        let credentials = backends.iter().filter_map(needs_one).collect();
         let observed = Observed {
             access,
             asking: Some(clients),
+            store_password: resource.spec.redis_password().map(|_| Ok("password".to_owned())),
             ..Observed::of_names(backends, credentials, "codecrucible-system")
         };
         Self { resource, observed }

@@ -187,6 +187,8 @@ fn a_redis_that_is_killed_under_load_leaves_each_replica_its_part_and_nothing_mo
     assert!(admitted(&alone).abs_diff(LIMIT) <= late, "each of three replicas admits a third");
     let late = limited.fallbacks();
 
+    let told = limited.namespace.wait_for("demo", "StoreConnected", "False/NotConnected");
+    assert!(told.contains("ready replicas count together; demo-"), "{told}");
     let back = limited.while_asked(|seen| {
         redis.start_anew();
         eventually("they count together again", || limited.connected() == REPLICAS);
@@ -195,6 +197,7 @@ fn a_redis_that_is_killed_under_load_leaves_each_replica_its_part_and_nothing_mo
     println!("Redis back, and empty: {} of {} requests admitted", admitted(&back), back.len());
     let late = limited.fallbacks() - late;
     assert!(admitted(&back).abs_diff(LIMIT) <= late);
+    limited.namespace.wait_for("demo", "StoreConnected", "True/Connected");
 
     let silent = limited.while_asked(|seen| {
         redis.pause();
@@ -238,7 +241,8 @@ fn limits_that_are_changed_under_load_are_in_force_everywhere_and_no_request_is_
             let limit = 100_000 + change;
             let changed = Instant::now();
             patch(&limited.namespace, &json!({"rateLimits": limits(limit)}));
-            let policy = format!("\"requests\";q={limit};w=1, \"tokens\";q={};w=60", 100 * limit);
+            let policy =
+                format!("\"requests\";q={limit};w=1, \"tokens\";q={};w=60;qu=\"tokens\"", 100 * limit);
             eventually("all replicas have it in force", || {
                 let seen = seen.lock().unwrap();
                 let first = seen

@@ -50,6 +50,7 @@ fn broken() -> Vec<(&'static str, Value)> {
             {"name": "a", "limit": 9, "per": "Service", "unit": "Tokens", "match": {"routes": ["Token"]}},
         ]})),
         service(json!({"redis": {"url": "redis://redis/1", "cluster": true}})),
+        service(json!({"network": {"trustedProxyHops": 1}})),
         service(json!({"synthesis": {"defaultVoices": ["developer", "developer"]}})),
         backend(json!({"url": null})),
         backend(json!({"embedded": embedded})),

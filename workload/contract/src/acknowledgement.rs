@@ -30,6 +30,9 @@ pub struct Acknowledgement {
     /// What it served; nothing if the replica does not say.
     #[serde(default)]
     pub served: Served,
+    /// Whether it counts together with others in the store; nothing where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreAcknowledgement>,
     /// When all that was applied, seconds since 1970.
     pub applied_at: u64,
     /// Why the newest configuration does not serve, if it does not.
@@ -58,6 +61,22 @@ impl ShadowAcknowledgement {
     /// Of a policy that is refused, for a reason that is cut to its limit.
     pub fn refusal(reason: &str) -> Self {
         Self { refused: Some(reason.chars().take(MAX_REASON_CHARACTERS).collect()), ..Self::default() }
+    }
+}
+
+/// How a replica stands with the store in which replicas count together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreAcknowledgement {
+    /// Why it does not answer, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+impl StoreAcknowledgement {
+    /// Of one that does not answer, for a reason that is cut to its limit.
+    pub fn trouble(reason: &str) -> Self {
+        Self { trouble: Some(reason.chars().take(MAX_REASON_CHARACTERS).collect()) }
     }
 }
 
@@ -106,6 +125,7 @@ mod tests {
                 failed: u64::MAX,
                 within: vec![u64::MAX; SERVED_WITHIN_MILLISECONDS.len()],
             },
+            store: Some(StoreAcknowledgement::trouble(&"\u{1F600}".repeat(5_000))),
             applied_at: u64::MAX,
             refused: Some(refused),
         };

@@ -2,6 +2,8 @@
 //!
 //! Each folder is one mounted object, because the kubelet swaps a mounted object as a whole.
 
+use crate::{Store, sha256_hex};
+
 /// Folder of the policy bundle: one file, [`BUNDLE_FILE`] or [`COMPRESSED_BUNDLE_FILE`], and where another policy is to be
 /// compared with it, [`SHADOW_FILE`] or [`COMPRESSED_SHADOW_FILE`].
 pub const POLICY_FOLDER: &str = "policy";
@@ -27,10 +29,13 @@ pub const CLIENT_SECRET_FILE: &str = "client-secret";
 pub const CLIENTS_FOLDER: &str = "clients";
 /// The clients' file in [`CLIENTS_FOLDER`].
 pub const CLIENTS_FILE: &str = "clients.json";
-/// Folder of the credentials for remote backends: one file for each backend, named after it, and [`STORE_PASSWORD_FILE`].
+/// Folder of the credentials for remote backends: one file for each backend, named after it, and that of [`store_password_file`].
 pub const BACKEND_CREDENTIALS_FOLDER: &str = "backend-credentials";
-/// The store's password in [`BACKEND_CREDENTIALS_FOLDER`]: no backend can be named like it.
-pub const STORE_PASSWORD_FILE: &str = "_store";
+/// What the name of the store's password in [`BACKEND_CREDENTIALS_FOLDER`] begins with: no backend can be named like it.
+const STORE_PASSWORD_PREFIX: &str = "_store-";
+/// Digits by which passwords of different stores are told apart.
+const STORE_DIGITS: usize = 12;
+
 /// Folder of the certificate with which a replica shows who it is, and of the authority that signs whoever may ask it how it
 /// is: [`CERTIFICATE_FILE`], [`CERTIFICATE_KEY_FILE`], [`AUTHORITY_FILE`]. Not there outside Kubernetes.
 pub const CERTIFICATE_FOLDER: &str = "certificate";
@@ -43,3 +48,11 @@ pub const CERTIFICATE_KEY_FILE: &str = "tls.key";
 pub const PUBLIC_CERTIFICATE_FOLDER: &str = "public-certificate";
 /// The authority's certificate in [`CERTIFICATE_FOLDER`], PEM.
 pub const AUTHORITY_FILE: &str = "ca.crt";
+
+/// The file of a store's password in [`BACKEND_CREDENTIALS_FOLDER`]. It says for which store it is: policy and credentials arrive one after the other,
+/// and the password of one must not be sent to another.
+pub fn store_password_file(store: &Store) -> String {
+    let who = store.username.as_deref().unwrap_or_default();
+    let hash = sha256_hex(format!("{who} {}", store.url));
+    format!("{STORE_PASSWORD_PREFIX}{}", &hash[..STORE_DIGITS])
+}

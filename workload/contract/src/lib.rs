@@ -27,18 +27,20 @@ pub use access::{
 };
 pub use acknowledgement::{
     Acknowledgement, MAX_ACKNOWLEDGEMENT_BYTES, Refused, STATUS_PATH, ShadowAcknowledgement,
+    StoreAcknowledgement,
 };
 pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
 pub use canonical::canonical;
 pub use clients::{Clients, MAX_CLIENTS, MAX_CLIENTS_BYTES, RegisteredClient};
 pub use hash::sha256_hex;
 pub use limits::{
-    Algorithm, Limit, LimitedRoute, Limits, MAX_LIMIT, MAX_LIMITS, MAX_WINDOW_MS, Subject, Unit, WithoutStore,
+    Algorithm, Limit, LimitedRoute, Limits, MAX_LIMIT, MAX_LIMITS, MAX_WINDOW_MS, MOST_OWED, Subject, Unit,
+    WithoutStore,
 };
 pub use packing::{MAX_PACKED_BYTES, Packed};
 pub use policy::{
-    Backend, BackendKind, CircuitBreaker, Embedded, Identity, LogLevel, Mode, Model, Observability, Policy,
-    Remote, Routing, Synthesis, Timeouts, Voice,
+    AccessLog, Backend, BackendKind, CircuitBreaker, Embedded, Identity, LogLevel, Mode, Model,
+    Observability, Policy, Remote, Routing, Synthesis, Timeouts, Voice,
 };
 pub use served::{SERVED_WITHIN_MILLISECONDS, Served};
 pub use store::Store;

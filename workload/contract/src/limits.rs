@@ -6,17 +6,21 @@ use std::collections::HashSet;
 
 /// Most limits of one policy.
 pub const MAX_LIMITS: usize = 32;
-/// Largest limit and burst. With [`MAX_WINDOW_MS`], twice their product is a whole number of 53 bits, so that a store which counts in
-/// floating point counts exactly.
-pub const MAX_LIMIT: u64 = 50_000_000;
+/// Largest limit and burst. Counters count in milliseconds for up to an hour and in seconds beyond, so what one can come to, with what is owed, is a
+/// whole number of 53 bits: a store that counts in floating point counts exactly.
+pub const MAX_LIMIT: u64 = 100_000_000;
+/// How much may be owed for what was used beyond a limit, as a multiple of it.
+pub const MOST_OWED: u64 = 8;
 /// Shortest window, milliseconds.
 const MIN_WINDOW_MS: u64 = 1_000;
-/// Longest window, milliseconds (one day).
-pub const MAX_WINDOW_MS: u64 = 86_400_000;
+/// Longest window, milliseconds (30 days).
+pub const MAX_WINDOW_MS: u64 = 2_592_000_000;
 /// Most models or namespaces that one limit names.
 const MAX_NAMED: usize = 64;
 /// Most replicas among which a limit is divided.
 const MAX_SHARES: u16 = 1_000;
+/// Longest scope, bytes.
+const MAX_SCOPE_BYTES: usize = 256;
 /// Longest name, bytes.
 const MAX_LIMIT_NAME_BYTES: usize = 40;
 
@@ -31,11 +35,14 @@ pub struct Limits {
     /// The namespace of the service's own client.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
+    /// What tells the service from all others that count in the same store; its issuer, if there is nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scope: String,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { rules: Vec::new(), shares: 1, namespace: String::new() }
+        Self { rules: Vec::new(), shares: 1, namespace: String::new(), scope: String::new() }
     }
 }
 
@@ -54,6 +61,9 @@ pub struct Limit {
     /// The namespaces to whose clients it applies; all if there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
+    /// The namespaces to whose clients it does not apply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except_namespaces: Vec<String>,
     /// Whose requests are counted together.
     pub per: Subject,
     /// What is counted.
@@ -144,14 +154,18 @@ pub enum WithoutStore {
 }
 
 impl Limits {
-    /// Checks each limit; `has_store` says whether there is anything to count together in.
-    pub(crate) fn validate(&self, has_store: bool) -> Checked {
-        let Self { rules, shares, namespace: _ } = self;
+    /// Checks each limit; `has_store` says whether there is anything to count together in, and `models` are those that clients may name.
+    pub(crate) fn validate(&self, has_store: bool, models: &HashSet<&str>) -> Checked {
+        let Self { rules, shares, namespace: _, scope } = self;
         check(rules.len() <= MAX_LIMITS, "limits.rules", || {
             format!("has {} entries, more than {MAX_LIMITS}", rules.len())
         })?;
         check((1..=MAX_SHARES).contains(shares), "limits.shares", || {
             format!("{shares} is outside 1 to {MAX_SHARES}")
+        })?;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-./".contains(&byte);
+        check(scope.len() <= MAX_SCOPE_BYTES && scope.bytes().all(is_plain), "limits.scope", || {
+            format!("{scope:?} is not at most {MAX_SCOPE_BYTES} letters, digits, - . and /")
         })?;
         let mut names = HashSet::new();
         for (index, rule) in rules.iter().enumerate() {
@@ -159,6 +173,12 @@ impl Limits {
             rule.validate().map_err(|invalid| invalid.below(&path))?;
             rule.check_division(if rule.is_divided(has_store) { *shares } else { 1 })
                 .map_err(|invalid| invalid.below(&path))?;
+            for (index, model) in rule.models.iter().enumerate() {
+                let path = format!("{path}.models[{index}]");
+                check(models.contains(model.as_str()), &path, || {
+                    format!("no backend has a model {model:?}")
+                })?;
+            }
             check(names.insert(&rule.name), &format!("{path}.name"), || {
                 format!("{:?} occurs twice", rule.name)
             })?;
@@ -180,7 +200,11 @@ impl Limit {
         check(has_name, "name", || {
             format!("{:?} is not 1 to {MAX_LIMIT_NAME_BYTES} of a to z, 0 to 9 and -", self.name)
         })?;
-        for (path, named) in [("models", &self.models), ("namespaces", &self.namespaces)] {
+        for (path, named) in [
+            ("models", &self.models),
+            ("namespaces", &self.namespaces),
+            ("exceptNamespaces", &self.except_namespaces),
+        ] {
             check(named.len() <= MAX_NAMED, path, || {
                 format!("has {} entries, more than {MAX_NAMED}", named.len())
             })?;
@@ -199,6 +223,8 @@ impl Limit {
         check((MIN_WINDOW_MS..=MAX_WINDOW_MS).contains(&self.window_ms), "windowMs", || {
             format!("{} is outside {MIN_WINDOW_MS} to {MAX_WINDOW_MS} milliseconds", self.window_ms)
         })?;
+        let counts_nothing = self.unit == Unit::Tokens && self.routes == [LimitedRoute::Models];
+        check(!counts_nothing, "unit", || "a list of models uses no tokens".into())?;
         self.check_token_route()
     }
 
@@ -211,6 +237,7 @@ impl Limit {
         for (path, is_given) in [
             ("models", !self.models.is_empty()),
             ("namespaces", !self.namespaces.is_empty()),
+            ("exceptNamespaces", !self.except_namespaces.is_empty()),
             ("unit", self.unit == Unit::Tokens),
         ] {
             check(!is_limited || !is_given, path, || "means nothing for the route Token".into())?;
@@ -243,6 +270,7 @@ mod tests {
             routes: Vec::new(),
             models: Vec::new(),
             namespaces: Vec::new(),
+            except_namespaces: Vec::new(),
             per: Subject::Client,
             unit: Unit::Requests,
             algorithm: Algorithm::FixedWindow,
@@ -271,6 +299,9 @@ mod tests {
         assert_eq!(path_of(|l| l.limit = MAX_LIMIT + 1), "limits.rules[0].limit");
         assert_eq!(path_of(|l| l.window_ms = 999), "limits.rules[0].windowMs");
         assert_eq!(path_of(|l| l.models = vec![String::new()]), "limits.rules[0].models[0]");
+        assert_eq!(path_of(|l| l.models = vec!["m".into(), "n".into()]), "limits.rules[0].models[1]");
+        let of_lists = |l: &mut Limit| (l.unit, l.routes) = (Unit::Tokens, vec![LimitedRoute::Models]);
+        assert_eq!(path_of(of_lists), "limits.rules[0].unit");
         assert_eq!(path_of(|l| l.namespaces = vec!["x".into(); 65]), "limits.rules[0].namespaces");
         assert_eq!(path_of(|l| l.routes = vec![LimitedRoute::Token]), "limits.rules[0].per");
         let address = |l: &mut Limit| (l.routes, l.per) = (vec![LimitedRoute::Token], Subject::Address);
@@ -298,7 +329,8 @@ mod tests {
 
     #[test]
     fn the_largest_counts_are_exact_in_floating_point() {
-        let largest = u128::from(MAX_LIMIT) * u128::from(MAX_WINDOW_MS) * 2;
+        let most_ticks = [3_600_000, MAX_WINDOW_MS / 1_000].into_iter().max().unwrap();
+        let largest = u128::from(MAX_LIMIT) * u128::from(most_ticks) * u128::from(2 * MOST_OWED + 1);
         assert!(largest < 1 << 53);
     }
 }

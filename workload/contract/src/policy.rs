@@ -56,6 +56,26 @@ pub struct Identity {
 pub struct Observability {
     /// The least severe level that is written.
     pub log_level: LogLevel,
+    /// Which requests get a line.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub access_log: AccessLog,
+}
+
+/// Which requests get a line of the log: all that fail for the service's or a backend's sake, and of the others these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccessLog {
+    /// A sample of so many percent.
+    pub sample_percent: u16,
+    /// All that took longer, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slower_than_ms: Option<u64>,
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self { sample_percent: 100, slower_than_ms: None }
+    }
 }
 
 /// Severity of log lines.

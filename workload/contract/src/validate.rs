@@ -1,7 +1,9 @@
 //! The rules of a policy that types cannot state, each with its limit.
 
 use crate::access::Access;
-use crate::policy::{Backend, BackendKind, CircuitBreaker, Policy, Synthesis, Timeouts, Voice};
+use crate::policy::{
+    AccessLog, Backend, BackendKind, CircuitBreaker, Model, Policy, Synthesis, Timeouts, Voice,
+};
 use crate::store::Store;
 use std::collections::HashSet;
 
@@ -60,12 +62,14 @@ impl Policy {
         })?;
         name("identity.issuer", &self.identity.issuer)?;
         name("identity.audience", &self.identity.audience)?;
+        access_log(self.observability.access_log)?;
         backends(&self.backends)?;
         let percent = self.routing.retry_budget_percent;
         check(percent <= WHOLE_PERCENT, "routing.retryBudgetPercent", || {
             format!("{percent} is more than {WHOLE_PERCENT} percent")
         })?;
-        self.limits.validate(self.store.is_some())?;
+        let models = self.backends.iter().flat_map(|backend| &backend.models).map(Model::public_name);
+        self.limits.validate(self.store.is_some(), &models.collect())?;
         self.store.as_ref().map_or(Ok(()), Store::validate)?;
         let hops = self.trusted_proxy_hops;
         check(hops <= MAX_TRUSTED_PROXY_HOPS, "trustedProxyHops", || {
@@ -74,6 +78,16 @@ impl Policy {
         self.synthesis.validate()?;
         self.access.as_ref().map_or(Ok(()), Access::validate)
     }
+}
+
+fn access_log(AccessLog { sample_percent, slower_than_ms }: AccessLog) -> Checked {
+    check(sample_percent <= WHOLE_PERCENT, "observability.accessLog.samplePercent", || {
+        format!("{sample_percent} is more than {WHOLE_PERCENT} percent")
+    })?;
+    let is_time = slower_than_ms.is_none_or(|most| (1..=MAX_TIMEOUT_MS).contains(&most));
+    check(is_time, "observability.accessLog.slowerThanMs", || {
+        format!("{slower_than_ms:?} is outside 1 to {MAX_TIMEOUT_MS} milliseconds")
+    })
 }
 
 fn backends(backends: &[Backend]) -> Checked {
@@ -272,7 +286,7 @@ pub(crate) mod tests {
                 audience: "demo".into(),
                 access_token_seconds: 900,
             },
-            observability: Observability { log_level: LogLevel::Info },
+            observability: Observability { log_level: LogLevel::Info, access_log: AccessLog::default() },
             backends: vec![Backend {
                 name: "local".into(),
                 kind: BackendKind::Remote(Remote { url: "http://localhost:1".into(), has_credential: false }),
@@ -310,6 +324,14 @@ pub(crate) mod tests {
     #[test]
     fn every_broken_rule_is_reported_at_its_path() {
         assert_eq!(path_of(|p| p.identity.access_token_seconds = 59), "identity.accessTokenSeconds");
+        assert_eq!(
+            path_of(|p| p.observability.access_log.sample_percent = 101),
+            "observability.accessLog.samplePercent"
+        );
+        assert_eq!(
+            path_of(|p| p.observability.access_log.slower_than_ms = Some(0)),
+            "observability.accessLog.slowerThanMs"
+        );
         assert_eq!(path_of(|p| p.identity.issuer = String::new()), "identity.issuer");
         assert_eq!(path_of(|p| p.backends.clear()), "backends");
         assert_eq!(path_of(|p| p.backends.push(p.backends[0].clone())), "backends[1].name");

@@ -58,6 +58,8 @@ pub struct Ledger {
     pub answered: Option<usize>,
     /// Backends that were not asked: they are left alone, or not ready.
     pub skipped: Vec<String>,
+    /// How long nothing was asked, so that a backend had time to recover.
+    pub paused: Duration,
     /// Whether another one would have been made, but for the budget.
     pub is_over_budget: bool,
 }
@@ -74,10 +76,19 @@ impl Ledger {
         self.is_over_budget || self.tried.len() > 1 || !self.tried.iter().all(is_usual)
     }
 
+    /// How long backends were waited for.
+    pub fn waited(&self) -> Duration {
+        self.paused + self.tried.iter().map(|tried| tried.after).sum::<Duration>()
+    }
+
+    /// Who answered, or was asked last.
+    pub fn backend(&self) -> Option<&str> {
+        Some(&self.answered.and_then(|index| self.tried.get(index)).or(self.tried.last())?.backend)
+    }
+
     /// What a client is told: who answered, or was asked last, and after how many attempts.
     pub fn summary(&self) -> Option<String> {
-        let who = self.answered.and_then(|index| self.tried.get(index)).or(self.tried.last())?;
-        Some(format!("backend={}; attempts={}", who.backend, self.tried.len()))
+        Some(format!("backend={}; attempts={}", self.backend()?, self.tried.len()))
     }
 }
 

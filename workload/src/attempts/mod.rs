@@ -78,7 +78,9 @@ impl Attempts<'_> {
         let mut course = Course::over(in_order_of_trial(targets));
         while let Some((target, is_repeated)) = course.next() {
             if is_repeated {
-                sleep(Duration::from_millis(fastrand::u64(0..=LONGEST_PAUSE_MS))).await;
+                let pause = Duration::from_millis(fastrand::u64(0..=LONGEST_PAUSE_MS));
+                sleep(pause).await;
+                course.ledger.paused += pause;
             }
             let now = Instant::now();
             let Some((deadline, in_flight)) = begin(&mut course, target, began, now) else { continue };
@@ -133,13 +135,13 @@ impl Attempts<'_> {
             }
         };
         course.ledger.note(name, outcome, now - began);
-        self.metrics.backend_answers.with_label_values(&[name, outcome.as_str()]).inc();
+        self.metrics.models.answers.with_label_values(&[name, outcome.as_str()]).inc();
     }
 
     /// Of what did not go well at once. Who is left alone was told when that began.
     fn tell(&self, ledger: &Ledger) {
         if ledger.is_over_budget {
-            self.metrics.retries_over_budget.inc();
+            self.metrics.models.retries_over_budget.inc();
         }
         if ledger.is_remarkable() {
             tracing::warn!(attempts = %ledger, "not all went well at once");

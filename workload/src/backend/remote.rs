@@ -4,6 +4,7 @@ use super::completion::{CompletionRequest, Finish, FinishReason, Piece};
 use super::remote_client::{HttpClient, http_client};
 use super::{BackendError, Begun, Deadline, Endpoint, EventReader, SetupError};
 use crate::collect::{CollectError, collect};
+use crate::telemetry::Correlation;
 use bytes::Bytes;
 use codecrucible_contract::Timeouts;
 use futures::StreamExt as _;
@@ -65,14 +66,17 @@ impl RemoteBackend {
         })
     }
 
-    /// Sends a request body as it is and gives the answer as it comes.
+    /// Sends a request body as it is, with what the request is known by, and gives the answer as it comes.
     pub async fn forward(
         &self,
         endpoint: Endpoint,
         body: Bytes,
+        correlation: Option<&Correlation>,
         deadline: Deadline,
     ) -> Result<Answer, BackendError> {
-        let answer = timeout_at(deadline.first_byte(), self.client.request(self.request(endpoint, body)))
+        let mut request = self.request(endpoint, body);
+        correlation.inspect(|correlation| correlation.add_to(request.headers_mut()));
+        let answer = timeout_at(deadline.first_byte(), self.client.request(request))
             .await
             .map_err(|_elapsed| BackendError::TimedOut)?
             .map_err(|error| request_error(&error))?;
@@ -110,7 +114,7 @@ impl RemoteBackend {
         deadline: Deadline,
     ) -> Result<BoxStream<'static, Result<Piece, BackendError>>, BackendError> {
         let body = serde_json::to_vec(&request_document(&request)).map_err(|_| BackendError::Failed)?;
-        match self.forward(Endpoint::ChatCompletions, body.into(), deadline).await? {
+        match self.forward(Endpoint::ChatCompletions, body.into(), None, deadline).await? {
             Answer::Stream(body, _) => Ok(pieces(body)),
             Answer::Whole { status, body, .. } if status.is_success() => {
                 let answer: Chunk = serde_json::from_slice(&body).map_err(|_| BackendError::Protocol)?;

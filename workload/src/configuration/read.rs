@@ -204,8 +204,8 @@ fn backend_credentials(bundle: &Bundle, folder: &Path) -> Result<BTreeMap<String
 }
 
 fn store_password(bundle: &Bundle, folder: &Path) -> Result<Option<String>, ReadError> {
-    let has_one = bundle.policy().store.as_ref().is_some_and(|store| store.has_credential);
-    has_one.then(|| read_text(&folder.join(layout::STORE_PASSWORD_FILE))).transpose()
+    let store = bundle.policy().store.as_ref().filter(|store| store.has_credential);
+    store.map(|store| read_text(&folder.join(layout::store_password_file(store)))).transpose()
 }
 
 fn read_text(path: &Path) -> Result<String, ReadError> {

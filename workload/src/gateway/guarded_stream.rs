@@ -34,7 +34,7 @@ pub struct GuardedStream<B, H> {
     timer: Pin<Box<Sleep>>,
     tail: Tail,
     guarded: Guarded,
-    meter: Meter,
+    meter: Option<Meter>,
     finished: bool,
 }
 
@@ -60,14 +60,14 @@ impl<B, H> GuardedStream<B, H> {
             timer,
             tail: Tail::default(),
             guarded,
-            meter: Meter::default(),
+            meter: None,
             finished: false,
         }
     }
 
     /// Counts the tokens that pass.
     pub fn metered(self, meter: Meter) -> Self {
-        Self { meter, ..self }
+        Self { meter: Some(meter), ..self }
     }
 
     fn finish(&mut self, trouble: Trouble) -> Option<Result<Frame<Bytes>, std::convert::Infallible>> {
@@ -115,7 +115,9 @@ impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     this.tail.push(data);
-                    this.meter.frame(data);
+                    if let Some(meter) = &mut this.meter {
+                        meter.frame(data);
+                    }
                 }
                 this.last_frame = Instant::now();
                 Poll::Ready(Some(Ok(frame)))

@@ -1,6 +1,7 @@
 //! The gateway's core: what must be known of a chat request before its bytes go on, and what must hold
 //! for an answer's bytes on their way back.
 
+mod answer_size;
 mod embedded_chat;
 mod guarded_stream;
 mod nesting;

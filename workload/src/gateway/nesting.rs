@@ -5,19 +5,11 @@ pub(super) const MAX_DEPTH: usize = 64;
 
 /// Whether brackets nest deeper than [`MAX_DEPTH`]. Says nothing about validity.
 pub(super) fn is_too_deep(json: &[u8]) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for &byte in json {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
+    let (mut depth, mut rest) = (0_usize, json);
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
         match byte {
-            b'"' => in_string = true,
+            b'"' => rest = after_string(rest),
             b'{' | b'[' => {
                 depth += 1;
                 if depth > MAX_DEPTH {
@@ -29,6 +21,18 @@ pub(super) fn is_too_deep(json: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// What comes after a string that has begun: most of a request is in strings, which are passed over many bytes at a time.
+fn after_string(mut rest: &[u8]) -> &[u8] {
+    while let Some(end) = memchr::memchr2(b'"', b'\\', rest) {
+        let is_escape = rest[end] == b'\\';
+        rest = rest.get(end + 1 + usize::from(is_escape)..).unwrap_or_default();
+        if !is_escape {
+            return rest;
+        }
+    }
+    &[]
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@ use crate::backend::{
 };
 use crate::request_error::RequestError;
 use crate::routing::Target;
+use crate::telemetry::Correlation;
 use http::StatusCode;
 use std::time::Duration;
 
 /// One request.
 pub struct OpenAiQuestion<'a> {
     request: &'a OpenAiRequest,
+    correlation: &'a Correlation,
     /// What the embedded engine reads of it, where one may be asked, and whether a stream is to end with the usage.
     for_embedded: Option<(CompletionRequest, bool)>,
 }
@@ -35,11 +37,12 @@ impl<'a> OpenAiQuestion<'a> {
     /// may be asked.
     pub fn new<'t>(
         request: &'a OpenAiRequest,
+        correlation: &'a Correlation,
         mut targets: Vec<&'t Target>,
     ) -> Result<(Self, Vec<&'t Target>), RequestError> {
         let is_embedded = |target: &&Target| matches!(target.backend.kind(), Kind::Embedded(_));
         if !targets.iter().any(is_embedded) {
-            return Ok((Self { request, for_embedded: None }, targets));
+            return Ok((Self { request, correlation, for_embedded: None }, targets));
         }
         let read = match request.endpoint {
             Endpoint::ChatCompletions => parse_for_embedded(request.body()),
@@ -55,7 +58,7 @@ impl<'a> OpenAiQuestion<'a> {
                 None
             }
         };
-        Ok((Self { request, for_embedded }, targets))
+        Ok((Self { request, correlation, for_embedded }, targets))
     }
 }
 
@@ -66,7 +69,9 @@ impl Question for OpenAiQuestion<'_> {
         match (target.backend.kind(), &self.for_embedded) {
             (Kind::Remote(remote), _) => {
                 let body = self.request.body_for(&target.backend_model);
-                Ok(OpenAiAnswer::Remote(remote.forward(self.request.endpoint, body, deadline).await?))
+                Ok(OpenAiAnswer::Remote(
+                    remote.forward(self.request.endpoint, body, Some(self.correlation), deadline).await?,
+                ))
             }
             (Kind::Embedded(_), Some((asked, include_usage))) => {
                 let completion = target.backend.complete(asked.clone(), deadline).await?;

@@ -1,9 +1,10 @@
 //! Reads from a request's bytes only what routing and validation need, and leaves them as they are.
 
+use super::answer_size::AnswerSize;
 use super::nesting::{MAX_DEPTH, is_too_deep};
 use super::responses::{self, KEPT_BY_BACKENDS};
 use crate::backend::Endpoint;
-use crate::limits::{estimated_answer_tokens, estimated_tokens};
+use crate::limits::estimated_tokens;
 use crate::request_error::RequestError;
 use bytes::{Bytes, BytesMut};
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
@@ -42,27 +43,9 @@ struct Peeked<'a> {
     messages: Option<&'a RawValue>,
     input: Option<&'a RawValue>,
     tools: Option<&'a RawValue>,
-    limits: AnswerLimits,
+    size: AnswerSize,
     /// A field that leads to what a backend keeps, where it says something.
     kept: Option<&'static str>,
-}
-
-/// What a request says about the size of its answer; the largest where it says so in several ways. Whether it makes sense is for the
-/// backend to say.
-#[derive(Default)]
-struct AnswerLimits {
-    tokens: Option<u64>,
-    answers: Option<u64>,
-}
-
-impl AnswerLimits {
-    fn slot(&mut self, key: &str) -> Option<&mut Option<u64>> {
-        match key {
-            "max_tokens" | "max_completion_tokens" | "max_output_tokens" => Some(&mut self.tokens),
-            "n" | "best_of" => Some(&mut self.answers),
-            _ => None,
-        }
-    }
 }
 
 impl<'a> Peeked<'a> {
@@ -104,22 +87,24 @@ impl<'de> Visitor<'de> for PeekedVisitor {
                 }
             } else if PEEKED_FIELDS.iter().any(|field| key.0.eq_ignore_ascii_case(field)) {
                 return Err(A::Error::custom(format_args!("the field {} must be in lower case", key.0)));
-            } else if let Some(field) =
-                KEPT_BY_BACKENDS.into_iter().find(|field| key.0.eq_ignore_ascii_case(field))
-            {
+            } else if let Some(field) = kept_by_backends(&key.0) {
                 let value: &RawValue = map.next_value()?;
                 if !matches!(value.get(), "null" | "false") {
                     peeked.kept = Some(field);
                 }
-            } else if let Some(slot) = peeked.limits.slot(&key.0) {
-                let value: &RawValue = map.next_value()?;
-                *slot = value.get().parse().ok().max(*slot);
+                peeked.size.hear(&key.0, value);
+            } else if peeked.size.is_told_by(&key.0) {
+                peeked.size.hear(&key.0, map.next_value()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
         Ok(peeked)
     }
+}
+
+fn kept_by_backends(key: &str) -> Option<&'static str> {
+    KEPT_BY_BACKENDS.into_iter().find(|field| key.eq_ignore_ascii_case(field))
 }
 
 /// A key, borrowed unless it has escapes.
@@ -160,7 +145,7 @@ impl OpenAiRequest {
         }
         let answer_tokens = match endpoint {
             Endpoint::Embeddings => 0,
-            _ => estimated_answer_tokens(peeked.limits.tokens, peeked.limits.answers),
+            _ => peeked.size.tokens(endpoint),
         };
         let start = model_json.as_ptr() as usize - text.as_ptr() as usize;
         let model_value = start..start + model_json.len();

@@ -1,11 +1,18 @@
 //! How many tokens a request used: as the backend says at the end of its answer, or estimated where it does not.
 
-use crate::backend::Finish;
+use crate::backend::{BackendError, Finish};
 use crate::limits::{Reservation, estimated_tokens};
+use crate::telemetry::{TokenNote, UsedTokens};
 use serde::Deserialize;
 
 /// How much of the end of a stream is kept to find the usage in it, bytes.
 const TAIL_BYTES: usize = 4 * 1024;
+/// Events at the end of a stream in which usage is looked for: the end mark comes after it.
+const LAST_EVENTS: usize = 4;
+/// More tokens than any model reads or writes in one answer: what a backend, or a client that has it repeat something, says beyond is not taken for true.
+const MOST_TOKENS: u64 = 10_000_000;
+/// What there is about a token in an event, at most, bytes.
+const EVENT_BYTES: u64 = 400;
 const USAGE: &[u8] = b"\"usage\":";
 const EVENT: &[u8] = b"data:";
 
@@ -19,53 +26,87 @@ struct Usage {
     completion_tokens: Option<u64>,
 }
 
-/// What the last `usage` in the bytes of an answer says. A text cannot contain one: its quotes are escaped.
-fn said(bytes: &[u8]) -> Option<u64> {
-    let start = memchr::memmem::rfind(bytes, USAGE)? + USAGE.len();
-    let usage: Option<Usage> =
-        serde_json::Deserializer::from_slice(&bytes[start..]).into_iter().next()?.ok()?;
-    let Usage { total_tokens, prompt_tokens, completion_tokens } = usage?;
-    let parts = || Some(prompt_tokens? + completion_tokens.unwrap_or(0));
-    total_tokens.or_else(parts)
+/// What a document of an answer says: in OpenAI's responses, the last event has the whole response in it.
+#[derive(Deserialize)]
+struct Answer {
+    usage: Option<Usage>,
+    response: Option<Box<Self>>,
 }
 
-/// Counts the tokens of one answer, and corrects by them what was taken for it; nothing where nothing was.
-#[derive(Default)]
+impl Answer {
+    fn used(self) -> Option<UsedTokens> {
+        let within = self.response.and_then(|response| response.usage);
+        self.usage.or(within)?.used()
+    }
+}
+
+impl Usage {
+    fn used(self) -> Option<UsedTokens> {
+        let Self { total_tokens, prompt_tokens, completion_tokens } = self;
+        let prompt = prompt_tokens.or(total_tokens)?.min(MOST_TOKENS);
+        let rest = total_tokens.unwrap_or(prompt).saturating_sub(prompt);
+        Some(UsedTokens { prompt, completion: completion_tokens.unwrap_or(rest).min(MOST_TOKENS) })
+    }
+}
+
+/// What a whole answer says.
+fn said_by(document: &[u8]) -> Option<UsedTokens> {
+    serde_json::from_slice::<Answer>(document).ok()?.used()
+}
+
+/// What the last of the events at the end of a stream says that says anything. An event that is longer than what is kept cannot be read; of it, what
+/// stands last counts.
+fn said_at_the_end(tail: &[u8]) -> Option<UsedTokens> {
+    let events = memchr::memmem::rfind_iter(tail, EVENT).take(LAST_EVENTS);
+    let whole = events.filter_map(|start| {
+        let event = &tail[start + EVENT.len()..];
+        let end = memchr::memchr(b'\n', event).unwrap_or(event.len());
+        said_by(&event[..end])
+    });
+    whole.into_iter().next().or_else(|| {
+        let start = memchr::memmem::rfind(tail, USAGE)? + USAGE.len();
+        let usage = serde_json::Deserializer::from_slice(&tail[start..]).into_iter::<Usage>().next()?;
+        usage.ok()?.used()
+    })
+}
+
+/// Counts the tokens of one answer: notes them for who tells of the request, and corrects by them what was taken for it.
 pub struct Meter {
+    note: TokenNote,
     reservation: Option<Reservation>,
     prompt_tokens: u64,
     pieces: u64,
+    /// Bytes of a stream.
+    bytes: u64,
     tail: Vec<u8>,
 }
 
 impl Meter {
-    /// From when a backend is asked on, the prompt counts, whatever comes.
-    pub fn new(reservation: Option<Reservation>, prompt_tokens: u64) -> Self {
-        let mut meter = Self { reservation, prompt_tokens, pieces: 0, tail: Vec::new() };
-        meter.note(prompt_tokens);
-        meter
+    /// From when a backend is asked on, what was taken stays taken until it is known better: also if its client does not wait for that.
+    pub fn new(note: TokenNote, mut reservation: Option<Reservation>, prompt_tokens: u64) -> Self {
+        reservation.iter_mut().for_each(Reservation::note_unknown);
+        note.set(UsedTokens { prompt: prompt_tokens, completion: 0 });
+        Self { note, reservation, prompt_tokens, pieces: 0, bytes: 0, tail: Vec::new() }
     }
 
     /// A whole answer.
     pub fn whole(mut self, is_success: bool, body: &[u8]) {
-        if self.reservation.is_none() {
-            return;
-        }
-        let estimated = || self.prompt_tokens + estimated_tokens(body.len());
-        self.note(if is_success { said(body).unwrap_or_else(estimated) } else { 0 });
+        let estimated =
+            || UsedTokens { prompt: self.prompt_tokens, completion: estimated_tokens(body.len()) };
+        self.used(if is_success { said_by(body).unwrap_or_else(estimated) } else { UsedTokens::default() });
     }
 
-    /// No answer.
-    pub fn failed(mut self) {
-        self.note(0);
+    /// No answer. One that took too long or broke off may have cost all that was asked for; where a backend fails at once, a client does not pay.
+    pub fn failed(mut self, error: &BackendError) {
+        if !matches!(error, BackendError::TimedOut | BackendError::Cut) {
+            self.used(UsedTokens::default());
+        }
     }
 
     /// Some bytes of a stream.
     pub fn frame(&mut self, bytes: &[u8]) {
-        if self.reservation.is_none() {
-            return;
-        }
         self.pieces += memchr::memmem::find_iter(bytes, EVENT).count() as u64;
+        self.bytes += bytes.len() as u64;
         let kept = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
         if self.tail.len() + kept.len() > 2 * TAIL_BYTES {
             self.tail.drain(..self.tail.len().saturating_sub(TAIL_BYTES));
@@ -81,12 +122,16 @@ impl Meter {
     /// The end of the embedded model's answer.
     pub fn finished(&mut self, finish: &Finish) {
         self.pieces = 0;
-        self.note((finish.prompt_tokens + finish.completion_tokens) as u64);
+        self.used(UsedTokens {
+            prompt: finish.prompt_tokens as u64,
+            completion: finish.completion_tokens as u64,
+        });
     }
 
-    fn note(&mut self, used: u64) {
+    fn used(&mut self, used: UsedTokens) {
+        self.note.set(used);
         if let Some(reservation) = &mut self.reservation {
-            reservation.note(used);
+            reservation.note(used.total());
         }
     }
 }
@@ -95,8 +140,12 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         if self.pieces > 0 {
-            let used = said(&self.tail).unwrap_or(self.prompt_tokens + self.pieces);
-            self.note(used);
+            // An event is a token, unless it is so long that it is several.
+            let texts =
+                usize::try_from(self.bytes.saturating_sub(self.pieces * EVENT_BYTES)).unwrap_or(usize::MAX);
+            let completion = self.pieces.max(estimated_tokens(texts));
+            let counted = UsedTokens { prompt: self.prompt_tokens, completion };
+            self.used(said_at_the_end(&self.tail).unwrap_or(counted));
         }
     }
 }
@@ -104,22 +153,71 @@ impl Drop for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::FinishReason;
 
     #[test]
-    fn usage_is_read_from_the_end_of_an_answer() {
-        let chat = br#"{"id":"x","choices":[{"message":{"content":"say \"usage\": {}"}}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7},"x":1}"#;
-        assert_eq!(said(chat), Some(7));
-        let response = br#"data: {"usage": {"input_tokens":5,"output_tokens":6}}"#;
-        assert_eq!(said(response), Some(11));
-        let each_chunk_says = br#"data: {"usage":{"total_tokens":1}}\n\ndata: {"usage":{"total_tokens":9}}"#;
-        assert_eq!(said(each_chunk_says), Some(9));
-        for nothing in [
-            &b"{}"[..],
-            br#"{"usage":null}"#,
-            br#"{"usage":{"#,
-            br#"{"content":"\"usage\":{\"total_tokens\":1}"}"#,
-        ] {
-            assert_eq!(said(nothing), None, "{}", String::from_utf8_lossy(nothing));
+    fn usage_is_read_where_the_protocol_has_it_and_nowhere_else() {
+        let used = |prompt, completion| Some(UsedTokens { prompt, completion });
+        let chat = br#"{"choices":[{"message":{"content":"say \"usage\": {}"}}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7},"x":1}"#;
+        assert_eq!(said_by(chat), used(3, 4));
+        assert_eq!(said_by(br#"{"usage":{"prompt_tokens":5,"total_tokens":5}}"#), used(5, 0));
+        assert_eq!(said_by(br#"{"usage":{"total_tokens":5}}"#), used(5, 0));
+        let repeated = br#"{"usage":{"prompt_tokens":1,"completion_tokens":8},"tools":[{"usage":{"total_tokens":99}}],"metadata":{"usage":"x"}}"#;
+        assert_eq!(said_by(repeated), used(1, 8), "what the client has it repeat");
+        let absurd = br#"{"usage":{"prompt_tokens":18446744073709551615,"completion_tokens":1}}"#;
+        assert_eq!(said_by(absurd), used(MOST_TOKENS, 1));
+        for nothing in
+            [&b"{}"[..], br#"{"usage":null}"#, br#"{"usage":{"#, br#"{"x":{"usage":{"total_tokens":1}}}"#]
+        {
+            assert_eq!(said_by(nothing), None, "{}", String::from_utf8_lossy(nothing));
         }
+    }
+
+    #[test]
+    fn of_a_stream_the_last_event_that_says_anything_counts() {
+        let used = |prompt, completion| Some(UsedTokens { prompt, completion });
+        let each_counts = b"data: {\"usage\":{\"prompt_tokens\":1}}\n\ndata: {\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":8}}\n\ndata: [DONE]\n\n";
+        assert_eq!(said_at_the_end(each_counts), used(1, 8));
+        let response = b"event: response.completed\ndata: {\"response\":{\"tools\":[{\"usage\":{\"total_tokens\":9}}],\"usage\": {\"input_tokens\":5,\"output_tokens\":6}}}\n\n";
+        assert_eq!(said_at_the_end(response), used(5, 6));
+        let long = b"so long that its beginning is lost\",\"usage\":{\"input_tokens\":5,\"output_tokens\":6},\"metadata\":{}}}\n\n";
+        assert_eq!(said_at_the_end(long), used(5, 6));
+        assert_eq!(said_at_the_end(b"data: {\"choices\":[]}\n\ndata: [DONE]\n\n"), None);
+    }
+
+    /// What is noted after an answer.
+    fn noted(answer: impl FnOnce(Meter)) -> (u64, u64) {
+        let note = TokenNote::default();
+        answer(Meter::new(note.clone(), None, 10));
+        let UsedTokens { prompt, completion } = note.get();
+        (prompt, completion)
+    }
+
+    #[test]
+    fn whichever_way_an_answer_ends_what_was_sent_until_then_counts() {
+        let finish = Finish { reason: FinishReason::Stop, prompt_tokens: 7, completion_tokens: 2 };
+        assert_eq!(noted(drop), (10, 0), "it was asked");
+        assert_eq!(noted(|meter| meter.failed(&BackendError::Unreachable)), (0, 0));
+        assert_eq!(noted(|meter| meter.failed(&BackendError::TimedOut)), (10, 0));
+        assert_eq!(noted(|meter| meter.whole(false, b"{}")), (0, 0));
+        assert_eq!(noted(|meter| meter.whole(true, b"12345678")), (10, 2));
+        assert_eq!(noted(|mut meter| meter.piece()), (10, 1), "the client left");
+        assert_eq!(noted(|mut meter| (meter.piece(), meter.piece(), meter.finished(&finish)).2), (7, 2));
+        assert_eq!(noted(|mut meter| meter.frame(b"data: {}\n\ndata: {}\n\n")), (10, 2));
+        let long = format!("data: {}\n\n", "x".repeat(4_392));
+        assert_eq!(noted(|mut meter| meter.frame(long.as_bytes())), (10, 1_000), "many tokens in one event");
+    }
+
+    #[test]
+    fn usage_that_is_cut_between_frames_of_a_long_stream_is_found() {
+        let counted = noted(|mut meter| {
+            for _ in 0..100 {
+                meter.frame(&[b'x'; 999]);
+            }
+            meter.frame(b"data: {\"usa");
+            meter.frame(b"ge\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n");
+            assert!(meter.tail.capacity() <= 4 * TAIL_BYTES);
+        });
+        assert_eq!(counted, (1, 2));
     }
 }

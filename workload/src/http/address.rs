@@ -8,6 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// Each proxy adds at the end who asked it; what stands before is what a client may have made up.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// In no range of addresses.
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 /// The client's address.
 pub(super) fn of_client(peer: Option<&Peer>, headers: &HeaderMap, snapshot: &Snapshot) -> IpAddr {
     behind(snapshot.bundle.policy().trusted_proxy_hops, peer, headers)
@@ -15,12 +18,16 @@ pub(super) fn of_client(peer: Option<&Peer>, headers: &HeaderMap, snapshot: &Sna
 
 /// A request that did not come through all the proxies comes from the other end of its connection.
 fn behind(trusted_proxy_hops: u16, peer: Option<&Peer>, headers: &HeaderMap) -> IpAddr {
-    // Every connection has another end; one that is not known is in no range of addresses.
-    let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0);
+    // Every connection has another end.
+    let peer = peer.map_or(NOWHERE, |peer| peer.0);
     let Some(nth_from_the_end) = trusted_proxy_hops.checked_sub(1) else { return peer };
     let values: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
-    let mut entries = values.iter().rev().flat_map(|value| value.to_str().unwrap_or("").rsplit(','));
-    entries.nth(nth_from_the_end.into()).and_then(parsed).unwrap_or(peer)
+    let mut entries = values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+    match entries.nth(nth_from_the_end.into()) {
+        // One that nobody can read is in no range of addresses.
+        Some(entry) => std::str::from_utf8(entry).ok().and_then(parsed).unwrap_or(NOWHERE),
+        None => peer,
+    }
 }
 
 /// With or without a port.
@@ -63,6 +70,13 @@ mod tests {
     fn who_came_past_a_proxy_is_the_other_end_of_its_connection() {
         assert_eq!(seen(2, &["1.2.3.4"]), "10.0.0.9");
         assert_eq!(seen(1, &[]), "10.0.0.9");
-        assert_eq!(seen(1, &["1.2.3.4, unknown"]), "10.0.0.9");
+        assert_eq!(seen(1, &["1.2.3.4, unknown"]), "0.0.0.0", "whom nobody can name is nowhere");
+        let mut headers = HeaderMap::new();
+        headers.insert(FORWARDED_FOR, http::HeaderValue::from_bytes(b"\xff, 1.2.3.4").unwrap());
+        assert_eq!(
+            behind(1, None, &headers).to_string(),
+            "1.2.3.4",
+            "what a client made up before does not matter"
+        );
     }
 }

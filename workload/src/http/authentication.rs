@@ -2,6 +2,7 @@
 
 use super::address;
 use super::error::ApiError;
+use super::exchange::Exchange;
 use super::listener::Peer;
 use crate::identity::{Principal, TokenError};
 use crate::service::Service;
@@ -40,6 +41,7 @@ pub(super) async fn require_token(
     }
     let address = address::of_client(request.extensions().get::<Peer>(), request.headers(), &snapshot);
     drop(snapshot);
+    request.extensions().get::<Exchange>().inspect(|exchange| exchange.note_client(&principal.subject));
     request.extensions_mut().insert(Caller { principal, address, now });
     Ok(next.run(request).await)
 }

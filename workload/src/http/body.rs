@@ -1,12 +1,13 @@
 //! Reads request bodies within a size, a time, and the memory that all of them may take together.
 
 use super::error::ApiError;
+use super::exchange::Exchange;
 use crate::collect::{CollectError, collect};
 use crate::service::Service;
 use axum::body::Body;
 use bytes::Bytes;
 use http::StatusCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Largest body of a request with a token, bytes.
@@ -23,7 +24,12 @@ pub(super) struct HeldBody {
 }
 
 /// The whole body.
-pub(super) async fn read(service: &Service, body: Body, limit_bytes: usize) -> Result<HeldBody, ApiError> {
+pub(super) async fn read(
+    service: &Service,
+    exchange: &Exchange,
+    body: Body,
+    limit_bytes: usize,
+) -> Result<HeldBody, ApiError> {
     let announced = http_body::Body::size_hint(&body);
     if announced.lower() > limit_bytes as u64 {
         return Err(ApiError::body_too_large(limit_bytes));
@@ -31,8 +37,10 @@ pub(super) async fn read(service: &Service, body: Body, limit_bytes: usize) -> R
     // One that does not announce its size may become as large as any.
     let most = announced.upper().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(limit_bytes);
     let room = service.room_for_body(most.min(limit_bytes)).ok_or_else(ApiError::busy)?;
+    let begin = Instant::now();
     let in_time =
         tokio::time::timeout(Duration::from_secs(MAX_BODY_SECONDS), collect(body, limit_bytes)).await;
+    exchange.note_wait(begin.elapsed());
     let collected = in_time.map_err(|_elapsed| too_slow())?;
     let bytes = collected.map_err(|error| match error {
         CollectError::TooLarge => ApiError::body_too_large(limit_bytes),

@@ -1,6 +1,6 @@
 //! Errors in OpenAI's shape, with the statuses that official SDKs turn into their exceptions.
 
-use super::limits::{add_refusal, status_of};
+use super::limits::{Unchecked, add_refusal, status_of};
 use crate::backend::BackendError;
 use crate::identity::TokenError;
 use crate::limits::Refusal;
@@ -100,6 +100,9 @@ impl IntoResponse for ApiError {
         }
         if let Some(refusal) = &self.refusal {
             add_refusal(headers, refusal);
+            if refusal.limit.is_none() {
+                response.extensions_mut().insert(Unchecked);
+            }
         }
         response
     }

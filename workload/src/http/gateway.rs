@@ -5,6 +5,7 @@ use super::authentication::Caller;
 use super::body::{self, MAX_BODY_BYTES};
 use super::error::ApiError;
 use super::events::{error_event, event_stream, last_words, last_words_of_response};
+use super::exchange::Exchange;
 use super::identifiers::{now_seconds, unique};
 use super::limits::{self, Wanted, tell_limits};
 use super::route_header::tell_route;
@@ -27,35 +28,44 @@ use futures::StreamExt as _;
 use http::HeaderValue;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use std::convert::Infallible;
+use std::time::Instant;
 
 /// A route of OpenAI's API.
 pub(super) fn route(endpoint: Endpoint) -> MethodRouter<Service> {
-    post(move |State(service): State<Service>, Extension(caller): Extension<Caller>, body: Body| {
-        answer(service, caller, endpoint, body)
-    })
+    post(
+        move |State(service): State<Service>,
+              Extension(caller): Extension<Caller>,
+              Extension(exchange): Extension<Exchange>,
+              body: Body| answer(service, caller, exchange, endpoint, body),
+    )
 }
 
 async fn answer(
     service: Service,
     caller: Caller,
+    exchange: Exchange,
     endpoint: Endpoint,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body = body::read(&service, body, MAX_BODY_BYTES).await?;
+    let body = body::read(&service, &exchange, body, MAX_BODY_BYTES).await?;
     let request = OpenAiRequest::parse(endpoint, body.bytes.clone())?;
     let snapshot = service.snapshot();
     let Admitted { public_model, targets } =
         admit(&service, &snapshot, &caller, Action::Complete, Some(&request.model))?;
-    let (question, targets) = OpenAiQuestion::new(&request, targets)?;
+    let (question, targets) = OpenAiQuestion::new(&request, exchange.correlation(), targets)?;
     let wanted =
         Wanted { route: endpoint.into(), model: Some(public_model), tokens: request.estimated_tokens() };
-    let Allowance { told, reservation } = limits::allowance(&service, &snapshot, &caller, wanted).await?;
-    let meter = Meter::new(reservation, request.estimated_prompt_tokens());
+    let Allowance { told, reservation, .. } =
+        limits::allowance(&service, &snapshot, (&caller, &exchange), wanted).await?;
+    let meter = Meter::new(exchange.tokens().clone(), reservation, request.estimated_prompt_tokens());
+    exchange.note_model(public_model);
     let (answered, ledger) = service.attempts(&snapshot).first_answer(&question, &targets).await;
+    exchange.note_wait(ledger.waited());
+    exchange.note_backend(ledger.backend(), ledger.tried.len());
     let response = match answered {
-        Ok(answered) => respond(answered, &request, public_model, meter).await,
+        Ok(answered) => respond(answered, &request, public_model, meter, &exchange).await,
         Err(error) => {
-            meter.failed();
+            meter.failed(&error);
             Err(error)
         }
     };
@@ -79,6 +89,7 @@ async fn respond(
     request: &OpenAiRequest,
     public_model: &str,
     mut meter: Meter,
+    exchange: &Exchange,
 ) -> Result<Response, BackendError> {
     let Answered { answer, in_flight } = answered;
     match answer {
@@ -89,7 +100,9 @@ async fn respond(
                 let writer = ChunkWriter::new(id, created, public_model.to_owned(), include_usage);
                 return Ok(event_stream(Body::from_stream(events(completion, in_flight, writer, meter))));
             }
+            let begin = Instant::now();
             let (text, finish) = whole(completion).await?;
+            exchange.note_wait(begin.elapsed());
             meter.finished(&finish);
             Ok(axum::Json(whole_answer(&id, created, public_model, &text, &finish)).into_response())
         }

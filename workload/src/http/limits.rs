@@ -3,6 +3,7 @@
 
 use super::authentication::Caller;
 use super::error::ApiError;
+use super::exchange::{Exchange, Refusing};
 use crate::limits::{Allowance, Asked, Refusal, Told};
 use crate::service::Service;
 use crate::snapshot::Snapshot;
@@ -12,10 +13,14 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::time::SystemTime;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STANDING: HeaderName = HeaderName::from_static("ratelimit");
+
+/// Tells OpenAI's SDKs not to try again by themselves.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// How long a client may be kept waiting without a word, seconds.
+const LONGEST_RETRY_SECONDS: u64 = 60;
 
 /// What a request wants.
 pub(super) struct Wanted<'a> {
@@ -30,18 +35,24 @@ pub(super) struct Wanted<'a> {
 pub(super) async fn allowance(
     service: &Service,
     snapshot: &Snapshot,
-    caller: &Caller,
+    (caller, exchange): (&Caller, &Exchange),
     wanted: Wanted<'_>,
 ) -> Result<Allowance, ApiError> {
     let Wanted { route, model, tokens } = wanted;
     let client = &*caller.principal.subject;
-    let asked =
-        Asked { route, model, client: Some(client), address: caller.address, tokens, now: caller.now };
-    service.admit(snapshot, &asked).await.map_err(|refusal| {
-        let limit = refusal.limit.as_deref();
-        tracing::debug!(client, limit, retry_ms = refusal.retry_ms, "a limit refuses");
-        ApiError::limited(refusal)
-    })
+    let asked = Asked { route, model, client: Some(client), address: caller.address, tokens };
+    match service.admit(snapshot, &asked).await {
+        Ok(allowance) => {
+            let refusing = allowance.refused_in_shadow.clone().map(Refusing::InShadow);
+            refusing.into_iter().for_each(|refusing| exchange.note_limit(refusing));
+            Ok(allowance)
+        }
+        Err(refusal) => {
+            let refusing = refusal.limit.clone().map(Refusing::InForce);
+            refusing.into_iter().for_each(|refusing| exchange.note_limit(refusing));
+            Err(ApiError::limited(refusal))
+        }
+    }
 }
 
 /// The same of one who asks for a token.
@@ -51,7 +62,7 @@ pub(super) async fn allowance_of_nobody(
     address: IpAddr,
 ) -> Result<Vec<Told>, Refusal> {
     let route = LimitedRoute::Token;
-    let asked = Asked { route, model: None, client: None, address, tokens: 0, now: SystemTime::now() };
+    let asked = Asked { route, model: None, client: None, address, tokens: 0 };
     service.admit(snapshot, &asked).await.map(|allowance| allowance.told)
 }
 
@@ -63,9 +74,16 @@ pub(super) fn status_of(refusal: &Refusal) -> StatusCode {
     }
 }
 
+/// A request that none of the limits could be asked about: it says nothing about how the replica serves.
+#[derive(Clone, Copy)]
+pub(super) struct Unchecked;
+
 /// Says when to come back, and how a client stands with the limits.
 pub(super) fn add_refusal(headers: &mut HeaderMap, refusal: &Refusal) {
     headers.insert(RETRY_AFTER, HeaderValue::from(refusal.retry_seconds()));
+    if refusal.retry_seconds() > LONGEST_RETRY_SECONDS {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
     add_limits(headers, &refusal.told);
 }
 

@@ -8,6 +8,7 @@ mod authentication;
 mod body;
 mod error;
 mod events;
+mod exchange;
 mod first_words;
 mod gateway;
 mod identifiers;
@@ -20,6 +21,7 @@ mod route_header;
 mod router;
 mod served;
 mod synthesis;
+mod watched_body;
 
 pub use listener::{Certificate, Listener, Shutdown};
 pub use router::{admin_router, public_router, status_router};

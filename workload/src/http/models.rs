@@ -3,6 +3,7 @@
 use super::access;
 use super::authentication::Caller;
 use super::error::ApiError;
+use super::exchange::Exchange;
 use super::limits::{self, Wanted, tell_limits};
 use crate::authorization::Action;
 use crate::routing::Route;
@@ -22,9 +23,10 @@ const LISTED: Wanted<'static> = Wanted { route: LimitedRoute::Models, model: Non
 pub(super) async fn list(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
+    Extension(exchange): Extension<Exchange>,
 ) -> Result<Response, ApiError> {
     let snapshot = service.snapshot();
-    let told = limits::allowance(&service, &snapshot, &caller, LISTED).await?.told;
+    let told = limits::allowance(&service, &snapshot, (&caller, &exchange), LISTED).await?.told;
     let mut data = Vec::new();
     for routes in snapshot.routes.all().chunks(DECISIONS_AT_ONCE) {
         data.extend(routes.iter().filter_map(|route| shown(&service, &snapshot, &caller, route)));
@@ -36,11 +38,18 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
+    Extension(exchange): Extension<Exchange>,
     Path(model): Path<String>,
 ) -> Result<Response, ApiError> {
     let snapshot = service.snapshot();
-    let told =
-        limits::allowance(&service, &snapshot, &caller, Wanted { model: Some(&model), ..LISTED }).await?.told;
+    let told = limits::allowance(
+        &service,
+        &snapshot,
+        (&caller, &exchange),
+        Wanted { model: Some(&model), ..LISTED },
+    )
+    .await?
+    .told;
     let found = snapshot.routes.of_model(&model);
     // One that a client may not see does not exist for it.
     found

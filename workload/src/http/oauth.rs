@@ -2,6 +2,7 @@
 
 use super::address;
 use super::body::{self, MAX_TOKEN_REQUEST_BYTES};
+use super::exchange::Exchange;
 use super::limits::{self, tell_limits};
 use super::listener::Peer;
 use crate::limits::Refusal;
@@ -16,6 +17,7 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE}
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 /// The parameters of a token request.
@@ -30,7 +32,7 @@ struct TokenRequest {
 struct OauthError {
     status: StatusCode,
     code: &'static str,
-    description: &'static str,
+    description: Cow<'static, str>,
     /// What a limit says, where one refuses.
     refusal: Option<Refusal>,
 }
@@ -38,6 +40,7 @@ struct OauthError {
 pub(super) async fn token(
     State(service): State<Service>,
     peer: Option<Extension<Peer>>,
+    Extension(exchange): Extension<Exchange>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -47,15 +50,20 @@ pub(super) async fn token(
         Ok(told) => told,
         Err(refusal) => return limited(refusal).into_response(),
     };
-    let response = match issue(&service, &headers, body).await {
+    let response = match issue(&service, &exchange, &headers, body).await {
         Ok(document) => ([(CACHE_CONTROL, "no-store")], Json(document)).into_response(),
         Err(error) => error.into_response(),
     };
     tell_limits(response, &told)
 }
 
-async fn issue(service: &Service, headers: &HeaderMap, body: Body) -> Result<Value, OauthError> {
-    let request = read_request(service, headers, body).await?;
+async fn issue(
+    service: &Service,
+    exchange: &Exchange,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Value, OauthError> {
+    let request = read_request(service, exchange, headers, body).await?;
     match request.grant_type.as_deref() {
         Some("client_credentials") => {}
         Some(_) => {
@@ -67,12 +75,13 @@ async fn issue(service: &Service, headers: &HeaderMap, body: Body) -> Result<Val
     if !service.clients().matches(&id, &secret) {
         return Err(invalid_client());
     }
+    exchange.note_client(&id);
     let issued = service.issue_token(&id, SystemTime::now()).map_err(|error| {
         tracing::error!(%error, "no token could be issued");
         OauthError {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             code: "server_error",
-            description: "no token could be issued",
+            description: "no token could be issued".into(),
             refusal: None,
         }
     })?;
@@ -82,6 +91,7 @@ async fn issue(service: &Service, headers: &HeaderMap, body: Body) -> Result<Val
 
 async fn read_request(
     service: &Service,
+    exchange: &Exchange,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<TokenRequest, OauthError> {
@@ -92,7 +102,7 @@ async fn read_request(
     if !is_form {
         return Err(bad_request("invalid_request", "the body must be application/x-www-form-urlencoded"));
     }
-    let body = body::read(service, body, MAX_TOKEN_REQUEST_BYTES).await.map_err(|_| {
+    let body = body::read(service, exchange, body, MAX_TOKEN_REQUEST_BYTES).await.map_err(|_| {
         bad_request("invalid_request", "the body cannot be read or is larger than 16384 bytes")
     })?;
     parse_form(&body.bytes)
@@ -157,7 +167,7 @@ fn form_decoded(value: &str) -> Option<String> {
 }
 
 fn bad_request(code: &'static str, description: &'static str) -> OauthError {
-    OauthError { status: StatusCode::BAD_REQUEST, code, description, refusal: None }
+    OauthError { status: StatusCode::BAD_REQUEST, code, description: description.into(), refusal: None }
 }
 
 /// The same for an unknown client and a wrong secret.
@@ -165,18 +175,14 @@ fn invalid_client() -> OauthError {
     OauthError {
         status: StatusCode::UNAUTHORIZED,
         code: "invalid_client",
-        description: "client authentication failed",
+        description: "client authentication failed".into(),
         refusal: None,
     }
 }
 
 /// RFC 6749 has no code of its own for it.
 fn limited(refusal: Refusal) -> OauthError {
-    let description = match refusal.limit {
-        Some(_) => "too many requests; try again later",
-        None => "limits cannot be checked at the moment",
-    };
-    let status = limits::status_of(&refusal);
+    let (status, description) = (limits::status_of(&refusal), refusal.description.clone().into());
     OauthError { status, code: "temporarily_unavailable", description, refusal: Some(refusal) }
 }
 

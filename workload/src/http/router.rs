@@ -1,13 +1,11 @@
 //! Which path leads where.
 
 use super::error::ApiError;
-use super::{admin, authentication, gateway, in_flight, models, oauth, served, synthesis};
+use super::{admin, authentication, exchange, gateway, in_flight, models, oauth, served, synthesis};
 use crate::backend::Endpoint;
 use crate::service::Service;
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use codecrucible_contract::STATUS_PATH;
 use http::StatusCode;
@@ -32,7 +30,7 @@ pub fn public_router(service: Service) -> Router {
         .merge(authenticated)
         .route("/oauth/token", post(oauth::token))
         .route("/.well-known/jwks.json", get(oauth::published_keys))
-        .route_layer(from_fn_with_state(service.clone(), count))
+        .route_layer(from_fn_with_state(service.clone(), exchange::tell))
         .route("/livez", get(admin::live))
         .route("/readyz", get(admin::ready_without_reason))
         .fallback(not_found)
@@ -52,15 +50,6 @@ pub fn admin_router(service: Service) -> Router {
 /// What the operator asks.
 pub fn status_router(service: Service) -> Router {
     Router::new().route(STATUS_PATH, get(admin::status)).with_state(service)
-}
-
-async fn count(State(service): State<Service>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
-    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
-    service.metrics().requests.with_label_values(&[route, response.status().as_str()]).inc();
-    tracing::debug!(route, status = response.status().as_u16(), "request");
-    response
 }
 
 async fn not_found() -> ApiError {

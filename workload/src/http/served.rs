@@ -1,6 +1,7 @@
 //! Notes how each completion and synthesis of a client with a token was served, and how long it took until its answer began: for a stream, until there
 //! was something to send.
 
+use super::limits::Unchecked;
 use crate::service::Service;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -10,6 +11,8 @@ use std::time::Instant;
 pub(super) async fn note(State(service): State<Service>, request: Request, next: Next) -> Response {
     let begin = Instant::now();
     let response = next.run(request).await;
-    service.served().note(response.status(), begin.elapsed());
+    if response.extensions().get::<Unchecked>().is_none() {
+        service.served().note(response.status(), begin.elapsed());
+    }
     response
 }

@@ -5,6 +5,7 @@ use super::authentication::Caller;
 use super::body::{self, MAX_BODY_BYTES};
 use super::error::ApiError;
 use super::events::event_stream;
+use super::exchange::Exchange;
 use super::identifiers::unique;
 use super::limits::{self, Wanted, tell_limits};
 use crate::authorization::Action;
@@ -15,6 +16,7 @@ use crate::routing::Target;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 use crate::synthesis::{Asked, Outcome, Plan, Progress, Synthesis, SynthesisRequest, run};
+use crate::telemetry::{TokenNote, UsedTokens};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -25,7 +27,7 @@ use futures::{Stream, StreamExt as _};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Events that wait for a slow client before the voices are slowed down.
@@ -39,6 +41,7 @@ struct Job {
     plan: Plan,
     targets: Vec<Target>,
     reservation: Option<Reservation>,
+    tokens: TokenNote,
     snapshot: Arc<Snapshot>,
     service: Service,
     _permit: OwnedSemaphorePermit,
@@ -47,9 +50,10 @@ struct Job {
 pub(super) async fn synthesize(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
+    Extension(exchange): Extension<Exchange>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body = body::read(&service, body, MAX_BODY_BYTES).await?;
+    let body = body::read(&service, &exchange, body, MAX_BODY_BYTES).await?;
     let permit = service.room_for_synthesis().ok_or_else(ApiError::busy)?;
     let request: SynthesisRequest = serde_json::from_slice(&body.bytes)
         .map_err(|error| RequestError::body(format!("the body is not a valid synthesis request: {error}")))?;
@@ -66,16 +70,30 @@ pub(super) async fn synthesize(
     let plan = plan?;
     let tokens = plan.estimated_tokens();
     let wanted = Wanted { route: LimitedRoute::Synthesis, model: Some(public_model), tokens };
-    let Allowance { told, mut reservation } = limits::allowance(&service, &snapshot, &caller, wanted).await?;
-    // Until it is known what the voices used, they may have used all.
-    reservation.iter_mut().for_each(|reservation| reservation.note(tokens));
-    let job = Job { id: unique("synthesis"), plan, targets, reservation, snapshot, service, _permit: permit };
+    let Allowance { told, mut reservation, .. } =
+        limits::allowance(&service, &snapshot, (&caller, &exchange), wanted).await?;
+    exchange.note_model(public_model);
+    // Until it is known what the voices used, what was taken stays taken.
+    reservation.iter_mut().for_each(Reservation::note_unknown);
+    let job = Job {
+        id: unique("synthesis"),
+        plan,
+        targets,
+        reservation,
+        tokens: exchange.tokens().clone(),
+        snapshot,
+        service,
+        _permit: permit,
+    };
     if stream {
         return Ok(tell_limits(event_stream(Body::from_stream(events(job))), &told));
     }
     // Nobody listens to progress; a channel that is closed takes events for nothing.
     let (progress, _) = mpsc::channel(1);
-    let response = job.run(&progress).await.map(Json).map_err(ApiError::from).into_response();
+    let begin = Instant::now();
+    let outcome = job.run(&progress).await;
+    exchange.note_wait(begin.elapsed());
+    let response = outcome.map(Json).map_err(ApiError::from).into_response();
     Ok(tell_limits(response, &told))
 }
 
@@ -83,15 +101,21 @@ impl Job {
     async fn run(mut self, progress: &mpsc::Sender<Progress>) -> Result<Synthesis, BackendError> {
         let asked = Asked { targets: &self.targets, attempts: self.service.attempts(&self.snapshot) };
         let outcome = run(self.id.clone(), &self.plan, &asked, progress).await;
-        let used = outcome.as_ref().map_or(0, Synthesis::used_tokens);
-        self.reservation.iter_mut().for_each(|reservation| reservation.note(used));
+        let used = outcome.as_ref().map_or(UsedTokens::default(), Synthesis::used_tokens);
+        self.tokens.set(used);
+        self.reservation.iter_mut().for_each(|reservation| reservation.note(used.total()));
         if let Ok(synthesis) = &outcome {
             for candidate in &synthesis.candidates {
                 let outcome = match candidate.outcome {
                     Outcome::Completed { .. } => "completed",
                     Outcome::Failed { .. } => "failed",
                 };
-                self.service.metrics().candidates.with_label_values(&[&candidate.voice, outcome]).inc();
+                self.service
+                    .metrics()
+                    .models
+                    .candidates
+                    .with_label_values(&[&candidate.voice, outcome])
+                    .inc();
             }
         }
         outcome

@@ -5,6 +5,7 @@ use super::rules::Compiled;
 use std::sync::Arc;
 
 /// What a request wants of one limit.
+#[derive(Clone)]
 pub(super) struct Claim {
     pub(super) limit: Arc<Compiled>,
     /// Under which it counts: all of a service's keys have one hash tag, so that a cluster keeps them together.

@@ -9,6 +9,7 @@ pub(super) fn daily(name: &str, count: u64) -> Limit {
         routes: Vec::new(),
         models: Vec::new(),
         namespaces: Vec::new(),
+        except_namespaces: Vec::new(),
         per: Subject::Client,
         unit: Unit::Requests,
         algorithm: Algorithm::TokenBucket,

@@ -1,28 +1,35 @@
-//! Whether there is a connection to the store, and when one counts as lost: at once when it says so, or when several answers in a row are late.
+//! Whether there is a connection to the store, and when one counts as lost: at once when it says so, or when it was silent for a while. A single
+//! late answer is a hiccup, of the store or of this process, and so are several that were asked for at once.
 
 use arc_swap::ArcSwapOption;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-/// Answers in a row that may be late: one late answer is a hiccup, of the store or of this process.
-const LATE_IN_A_ROW: u32 = 3;
+/// How long answers may all be late, milliseconds.
+const SILENCE_MS: u64 = 200;
 
 /// The connection that requests use, if there is one.
 pub(super) struct Health<C> {
     connection: ArcSwapOption<C>,
-    late: AtomicU32,
-    /// Why it was lost.
-    why: Mutex<String>,
+    late: Mutex<Late>,
     is_connected: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Late {
+    /// When the first of those answers was late after which none came in time.
+    since: Option<Instant>,
+    /// Why the connection was lost.
+    why: String,
 }
 
 impl<C> Default for Health<C> {
     fn default() -> Self {
         Self {
             connection: ArcSwapOption::empty(),
-            late: AtomicU32::new(0),
-            why: Mutex::default(),
+            late: Mutex::default(),
             is_connected: watch::Sender::new(false),
         }
     }
@@ -36,7 +43,7 @@ impl<C> Health<C> {
 
     /// Offers a connection until it is lost, and tells why it was.
     pub(super) async fn hold(&self, connection: C, tell: impl FnOnce()) -> String {
-        self.late.store(0, Ordering::Relaxed);
+        self.late().since = None;
         self.connection.store(Some(Arc::new(connection)));
         self.is_connected.send_replace(true);
         tell();
@@ -46,20 +53,18 @@ impl<C> Health<C> {
         }
         // It cannot fail: the sender is ours.
         let _ = self.is_connected.subscribe().wait_for(|is_connected| !is_connected).await;
-        std::mem::take(&mut *self.why.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.late().why)
     }
 
     /// An answer came in time.
     pub(super) fn answered(&self) {
-        // Nearly always it is zero already, and a line of memory that all processors read.
-        if self.late.load(Ordering::Relaxed) != 0 {
-            self.late.store(0, Ordering::Relaxed);
-        }
+        self.late().since = None;
     }
 
     /// An answer did not come in time.
-    pub(super) fn late(&self, connection: &Arc<C>) {
-        if self.late.fetch_add(1, Ordering::Relaxed) + 1 >= LATE_IN_A_ROW {
+    pub(super) fn was_late(&self, connection: &Arc<C>, now: Instant) {
+        let since = *self.late().since.get_or_insert(now);
+        if now.duration_since(since) >= Duration::from_millis(SILENCE_MS) {
             self.lost(connection, "its answers are late");
         }
     }
@@ -68,9 +73,13 @@ impl<C> Health<C> {
     pub(super) fn lost(&self, connection: &Arc<C>, why: &str) {
         let before = self.connection.compare_and_swap(connection, None);
         if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, connection)) {
-            why.clone_into(&mut self.why.lock().unwrap_or_else(PoisonError::into_inner));
+            why.clone_into(&mut self.late().why);
             self.is_connected.send_replace(false);
         }
+    }
+
+    fn late(&self) -> std::sync::MutexGuard<'_, Late> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,17 +96,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn several_late_answers_in_a_row_end_a_connection_and_single_ones_do_not() {
+    async fn a_silence_ends_a_connection_and_a_hiccup_does_not() {
         let health = Arc::new(Health::default());
         let task = holding(&health, 1).await;
-        let connection = health.connection().unwrap();
-        for _ in 0..10 {
-            health.late(&connection);
-            health.late(&connection);
-            health.answered();
-        }
+        let (connection, begin) = (health.connection().unwrap(), Instant::now());
+        let at = |ms| begin + Duration::from_millis(ms);
+        (0..100).for_each(|_| health.was_late(&connection, begin));
+        health.was_late(&connection, at(SILENCE_MS - 1));
+        health.answered();
+        health.was_late(&connection, at(SILENCE_MS));
+        health.was_late(&connection, at(2 * SILENCE_MS - 1));
         assert!(health.connection().is_some());
-        (0..LATE_IN_A_ROW).for_each(|_| health.late(&connection));
+        health.was_late(&connection, at(2 * SILENCE_MS));
         assert_eq!(health.connection(), None);
         assert_eq!(task.await.unwrap(), "its answers are late");
     }
@@ -111,7 +121,6 @@ mod tests {
         assert_eq!(task.await.unwrap(), "broken pipe");
         let _task = holding(&health, 2).await;
         health.lost(&old, "broken pipe");
-        (0..LATE_IN_A_ROW).for_each(|_| health.late(&old));
         assert_eq!(health.connection().as_deref(), Some(&2));
     }
 }

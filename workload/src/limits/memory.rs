@@ -55,14 +55,13 @@ impl Memory {
         taken.collect()
     }
 
-    /// Corrects what was taken at a time, where it is still known.
+    /// Corrects what was taken at a time. A counter that is forgotten is as good as new: nothing comes back to it, and what is owed is.
     pub(super) fn settle(&self, now_ms: u64, taken_at_ms: u64, settlements: &[Settlement<'_>]) {
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         for Settlement { limit, key, rule, beyond } in settlements {
             let Some(counters) = limits.get_mut(*limit) else { continue };
-            let Some(mut counter) = counters.get(key).map(|counter| counter.at(rule, now_ms)) else {
-                continue;
-            };
+            let owes = || (*beyond > 0).then(|| Counter::new(rule, now_ms));
+            let Some(mut counter) = counters.get(key).or_else(owes) else { continue };
             counter.settle(rule, taken_at_ms, *beyond);
             counters.put(key, counter);
         }
@@ -105,7 +104,7 @@ mod tests {
     use codecrucible_contract::Algorithm;
 
     const ONE_A_MINUTE: Rule =
-        Rule { algorithm: Algorithm::FixedWindow, limit: 1, window_ms: 60_000, burst: 1 };
+        Rule { algorithm: Algorithm::FixedWindow, limit: 1, window: 60_000, burst: 1, tick_ms: 1 };
 
     fn is_admitted(memory: &Memory, limit: &str, key: &str) -> bool {
         let take = Take { limit, key, rule: ONE_A_MINUTE, cost: 1, is_shadow: false };

@@ -2,6 +2,7 @@
 //! store, or each its part in memory.
 
 mod claims;
+mod connection;
 mod counting;
 mod estimate;
 #[cfg(test)]
@@ -18,24 +19,27 @@ mod shared;
 #[cfg(test)]
 mod together;
 
+pub use connection::StoreSettings;
 pub use estimate::{estimated_answer_tokens, estimated_tokens};
 pub use reservation::Reservation;
 pub use rules::{Asked, Limits};
-pub use shared::StoreSettings;
 
 use crate::telemetry::Metrics;
 use arc_swap::ArcSwapOption;
 use claims::{Claim, takes};
-use codecrucible_contract::WithoutStore;
+use codecrucible_contract::{StoreAcknowledgement, WithoutStore};
 use counting::Standing;
 use memory::Memory;
 use reservation::Place;
 use shared::{NoStore, SharedCounters};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a request waits for the store, milliseconds.
 const PATIENCE_MS: u64 = 25;
+/// What the store is called in metrics.
+const STORE: &str = "redis";
 /// What a client should wait when limits cannot be asked, milliseconds.
 const RETRY_AFTER_MS: u64 = 1_000;
 
@@ -43,6 +47,8 @@ const RETRY_AFTER_MS: u64 = 1_000;
 pub struct Limiter {
     memory: Memory,
     store: ArcSwapOption<SharedCounters>,
+    /// Which store is told of: how many there were.
+    stores: Arc<AtomicU64>,
     patience: Duration,
     metrics: Arc<Metrics>,
 }
@@ -52,6 +58,8 @@ pub struct Limiter {
 pub struct Allowance {
     /// How it stands with the limits that are in force, in their order.
     pub told: Vec<Told>,
+    /// A limit in shadow that would refuse it.
+    pub refused_in_shadow: Option<Arc<str>>,
     /// What was taken for its tokens, to be corrected by what it uses.
     pub reservation: Option<Reservation>,
 }
@@ -96,7 +104,13 @@ impl Limiter {
     }
 
     fn with_patience(patience: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { memory: Memory::default(), store: ArcSwapOption::empty(), patience, metrics }
+        Self {
+            memory: Memory::default(),
+            store: ArcSwapOption::empty(),
+            stores: Arc::default(),
+            patience,
+            metrics,
+        }
     }
 
     /// From now on replicas count together there, or nowhere; and counters of limits that are no more are forgotten.
@@ -107,10 +121,17 @@ impl Limiter {
             return;
         }
         let connected = self.metrics.limits.store_connected.clone();
-        connected.set(0);
+        connected.reset();
+        let number = self.stores.fetch_add(1, Ordering::Relaxed) + 1;
         let open = |settings: &StoreSettings| {
-            Arc::new(SharedCounters::open(settings.clone(), self.patience, move |outcome| {
-                connected.set(i64::from(outcome.is_ok()));
+            connected.with_label_values(&[STORE]).set(0);
+            let (told, stores) = (connected.clone(), Arc::clone(&self.stores));
+            Arc::new(SharedCounters::open(settings.clone(), self.patience, current.clone(), move |outcome| {
+                // One that was replaced may live on for a while.
+                if stores.load(Ordering::Relaxed) != number {
+                    return;
+                }
+                told.with_label_values(&[STORE]).set(i64::from(outcome.is_ok()));
                 match outcome {
                     Ok(()) => tracing::info!("replicas count together in the store"),
                     Err(reason) => tracing::warn!(reason, "the store for limits does not answer"),
@@ -120,26 +141,36 @@ impl Limiter {
         self.store.store(settings.map(open));
     }
 
+    /// Whether it counts together with others; nothing where there is no store.
+    pub fn store_acknowledgement(&self) -> Option<StoreAcknowledgement> {
+        let store = self.store.load();
+        let trouble = store.as_ref()?.trouble();
+        Some(trouble.map_or_else(StoreAcknowledgement::default, |why| StoreAcknowledgement::trouble(&why)))
+    }
+
     /// Takes what a request needs from all limits that apply to it, or from none.
     pub async fn admit(self: &Arc<Self>, limits: &Limits, asked: &Asked<'_>) -> Result<Allowance, Refusal> {
         let claims = limits.claims(asked);
         if claims.is_empty() {
             return Ok(Allowance::default());
         }
-        let Some(store) = self.store.load().as_ref().map(|store| Arc::clone(store.asked())) else {
-            return self.count_here(claims, asked.now);
+        let Some(store) = self.store.load().as_ref().map(|store| store.asked()) else {
+            return self.count_here(claims);
         };
         let begin = Instant::now();
-        let taken = store.take(&takes(&claims, |limit| limit.whole)).await;
+        let taken = store.take(claims).await;
         self.metrics.limits.store_seconds.observe(begin.elapsed().as_secs_f64());
         match taken {
-            Ok(taken) => self.decided(claims, &taken.standings, Place::Store(store, taken.at_ms)),
-            Err(NoStore) => self.fall_back(claims, asked.now),
+            Ok(taken) => {
+                let (claims, standings, at_ms) = taken.keep();
+                self.decided(claims, &standings, Place::Store(store, at_ms))
+            }
+            Err((claims, NoStore)) => self.fall_back(claims),
         }
     }
 
     /// What each limit says is to be done while the store does not answer.
-    fn fall_back(self: &Arc<Self>, claims: Vec<Claim>, now: SystemTime) -> Result<Allowance, Refusal> {
+    fn fall_back(self: &Arc<Self>, claims: Vec<Claim>) -> Result<Allowance, Refusal> {
         for claim in &claims {
             let labels = [&*claim.limit.name, claim.limit.fallback()];
             self.metrics.limits.fallbacks.with_label_values(&labels).inc();
@@ -155,11 +186,11 @@ impl Limiter {
             });
         }
         let is_counted = |claim: &Claim| claim.limit.without_store == WithoutStore::Local;
-        self.count_here(claims.into_iter().filter(is_counted).collect(), now)
+        self.count_here(claims.into_iter().filter(is_counted).collect())
     }
 
-    fn count_here(self: &Arc<Self>, claims: Vec<Claim>, now: SystemTime) -> Result<Allowance, Refusal> {
-        let now_ms = milliseconds(now);
+    fn count_here(self: &Arc<Self>, claims: Vec<Claim>) -> Result<Allowance, Refusal> {
+        let now_ms = milliseconds(SystemTime::now());
         let standings = self.memory.take(now_ms, &takes(&claims, |limit| limit.part));
         self.decided(claims, &standings, Place::Here(now_ms))
     }
@@ -176,29 +207,33 @@ impl Limiter {
             self.metrics.limits.decisions.with_label_values(&[&*claim.limit.name, decision]).inc();
         }
         let in_force = || both().filter(|(claim, _)| !claim.limit.is_shadow);
-        let told: Vec<_> = in_force().map(|(claim, standing)| told(claim, standing)).collect();
+        let is_part = matches!(place, Place::Here(_));
+        let told: Vec<_> = in_force().map(|(claim, standing)| told(claim, standing, is_part)).collect();
         let refused = in_force().filter(|(_, standing)| !standing.is_admitted());
         // Of several, the one that lasts longest.
         if let Some((claim, standing)) = refused.max_by_key(|(_, standing)| standing.retry_ms) {
             return Err(Refusal {
                 limit: Some(Arc::clone(&claim.limit.name)),
-                description: claim.limit.description.clone(),
+                description: claim.limit.told(is_part).description.clone(),
                 told,
                 retry_ms: standing.retry_ms,
             });
         }
+        let mut in_shadow =
+            both().filter(|(claim, standing)| claim.limit.is_shadow && !standing.is_admitted());
+        let refused_in_shadow = in_shadow.next().map(|(claim, _)| Arc::clone(&claim.limit.name));
         let reserved = |(claim, standing): (Claim, &Standing)| {
             (standing.is_admitted() && claim.limit.is_in_tokens).then_some(claim)
         };
         let reserved: Vec<_> = claims.into_iter().zip(standings).filter_map(reserved).collect();
         let reservation = (!reserved.is_empty()).then(|| Reservation::new(Arc::clone(self), reserved, place));
-        Ok(Allowance { told, reservation })
+        Ok(Allowance { told, refused_in_shadow, reservation })
     }
 }
 
-fn told(claim: &Claim, standing: &Standing) -> Told {
+fn told(claim: &Claim, standing: &Standing, is_part: bool) -> Told {
     Told {
-        policy: Arc::clone(&claim.limit.policy),
+        policy: Arc::clone(&claim.limit.told(is_part).policy),
         name: Arc::clone(&claim.limit.name),
         remaining: standing.remaining,
         reset_ms: standing.reset_ms,

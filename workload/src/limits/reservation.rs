@@ -12,42 +12,61 @@ pub(super) enum Place {
     Store(Arc<AskedStore>, u64),
 }
 
+/// What became of a reservation.
+enum Use {
+    /// Nobody was asked.
+    None,
+    /// It is not known how much, and what was taken stays taken.
+    Unknown,
+    /// So many tokens.
+    Of(u64),
+}
+
 /// What was taken. It is settled when it goes, whichever way the request ends: one that nothing is noted of used none.
 pub struct Reservation {
     limiter: Arc<Limiter>,
     claims: Vec<Claim>,
     place: Place,
-    used: u64,
+    used: Use,
 }
 
 impl Reservation {
     pub(super) fn new(limiter: Arc<Limiter>, claims: Vec<Claim>, place: Place) -> Self {
-        Self { limiter, claims, place, used: 0 }
+        Self { limiter, claims, place, used: Use::None }
     }
 
     /// How many tokens were used.
     pub fn note(&mut self, used: u64) {
-        self.used = used;
+        self.used = Use::Of(used);
+    }
+
+    /// Some were used, and nobody may ever say how many.
+    pub fn note_unknown(&mut self) {
+        self.used = Use::Unknown;
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         let Self { limiter, claims, place, used } = self;
+        let used = match used {
+            Use::None => 0,
+            Use::Unknown => return,
+            Use::Of(used) => *used,
+        };
         match place {
             Place::Here(taken_at_ms) => {
-                let settlements = settlements(claims, |limit| limit.part, *used);
+                let settlements = settlements(claims, |limit| limit.part, used);
                 limiter.memory.settle(milliseconds(SystemTime::now()), *taken_at_ms, &settlements);
             }
             Place::Store(store, taken_at_ms) => {
                 // Outside a runtime the process is about to end.
                 let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-                let (store, taken_at_ms, used) = (Arc::clone(store), *taken_at_ms, *used);
+                let (store, taken_at_ms) = (Arc::clone(store), *taken_at_ms);
                 let claims = std::mem::take(claims);
                 let unsettled = limiter.metrics.limits.unsettled.clone();
                 runtime.spawn(async move {
-                    let settlements = settlements(&claims, |limit| limit.whole, used);
-                    if store.settle(taken_at_ms, &settlements).await.is_err() {
+                    if !store.settle(claims, taken_at_ms, used).await {
                         unsettled.inc();
                     }
                 });

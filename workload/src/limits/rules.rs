@@ -9,7 +9,6 @@ use codecrucible_contract::{
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// Leading bits of an IPv6 address by which one network is told from another: who has one has all addresses in it.
 const IPV6_NETWORK_BITS: u32 = 64;
@@ -24,8 +23,8 @@ pub struct Limits {
 /// One limit.
 pub(super) struct Compiled {
     pub(super) name: Arc<str>,
-    pub(super) policy: Arc<str>,
-    pub(super) description: String,
+    /// As the whole limit, and as the part of one replica.
+    texts: [Texts; 2],
     pub(super) whole: Rule,
     pub(super) part: Rule,
     pub(super) is_shadow: bool,
@@ -34,9 +33,18 @@ pub(super) struct Compiled {
     routes: Vec<LimitedRoute>,
     models: Vec<String>,
     namespaces: Vec<String>,
+    except_namespaces: Vec<String>,
     per: Subject,
     /// What the keys of its counters begin with.
     prefix: String,
+}
+
+/// How a limit is told to clients.
+pub(super) struct Texts {
+    /// As a header.
+    pub(super) policy: Arc<str>,
+    /// In words.
+    pub(super) description: String,
 }
 
 /// A request, as far as limits are concerned.
@@ -51,15 +59,13 @@ pub struct Asked<'a> {
     pub address: IpAddr,
     /// The tokens that it may use.
     pub tokens: u64,
-    /// When.
-    pub now: SystemTime,
 }
 
 impl Limits {
     /// Those of a policy of the service that issues tokens under this name.
     pub fn new(issuer: &str, limits: &LimitsPolicy) -> Self {
-        // Issuers tell services apart, also those of several clusters with one store.
-        let hash_tag = format!("{{{}}}", issuer.replace(['{', '}'], "_"));
+        let scope = if limits.scope.is_empty() { issuer } else { &limits.scope };
+        let hash_tag = format!("{{{}}}", scope.replace(['{', '}'], "_"));
         let compiled = |limit| Arc::new(Compiled::new(limit, limits.shares, &hash_tag));
         Self {
             limits: limits.rules.iter().map(compiled).collect(),
@@ -94,11 +100,9 @@ impl Compiled {
             Algorithm::SlidingWindow => "s",
             Algorithm::FixedWindow => "f",
         };
-        let seconds = limit.window_ms.div_ceil(1_000);
         Self {
             name: limit.name.as_str().into(),
-            policy: format!("{:?};q={};w={seconds}", limit.name, limit.limit).into(),
-            description: describe(limit),
+            texts: [Texts::of(limit, whole.limit), Texts::of(limit, part.limit)],
             whole,
             part,
             is_shadow: limit.is_shadow,
@@ -107,10 +111,17 @@ impl Compiled {
             routes: limit.routes.clone(),
             models: limit.models.clone(),
             namespaces: limit.namespaces.clone(),
+            except_namespaces: limit.except_namespaces.clone(),
             per: limit.per,
             // Counters of another kind or window are others; a limit that is raised goes on with what was counted.
             prefix: format!("{hash_tag}:limit:{}:{algorithm}{}:", limit.name, limit.window_ms),
         }
+    }
+
+    /// How it is told where all of it counts, or the part of one replica.
+    pub(super) const fn told(&self, is_part: bool) -> &Texts {
+        let [whole, part] = &self.texts;
+        if is_part { part } else { whole }
     }
 
     /// What it says about a request, as metrics tell it.
@@ -143,6 +154,8 @@ impl Compiled {
         is_route
             && is_named(&self.models, asked.model)
             && is_named(&self.namespaces, namespace)
+            && !namespace
+                .is_some_and(|namespace| self.except_namespaces.iter().any(|other| other == namespace))
             && (!self.is_in_tokens || uses_tokens)
     }
 
@@ -171,20 +184,28 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// In words, for who is refused.
-fn describe(limit: &Limit) -> String {
-    let unit = match limit.unit {
-        Unit::Requests => "requests",
-        Unit::Tokens => "tokens",
-    };
-    let per = match limit.per {
-        Subject::Client => "each client",
-        Subject::Namespace => "all clients of a namespace together",
-        Subject::Address => "each address",
-        Subject::Service => "all clients together",
-    };
-    let (count, seconds) = (limit.limit, limit.window_ms.div_ceil(1_000));
-    format!("The limit {:?} is {count} {unit} in {seconds} seconds for {per}.", limit.name)
+impl Texts {
+    /// Of a limit, of which so many count.
+    fn of(limit: &Limit, count: u64) -> Self {
+        let (unit, quota_unit) = match limit.unit {
+            Unit::Requests => ("requests", ""),
+            Unit::Tokens => ("tokens", ";qu=\"tokens\""),
+        };
+        let per = match limit.per {
+            Subject::Client => "each client",
+            Subject::Namespace => "all clients of a namespace together",
+            Subject::Address => "each address",
+            Subject::Service => "all clients together",
+        };
+        let (name, seconds) = (&limit.name, limit.window_ms.div_ceil(1_000));
+        let here = if count == limit.limit { "" } else { ", counted by this replica alone" };
+        Self {
+            policy: format!("{name:?};q={count};w={seconds}{quota_unit}").into(),
+            description: format!(
+                "The limit {name:?} is {count} {unit} in {seconds} seconds for {per}{here}."
+            ),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -203,7 +224,6 @@ mod tests {
             client: Some("apps.shop"),
             address: IpAddr::from([10, 0, 0, 1]),
             tokens: 500,
-            now: SystemTime::UNIX_EPOCH,
         }
     }
 
@@ -231,6 +251,8 @@ mod tests {
         assert!(applies(|l| l.models = vec!["other".into(), "coder".into()], ChatCompletions));
         assert!(!applies(|l| l.namespaces = vec!["others".into()], ChatCompletions));
         assert!(applies(|l| l.namespaces = vec!["apps".into()], ChatCompletions));
+        assert!(!applies(|l| l.except_namespaces = vec!["apps".into()], ChatCompletions));
+        assert!(applies(|l| l.except_namespaces = vec!["others".into()], ChatCompletions));
         assert!(!applies(|l| l.unit = Unit::Tokens, Models), "a list of models uses no tokens");
     }
 
@@ -254,6 +276,6 @@ mod tests {
         let claim = |limit: &Limit| compiled(limit).claim(&asked(LimitedRoute::Responses), None).unwrap();
         assert_eq!(claim(&tokens).wanted, 500);
         assert_eq!(claim(&limit("r", Subject::Client)).wanted, 1);
-        assert_eq!(&*compiled(&tokens).policy, r#""t";q=60;w=86400"#);
+        assert_eq!(&*compiled(&tokens).told(false).policy, r#""t";q=60;w=86400;qu="tokens""#);
     }
 }

@@ -2,10 +2,11 @@
 
 use super::claims::{Settlement, Take};
 use super::counting::{Counter, Rule, Standing};
+use super::fixtures::daily;
 use super::memory::Memory;
 use super::redis_server::RedisServer;
 use super::shared::{add_rule, script};
-use codecrucible_contract::{Algorithm, MAX_LIMIT, MAX_WINDOW_MS};
+use codecrucible_contract::{Algorithm, Limit, MAX_LIMIT, MAX_WINDOW_MS, MOST_OWED};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -27,76 +28,87 @@ enum Step {
 /// Who counts.
 trait Counts {
     fn take_all(&mut self, now_ms: u64, takes: &[Take<'_>]) -> Vec<Standing>;
-    fn settle_one(&mut self, now_ms: u64, rule: &Rule, taken_at_ms: u64, beyond: i64);
+    fn settle_one(&mut self, rule: &Rule, taken_at_ms: u64, beyond: i64);
 
     fn take_one(&mut self, now_ms: u64, rule: &Rule, cost: u64) -> Standing {
         self.take_all(now_ms, &[Take { limit: "l", key: "k", rule: *rule, cost, is_shadow: false }])[0]
     }
 }
 
-/// By the letter: a bucket that is filled millisecond by millisecond, and windows of which every event is kept.
+/// By the letter: a bucket that is filled tick by tick, and windows of which every event is kept.
 struct Plain {
+    /// As it was left last, and when.
     bucket: i128,
-    filled_until: u64,
+    left_at: u64,
+    /// The tick, and what was counted or given back then.
     events: Vec<(u64, i128)>,
 }
 
 impl Plain {
     fn new(rule: &Rule) -> Self {
-        Self {
-            bucket: i128::from(rule.burst) * i128::from(rule.window_ms),
-            filled_until: START_MS,
-            events: Vec::new(),
-        }
+        Self { bucket: full(rule), left_at: START_MS / rule.tick_ms, events: Vec::new() }
     }
 
-    fn fill(&mut self, now_ms: u64, rule: &Rule) {
-        let full = i128::from(rule.burst) * i128::from(rule.window_ms);
-        while self.filled_until < now_ms {
-            self.bucket = (self.bucket + i128::from(rule.limit)).min(full);
-            self.filled_until += 1;
+    fn filled_until(&self, now: u64, rule: &Rule) -> i128 {
+        let mut bucket = self.bucket;
+        for _ in self.left_at..now {
+            if bucket >= full(rule) {
+                break;
+            }
+            bucket = (bucket + i128::from(rule.limit)).min(full(rule));
         }
+        bucket.min(full(rule))
     }
 
-    /// What was counted in a window, never below nothing.
+    /// What counts in a window, never below nothing: its own events, and what the one before has beyond its limit.
     fn counted_in(&self, window: u64, rule: &Rule) -> i128 {
+        let limit = i128::from(rule.limit);
+        let Some(first) = self.events.iter().map(|(at, _)| at / rule.window).min() else { return 0 };
         let mut count = 0;
-        for (at, change) in &self.events {
-            if at / rule.window_ms == window {
-                count = (count + change).clamp(0, 2 * i128::from(rule.limit));
+        for index in first..=window {
+            count = (count - limit).max(0);
+            for (at, change) in &self.events {
+                if at / rule.window == index {
+                    count = (count + change).clamp(0, (i128::from(MOST_OWED) * limit).max(count));
+                }
             }
         }
         count
     }
 
-    fn admits(&mut self, now_ms: u64, rule: &Rule, cost: u64) -> bool {
-        self.fill(now_ms, rule);
-        let (window_ms, cost) = (i128::from(rule.window_ms), i128::from(cost));
-        let window = now_ms / rule.window_ms;
-        let (current, limit) = (self.counted_in(window, rule), i128::from(rule.limit));
+    fn admits(&self, now_ms: u64, rule: &Rule, cost: u64) -> bool {
+        let now = now_ms / rule.tick_ms;
+        let (length, cost, limit) = (i128::from(rule.window), i128::from(cost), i128::from(rule.limit));
+        let window = now / rule.window;
+        let current = self.counted_in(window, rule);
         match rule.algorithm {
-            Algorithm::TokenBucket => self.bucket >= cost * window_ms,
+            Algorithm::TokenBucket => self.filled_until(now, rule) >= cost * length,
             Algorithm::FixedWindow => current + cost <= limit,
             Algorithm::SlidingWindow => {
-                let rest = window_ms - i128::from(now_ms % rule.window_ms);
-                let previous = self.counted_in(window - 1, rule);
-                previous * rest + (current + cost) * window_ms <= limit * window_ms
+                let rest = length - i128::from(now % rule.window);
+                let previous = self.counted_in(window - 1, rule).min(limit);
+                previous * rest + (current + cost) * length <= limit * length
             }
         }
     }
 
     fn take(&mut self, now_ms: u64, rule: &Rule, cost: u64) {
-        self.bucket -= i128::from(cost) * i128::from(rule.window_ms);
-        self.events.push((now_ms, cost.into()));
+        let now = now_ms / rule.tick_ms;
+        self.bucket = self.filled_until(now, rule) - i128::from(cost) * i128::from(rule.window);
+        self.left_at = now;
+        self.events.push((now, cost.into()));
     }
 
-    fn settle(&mut self, now_ms: u64, rule: &Rule, taken_at_ms: u64, beyond: i64) {
-        self.fill(now_ms, rule);
-        let full = i128::from(rule.burst) * i128::from(rule.window_ms);
-        self.bucket = (self.bucket - i128::from(beyond) * i128::from(rule.window_ms)).clamp(-full, full);
-        // What comes back belongs to when it was taken; what is owed, to now.
-        self.events.push((if beyond > 0 { now_ms } else { taken_at_ms }, beyond.into()));
+    /// What comes back belongs to when it was taken; what is owed, to when something was taken last.
+    fn settle(&mut self, rule: &Rule, taken_at_ms: u64, beyond: i64) {
+        let settled = self.bucket - i128::from(beyond) * i128::from(rule.window);
+        self.bucket = settled.max(-i128::from(MOST_OWED) * full(rule));
+        self.events.push((taken_at_ms / rule.tick_ms, beyond.into()));
     }
+}
+
+fn full(rule: &Rule) -> i128 {
+    i128::from(rule.burst) * i128::from(rule.window)
 }
 
 impl Counts for Memory {
@@ -104,8 +116,8 @@ impl Counts for Memory {
         self.take(now_ms, takes)
     }
 
-    fn settle_one(&mut self, now_ms: u64, rule: &Rule, taken_at_ms: u64, beyond: i64) {
-        self.settle(now_ms, taken_at_ms, &[Settlement { limit: "l", key: "k", rule: *rule, beyond }]);
+    fn settle_one(&mut self, rule: &Rule, taken_at_ms: u64, beyond: i64) {
+        self.settle(taken_at_ms, taken_at_ms, &[Settlement { limit: "l", key: "k", rule: *rule, beyond }]);
     }
 }
 
@@ -120,7 +132,7 @@ struct Shared {
 impl Shared {
     fn new(server: &RedisServer) -> Self {
         static COURSES: AtomicU64 = AtomicU64::new(0);
-        let told = "local now = tonumber(ARGV[#ARGV])\n";
+        let told = "local now_ms = tonumber(ARGV[#ARGV])\n";
         Self {
             connection: redis::Client::open(server.url()).unwrap().get_connection().unwrap(),
             course: COURSES.fetch_add(1, Ordering::Relaxed),
@@ -137,16 +149,21 @@ impl Counts for Shared {
             let key = format!("{} {key}", self.course);
             add_rule(invocation.key(key), rule).arg(*cost).arg(u8::from(*is_shadow));
         }
-        let reply: Vec<u64> = invocation.arg(now_ms).invoke(&mut self.connection).unwrap();
+        let reply: Vec<u64> =
+            invocation.arg(u64::MAX / 4_096).arg(now_ms).invoke(&mut self.connection).unwrap();
         assert_eq!(reply[0], now_ms);
         let standing = |of: &[u64]| Standing { remaining: of[0], reset_ms: of[1], retry_ms: of[2] };
         reply[1..].chunks_exact(3).map(standing).collect()
     }
 
-    fn settle_one(&mut self, now_ms: u64, rule: &Rule, taken_at_ms: u64, beyond: i64) {
+    fn settle_one(&mut self, rule: &Rule, taken_at_ms: u64, beyond: i64) {
         let mut invocation = self.settle.prepare_invoke();
-        add_rule(invocation.key(format!("{} k", self.course)), rule).arg(taken_at_ms).arg(beyond).arg(now_ms);
-        invocation.invoke::<u64>(&mut self.connection).unwrap();
+        add_rule(invocation.key(format!("{} k", self.course)), rule)
+            .arg(taken_at_ms)
+            .arg(beyond)
+            .arg(u64::MAX / 4_096)
+            .arg(0);
+        invocation.invoke::<Vec<u64>>(&mut self.connection).unwrap();
     }
 }
 
@@ -156,17 +173,20 @@ fn rules() -> impl Strategy<Value = Rule> {
         Just(Algorithm::SlidingWindow),
         Just(Algorithm::FixedWindow)
     ];
-    (algorithms, 1_u64..40, 1_000_u64..3_000, 1_u64..60).prop_map(|(algorithm, limit, window_ms, burst)| {
-        let burst = if algorithm == Algorithm::TokenBucket { burst } else { limit };
-        Rule { algorithm, limit, window_ms, burst }
-    })
+    let ticks = prop_oneof![Just(1_u64), Just(7), Just(100)];
+    (algorithms, 1_u64..40, 1_000_u64..3_000, 1_u64..60, ticks).prop_map(
+        |(algorithm, limit, window_ms, burst, tick_ms)| {
+            let burst = if algorithm == Algorithm::TokenBucket { burst } else { limit };
+            Rule { algorithm, limit, window: window_ms / tick_ms, burst, tick_ms }
+        },
+    )
 }
 
 fn courses() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         (0_u64..2_500).prop_map(Step::Wait),
         (1_u64..20).prop_map(Step::Take),
-        (-20_i64..20).prop_map(Step::Settle),
+        (-20_i64..200).prop_map(Step::Settle),
     ];
     vec(step, 1..40)
 }
@@ -178,7 +198,7 @@ fn follow(counts: &mut impl Counts, rule: &Rule, course: &[Step]) -> Result<(), 
         match *step {
             Step::Wait(ms) => now += ms,
             Step::Take(wanted) => {
-                let cost = rule.cost(wanted);
+                let cost = wanted.min(rule.capacity());
                 let is_admitted = plain.admits(now, rule, cost);
                 let standing = counts.take_one(now, rule, cost);
                 prop_assert_eq!(standing.is_admitted(), is_admitted, "at {} of {:?}", now, rule);
@@ -195,35 +215,23 @@ fn follow(counts: &mut impl Counts, rule: &Rule, course: &[Step]) -> Result<(), 
                 );
                 if !is_admitted {
                     let wait = standing.retry_ms;
-                    prop_assert!(
-                        !plain_admits_after(&plain, rule, now + wait - 1, cost),
-                        "{wait} ms is too long"
-                    );
-                    prop_assert!(
-                        plain_admits_after(&plain, rule, now + wait, cost),
-                        "{wait} ms is too short"
-                    );
+                    let a_tick_less = now + wait - rule.tick_ms;
+                    prop_assert!(!plain.admits(a_tick_less, rule, cost), "{wait} ms is too long");
+                    prop_assert!(plain.admits(now + wait, rule, cost), "{wait} ms is too short");
                 }
                 let all = rule.capacity();
-                prop_assert!(
-                    plain_admits_after(&plain, rule, now + standing.reset_ms, all),
-                    "not all is back"
-                );
+                let reset = now + standing.reset_ms;
+                prop_assert!(plain.admits(reset, rule, all), "not all is back");
             }
             Step::Settle(beyond) => {
                 let Some((taken_at, cost)) = taken.take() else { continue };
                 let beyond = beyond.max(-i64::try_from(cost).unwrap());
-                plain.settle(now, rule, taken_at, beyond);
-                counts.settle_one(now, rule, taken_at, beyond);
+                plain.settle(rule, taken_at, beyond);
+                counts.settle_one(rule, taken_at, beyond);
             }
         }
     }
     Ok(())
-}
-
-fn plain_admits_after(plain: &Plain, rule: &Rule, at_ms: u64, cost: u64) -> bool {
-    let mut later = Plain { events: plain.events.clone(), ..*plain };
-    later.admits(at_ms, rule, cost)
 }
 
 proptest! {
@@ -248,38 +256,85 @@ fn redis_counts_as_the_plain_model_does() {
 fn the_largest_numbers_are_counted_alike_in_memory_and_in_redis() {
     let server = RedisServer::start(&[]);
     for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow, Algorithm::FixedWindow] {
-        let rule = Rule { algorithm, limit: MAX_LIMIT, window_ms: MAX_WINDOW_MS, burst: MAX_LIMIT };
-        let (mut memory, mut shared) = (Memory::default(), Shared::new(&server));
-        let mut now = START_MS;
-        for (cost, wait) in
-            [(MAX_LIMIT, 1), (1, 1), (MAX_LIMIT - 1, MAX_WINDOW_MS / 3), (7, MAX_WINDOW_MS), (MAX_LIMIT, 0)]
-        {
-            let here = memory.take_one(now, &rule, cost);
-            let there = shared.take_one(now, &rule, cost);
-            assert_eq!(here, there, "{algorithm:?} {cost} at {now}");
-            let owed = i64::try_from(2 * MAX_LIMIT).unwrap();
-            memory.settle_one(now, &rule, now, owed);
-            shared.settle_one(now, &rule, now, owed);
-            now += wait;
+        for window_ms in [3_600_000, MAX_WINDOW_MS] {
+            let limit = Limit { algorithm, window_ms, ..daily("l", MAX_LIMIT) };
+            let rule = Rule::part(&limit, 1);
+            let (mut memory, mut shared) = (Memory::default(), Shared::new(&server));
+            let mut now = START_MS;
+            let steps =
+                [(MAX_LIMIT, 1), (1, 1), (MAX_LIMIT - 1, window_ms / 3), (7, window_ms), (MAX_LIMIT, 0)];
+            for (cost, wait) in steps {
+                let (here, there) = (memory.take_one(now, &rule, cost), shared.take_one(now, &rule, cost));
+                assert_eq!(here, there, "{algorithm:?} {cost} at {now}");
+                let owed = i64::try_from(5 * MAX_LIMIT).unwrap();
+                memory.settle_one(&rule, now, owed);
+                shared.settle_one(&rule, now, owed);
+                now += wait;
+            }
         }
     }
 }
 
+/// All there is was taken at a time.
+fn exhausted(rule: &Rule, now_ms: u64) -> Counter {
+    let mut counter = Counter::new(rule, now_ms);
+    counter.take(rule, rule.capacity());
+    counter
+}
+
+fn every_algorithm(limit: u64) -> impl Iterator<Item = Rule> {
+    let algorithms = [Algorithm::TokenBucket, Algorithm::SlidingWindow, Algorithm::FixedWindow];
+    algorithms.into_iter().map(move |algorithm| Rule {
+        algorithm,
+        limit,
+        window: 1_000,
+        burst: limit,
+        tick_ms: 1,
+    })
+}
+
 #[test]
-fn a_clock_that_goes_back_gives_nothing_back() {
-    for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow, Algorithm::FixedWindow] {
-        let rule = Rule { algorithm, limit: 1, window_ms: 1_000, burst: 1 };
-        let mut counter = Counter::new(&rule, START_MS);
-        counter.take(&rule, 1);
-        let earlier = counter.at(&rule, START_MS - 5_000);
-        assert!(!earlier.standing(&rule, START_MS - 5_000, 1).is_admitted(), "{algorithm:?}");
+fn a_clock_that_goes_back_gives_nothing_back_and_one_that_was_far_ahead_is_not_waited_for() {
+    for rule in every_algorithm(1) {
+        let counter = exhausted(&rule, START_MS);
+        let earlier = counter.at(&rule, START_MS - 900);
+        assert!(!earlier.standing(&rule, START_MS - 900, 1).is_admitted(), "{rule:?}");
+        let a_day = 86_400_000;
+        let ahead = exhausted(&rule, START_MS + a_day).at(&rule, START_MS);
+        let soon = START_MS + 2_000;
+        assert!(ahead.at(&rule, soon).standing(&rule, soon, 1).is_admitted(), "{rule:?}");
+    }
+}
+
+#[test]
+fn what_was_used_beyond_a_limit_is_paid_off_at_its_rate() {
+    for rule in every_algorithm(10) {
+        let mut counter = exhausted(&rule, START_MS);
+        counter.settle(&rule, START_MS, 30);
+        let after = |ms: u64| {
+            let now = START_MS + ms;
+            counter.at(&rule, now).standing(&rule, now, 1).is_admitted()
+        };
+        assert!(!after(2_800) && after(5_000), "{rule:?}: three more windows' worth");
+    }
+}
+
+#[test]
+fn a_request_that_began_under_another_limit_takes_nothing_from_the_counter_of_the_new_one() {
+    for old in every_algorithm(10) {
+        let new = Rule { limit: 1_000, burst: 1_000, ..old };
+        let mut counter = Counter::new(&new, START_MS);
+        counter.take(&new, 500);
+        let before = counter.standing(&new, START_MS, 1).remaining;
+        counter.settle(&old, START_MS, -1);
+        assert_eq!(counter.standing(&new, START_MS, 1).remaining, before + 1, "{old:?}");
     }
 }
 
 #[test]
 fn a_limit_that_is_lowered_counts_at_once() {
     let mut memory = Memory::default();
-    let wide = Rule { algorithm: Algorithm::TokenBucket, limit: 100, window_ms: 60_000, burst: 100 };
+    let wide = Rule { algorithm: Algorithm::TokenBucket, limit: 100, window: 60_000, burst: 100, tick_ms: 1 };
     let narrow = Rule { limit: 10, burst: 10, ..wide };
     assert_eq!(memory.take_one(START_MS, &wide, 1).remaining, 99);
     assert_eq!(memory.take_one(START_MS, &narrow, 1).remaining, 9);
@@ -298,7 +353,7 @@ fn what_one_limit_refuses_is_taken_from_none() {
 }
 
 fn none_is_taken(counts: &mut impl Counts) {
-    let narrow = Rule { algorithm: Algorithm::FixedWindow, limit: 1, window_ms: 60_000, burst: 1 };
+    let narrow = Rule { algorithm: Algorithm::FixedWindow, limit: 1, window: 60_000, burst: 1, tick_ms: 1 };
     let wide = Rule { limit: 10, burst: 10, ..narrow };
     let take = |rule, limit, is_shadow| Take { limit, key: limit, rule, cost: 1, is_shadow };
     let both = [take(wide, "wide", false), take(narrow, "narrow", false)];
@@ -309,4 +364,36 @@ fn none_is_taken(counts: &mut impl Counts) {
     assert_eq!(remaining(&refused), [9, 0]);
     let told = counts.take_all(START_MS, &[take(wide, "wide", false), take(narrow, "narrow", true)]);
     assert!(!told[1].is_admitted() && told[0].remaining == 8, "a limit in shadow refuses nothing");
+}
+
+#[test]
+fn what_is_told_too_late_changes_nothing() {
+    let server = RedisServer::start(&[]);
+    let mut shared = Shared::new(&server);
+    let rule = Rule { algorithm: Algorithm::FixedWindow, limit: 10, window: 60_000, burst: 10, tick_ms: 1 };
+    shared.take_one(START_MS, &rule, 1);
+    for script in [&shared.take, &shared.settle] {
+        let mut invocation = script.prepare_invoke();
+        add_rule(invocation.key(format!("{} k", shared.course)), &rule).arg(1).arg(1);
+        let until = START_MS - 1;
+        let reply: Vec<u64> = invocation.arg(until).arg(START_MS).invoke(&mut shared.connection).unwrap();
+        assert_eq!(reply, [START_MS]);
+    }
+    assert_eq!(shared.take_one(START_MS, &rule, 1).remaining, 8, "two were taken");
+}
+
+#[test]
+fn what_is_owed_by_a_counter_that_has_expired_is_owed_still_and_nothing_comes_back_to_it() {
+    let server = RedisServer::start(&[]);
+    for rule in every_algorithm(10) {
+        for (beyond, remaining) in [(7, 3), (-1, 10)] {
+            let mut shared = Shared::new(&server);
+            let now_ms = 1_790_000_000_000;
+            let mut invocation = shared.settle.prepare_invoke();
+            add_rule(invocation.key(format!("{} k", shared.course)), &rule).arg(now_ms).arg(beyond);
+            let told: Vec<u64> = invocation.arg(now_ms).arg(now_ms).invoke(&mut shared.connection).unwrap();
+            assert_eq!(told, [now_ms]);
+            assert_eq!(shared.take_one(now_ms, &rule, 0).remaining, remaining, "{rule:?}");
+        }
+    }
 }

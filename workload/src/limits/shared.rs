@@ -1,35 +1,41 @@
 //! Counters that all replicas share, in Redis: one script, one round trip, from all counters or from none. While the store does not answer it is
 //! not asked, so that requests wait for it no longer than once; it is tried again beside them.
 
-use super::claims::{Settlement, Take};
+use super::claims::{Claim, Settlement, Take, settlements, takes};
+use super::connection::{Connection, StoreSettings, connect};
 use super::counting::{Rule, Standing};
 use super::health::Health;
-use codecrucible_contract::{Algorithm, Store};
-use redis::aio::MultiplexedConnection;
-use redis::cluster::ClusterClientBuilder;
-use redis::cluster_async::ClusterConnection;
-use redis::{
-    AsyncConnectionConfig, IntoConnectionInfo as _, RedisError, RedisResult, Script, ScriptInvocation,
-};
+use super::milliseconds;
+use arc_swap::ArcSwapOption;
+use codecrucible_contract::Algorithm;
+use redis::{FromRedisValue, RedisError, Script, ScriptInvocation};
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-/// How long a connection may take, with a first try of what it is for, milliseconds.
-const CONNECT_MS: u64 = 2_000;
+/// How long an answer that nobody waits for may take, milliseconds: what was taken must not be lost.
+const LONG_PATIENCE_MS: u64 = 2_000;
 /// Longest pause between two tries to connect, milliseconds.
 const LONGEST_PAUSE_MS: u64 = 500;
-
+/// A connection that lasted shorter is not replaced at once, milliseconds.
+const LASTED_MS: u64 = 5_000;
 /// Pause between two looks whether it still answers, milliseconds.
 const LOOK_EVERY_MS: u64 = 1_000;
-/// What is counted to see that it does.
-const PROBE_RULE: Rule = Rule { algorithm: Algorithm::FixedWindow, limit: 1, window_ms: 1_000, burst: 1 };
+/// Most corrections that wait for the store to come back.
+const MAX_UNSETTLED: usize = 10_000;
+/// Longest reason that is told, characters.
+const MAX_REASON_CHARACTERS: usize = 200;
+/// What is counted to see that it answers.
+const PROBE_RULE: Rule =
+    Rule { algorithm: Algorithm::FixedWindow, limit: 1, window: 1_000, burst: 1, tick_ms: 1 };
 
 /// How the time is had: the store's own, so that replicas need not agree about it.
 const CLOCK: &str = "local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 ";
 const COUNTING: &str = include_str!("counting.lua");
 
@@ -40,28 +46,30 @@ pub(super) fn script(clock: &str, what: &str) -> Script {
     Script::new(&[clock, COUNTING, what].concat())
 }
 
-/// Where the store is, and how it is entered. Without `Debug`: it holds a secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StoreSettings {
-    /// What the policy says.
-    pub store: Store,
-    /// The password, if there is one.
-    pub password: Option<String>,
-    /// What all keys of the service begin with.
-    pub hash_tag: String,
-}
-
-/// What was found, and when that was by the store's clock, milliseconds since 1970.
-pub(super) struct Taken {
-    /// How each one stands.
-    pub(super) standings: Vec<Standing>,
-    /// When.
-    pub(super) at_ms: u64,
-}
-
 /// The store does not answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NoStore;
+
+/// Why there is no answer.
+enum Unanswered {
+    NoStore,
+    /// To this question, while others are answered.
+    Refused,
+}
+
+/// A correction that goes back to the others unless it is settled.
+struct Waiting<'a> {
+    unsettled: &'a Mutex<VecDeque<Unsettled>>,
+    next: Option<Unsettled>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(next) = self.next.take() {
+            self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).push_front(next);
+        }
+    }
+}
 
 /// The store, as long as the policy names it.
 pub(super) struct SharedCounters {
@@ -74,23 +82,56 @@ pub(super) struct SharedCounters {
 pub(super) struct AskedStore {
     health: Health<Connection>,
     patience: Duration,
+    /// Shared with how the same store was entered before.
+    unsettled: Arc<Mutex<VecDeque<Unsettled>>>,
+    /// The same store, as it was entered before: asked until this one has connected, so that a password can be replaced at leisure.
+    before: ArcSwapOption<SharedCounters>,
+    /// How much later it is by the store's clock, milliseconds.
+    ahead_ms: AtomicI64,
+    /// Why there is no connection, while there is none.
+    trouble: Mutex<String>,
 }
 
-/// A connection, which many requests use at once.
-#[derive(Clone)]
-enum Connection {
-    Single(MultiplexedConnection),
-    Cluster(ClusterConnection),
+/// What was taken by a request that may have gone meanwhile. Unless somebody keeps it, it is given back.
+pub(super) struct Taken {
+    /// How each claim stands.
+    pub(super) standings: Vec<Standing>,
+    claims: Vec<Claim>,
+    /// By the store's clock, milliseconds since 1970.
+    at_ms: u64,
+    store: Arc<AskedStore>,
+}
+
+/// A correction that waits for the store.
+struct Unsettled {
+    claims: Vec<Claim>,
+    taken_at_ms: u64,
+    used: u64,
 }
 
 impl SharedCounters {
-    /// Begins to connect; `tell` hears whether it is connected, and why not. Needs a runtime.
+    /// Begins to connect; `tell` hears whether it is connected, and why not, whenever that changes. Needs a runtime.
     pub(super) fn open(
         settings: StoreSettings,
         patience: Duration,
+        before: Option<Arc<Self>>,
         tell: impl Fn(Result<(), &str>) + Send + Sync + 'static,
     ) -> Self {
-        let asked = Arc::new(AskedStore { health: Health::default(), patience });
+        let before = before.filter(|before| before.settings.is_same_store(&settings));
+        let asked = Arc::new(AskedStore {
+            health: Health::default(),
+            patience,
+            unsettled: before
+                .as_ref()
+                .map_or_else(Arc::default, |before| Arc::clone(&before.asked.unsettled)),
+            // One is enough: that which answers, if any does.
+            before: ArcSwapOption::new(before.map(|before| {
+                let earlier = before.asked.before.load_full();
+                earlier.filter(|_| !before.asked.is_connected()).unwrap_or(before)
+            })),
+            ahead_ms: AtomicI64::new(0),
+            trouble: Mutex::new("it is not connected yet".into()),
+        });
         let keeper =
             tokio::runtime::Handle::current().spawn(keep(settings.clone(), Arc::clone(&asked), tell));
         Self { settings, asked, _keeper: AbortOnDropHandle::new(keeper) }
@@ -101,75 +142,181 @@ impl SharedCounters {
         &self.settings
     }
 
+    /// Why it does not answer, if it does not.
+    pub(super) fn trouble(&self) -> Option<String> {
+        (!self.asked.is_connected()).then(|| self.asked.trouble().clone())
+    }
+
     /// What requests ask.
-    pub(super) fn asked(&self) -> &Arc<AskedStore> {
-        &self.asked
+    pub(super) fn asked(&self) -> Arc<AskedStore> {
+        let before = self.asked.before.load();
+        match &*before {
+            Some(before) if !self.asked.is_connected() => Arc::clone(&before.asked),
+            _ => Arc::clone(&self.asked),
+        }
     }
 }
 
 impl AskedStore {
     /// Whether there is a connection.
-    #[cfg(test)]
     pub(super) fn is_connected(&self) -> bool {
         self.health.connection().is_some()
     }
 
-    /// Takes from all or from none.
-    pub(super) async fn take(&self, takes: &[Take<'_>]) -> Result<Taken, NoStore> {
-        let mut invocation = TAKE.prepare_invoke();
-        for Take { key, rule, cost, is_shadow, limit: _ } in takes {
-            add_rule(invocation.key(*key), rule).arg(*cost).arg(u8::from(*is_shadow));
+    /// Takes what all claims want, or nothing. Whoever does not wait for the answer, because it is late or the client is gone, gets everything
+    /// back: what was sent is counted, whether anybody waits or not.
+    pub(super) async fn take(self: &Arc<Self>, claims: Vec<Claim>) -> Result<Taken, (Vec<Claim>, NoStore)> {
+        let Some(connection) = self.health.connection() else { return Err((claims, NoStore)) };
+        let (store, kept) = (Arc::clone(self), claims.clone());
+        let taking = tokio::spawn(async move { store.take_patiently(claims).await });
+        match timeout(self.patience, taking).await {
+            Ok(Ok(Some(taken))) => {
+                self.health.answered();
+                Ok(taken)
+            }
+            Ok(_) => Err((kept, NoStore)),
+            Err(_elapsed) => {
+                self.health.was_late(&connection, Instant::now());
+                Err((kept, NoStore))
+            }
         }
-        let reply: Vec<u64> = self.ask(&invocation).await?;
-        let Some((at_ms, standings)) = reply.split_first().filter(|(_, rest)| rest.len() == 3 * takes.len())
-        else {
-            return Err(NoStore);
-        };
-        let standing = |of: &[u64]| Standing { remaining: of[0], reset_ms: of[1], retry_ms: of[2] };
-        Ok(Taken { standings: standings.chunks_exact(3).map(standing).collect(), at_ms: *at_ms })
     }
 
-    /// Corrects what was taken at a time.
-    pub(super) async fn settle(
-        &self,
-        taken_at_ms: u64,
-        settlements: &[Settlement<'_>],
-    ) -> Result<(), NoStore> {
-        let mut invocation = SETTLE.prepare_invoke();
-        for Settlement { key, rule, beyond, limit: _ } in settlements {
-            add_rule(invocation.key(*key), rule).arg(taken_at_ms).arg(*beyond);
+    async fn take_patiently(self: Arc<Self>, claims: Vec<Claim>) -> Option<Taken> {
+        let mut invocation = TAKE.prepare_invoke();
+        for Take { key, rule, cost, is_shadow, limit: _ } in takes(&claims, |limit| limit.whole) {
+            add_rule(invocation.key(key), &rule).arg(cost).arg(u8::from(is_shadow));
         }
-        self.ask::<u64>(&invocation).await.map(|_| ())
+        invocation.arg(self.not_after());
+        let reply: Vec<u64> = self.ask(&invocation).await.ok()?;
+        let (at_ms, standings) = reply.split_first().filter(|(_, rest)| rest.len() == 3 * claims.len())?;
+        let standing = |of: &[u64]| Standing { remaining: of[0], reset_ms: of[1], retry_ms: of[2] };
+        let standings = standings.chunks_exact(3).map(standing).collect();
+        Some(Taken { standings, claims, at_ms: *at_ms, store: self })
+    }
+
+    /// Corrects what was taken at a time, now or when the store is back. False if there are too many that wait.
+    pub(super) async fn settle(&self, claims: Vec<Claim>, taken_at_ms: u64, used: u64) -> bool {
+        let unsettled = Unsettled { claims, taken_at_ms, used };
+        match self.try_settle(&unsettled).await {
+            Ok(()) => true,
+            Err(Unanswered::Refused) => false,
+            Err(Unanswered::NoStore) => {
+                let mut waiting = self.unsettled();
+                let has_room = waiting.len() < MAX_UNSETTLED;
+                if has_room {
+                    waiting.push_back(unsettled);
+                }
+                has_room
+            }
+        }
+    }
+
+    async fn try_settle(
+        &self,
+        Unsettled { claims, taken_at_ms, used }: &Unsettled,
+    ) -> Result<(), Unanswered> {
+        let mut invocation = SETTLE.prepare_invoke();
+        for Settlement { key, rule, beyond, limit: _ } in settlements(claims, |limit| limit.whole, *used) {
+            add_rule(invocation.key(key), &rule).arg(*taken_at_ms).arg(beyond);
+        }
+        invocation.arg(self.not_after());
+        self.ask::<Vec<u64>>(&invocation).await.map(|_| ())
+    }
+
+    /// Until when a script may run, by the store's clock: what waits in a connection longer must not count, since nobody waits for it.
+    fn not_after(&self) -> u64 {
+        let now =
+            milliseconds(SystemTime::now()).saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed));
+        now.saturating_add(LONG_PATIENCE_MS)
+    }
+
+    /// Settles what waits, as long as the store answers. What is being settled when that is given up waits on.
+    async fn settle_all(&self) {
+        loop {
+            let Some(next) = self.unsettled().pop_front() else { return };
+            let mut waiting = Waiting { unsettled: &self.unsettled, next: Some(next) };
+            let Some(next) = &waiting.next else { return };
+            match self.try_settle(next).await {
+                // Nobody else can settle what is refused either.
+                Ok(()) | Err(Unanswered::Refused) => waiting.next = None,
+                Err(Unanswered::NoStore) => return,
+            }
+        }
     }
 
     /// Asks now and then, so that a loss is noticed where nobody else asks. Never ends.
-    async fn look_after(&self, hash_tag: &str) -> Infallible {
+    async fn look_after(self: &Arc<Self>, hash_tag: &str) -> Infallible {
         let key = probe_key(hash_tag);
         loop {
+            self.settle_all().await;
             sleep(Duration::from_millis(LOOK_EVERY_MS)).await;
+            let Some(connection) = self.health.connection() else { continue };
             let mut invocation = TAKE.prepare_invoke();
-            add_rule(invocation.key(&key), &PROBE_RULE).arg(0).arg(0);
-            let _ = self.ask::<Vec<u64>>(&invocation).await;
+            add_rule(invocation.key(&key), &PROBE_RULE).arg(0).arg(0).arg(self.not_after());
+            match timeout(self.patience, self.ask::<Vec<u64>>(&invocation)).await {
+                Ok(answer) => answer.iter().for_each(|_| self.health.answered()),
+                Err(_elapsed) => self.health.was_late(&connection, Instant::now()),
+            }
         }
     }
 
-    async fn ask<T: redis::FromRedisValue>(&self, invocation: &ScriptInvocation<'_>) -> Result<T, NoStore> {
-        let connection = self.health.connection().ok_or(NoStore)?;
-        match timeout(self.patience, invoke(&connection, invocation)).await {
-            Ok(Ok(answer)) => {
-                self.health.answered();
-                Ok(answer)
-            }
-            Ok(Err(error)) if !error.is_timeout() => {
+    async fn ask<T: FromRedisValue>(&self, invocation: &ScriptInvocation<'_>) -> Result<T, Unanswered> {
+        let connection = self.health.connection().ok_or(Unanswered::NoStore)?;
+        match timeout(Duration::from_millis(LONG_PATIENCE_MS), connection.invoke(invocation)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if is_of_one_request(&error) => Err(Unanswered::Refused),
+            Ok(Err(error)) => {
                 self.health.lost(&connection, &error.to_string());
-                Err(NoStore)
+                Err(Unanswered::NoStore)
             }
-            _ => {
-                self.health.late(&connection);
-                Err(NoStore)
+            Err(_elapsed) => {
+                self.health.lost(&connection, "it does not answer");
+                Err(Unanswered::NoStore)
             }
         }
     }
+
+    fn trouble(&self) -> MutexGuard<'_, String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unsettled(&self) -> MutexGuard<'_, VecDeque<Unsettled>> {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    /// Keeps what was taken: the claims, and when that was.
+    pub(super) fn keep(mut self) -> (Vec<Claim>, Vec<Standing>, u64) {
+        (std::mem::take(&mut self.claims), std::mem::take(&mut self.standings), self.at_ms)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut standings = self.standings.iter();
+        // From those that refused, nothing was taken, and where one did that counts, from none.
+        let is_refused = self
+            .claims
+            .iter()
+            .zip(&self.standings)
+            .any(|(claim, s)| !claim.limit.is_shadow && !s.is_admitted());
+        let mut claims = std::mem::take(&mut self.claims);
+        claims.retain(|_| standings.next().is_some_and(Standing::is_admitted));
+        if is_refused || claims.is_empty() {
+            return;
+        }
+        let (store, at_ms) = (Arc::clone(&self.store), self.at_ms);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { store.settle(claims, at_ms, 0).await });
+        }
+    }
+}
+
+/// An error about some keys, such as that one holds something else or that they are being moved, says nothing about the store.
+fn is_of_one_request(error: &RedisError) -> bool {
+    error.code().is_some_and(|code| ["ERR", "WRONGTYPE", "TRYAGAIN", "CROSSSLOT", "NOPERM"].contains(&code))
 }
 
 pub(super) fn add_rule<'a, 'b>(
@@ -181,77 +328,63 @@ pub(super) fn add_rule<'a, 'b>(
         Algorithm::SlidingWindow => 2,
         Algorithm::FixedWindow => 3,
     };
-    invocation.arg(algorithm).arg(rule.limit).arg(rule.window_ms).arg(rule.burst)
-}
-
-async fn invoke<T: redis::FromRedisValue>(
-    connection: &Connection,
-    invocation: &ScriptInvocation<'_>,
-) -> RedisResult<T> {
-    match connection.clone() {
-        Connection::Single(mut connection) => invocation.invoke_async(&mut connection).await,
-        Connection::Cluster(mut connection) => invocation.invoke_async(&mut connection).await,
-    }
+    invocation.arg(algorithm).arg(rule.limit).arg(rule.window).arg(rule.burst).arg(rule.tick_ms)
 }
 
 /// Connects whenever there is no connection.
-async fn keep(settings: StoreSettings, asked: Arc<AskedStore>, tell: impl Fn(Result<(), &str>)) {
+async fn keep(settings: StoreSettings, asked: Arc<AskedStore>, tell: impl Fn(Result<(), &str>) + Sync) {
+    let told = Mutex::new(None);
+    let tell_why = |why: &str| {
+        let why: String = why.chars().take(MAX_REASON_CHARACTERS).collect();
+        asked.trouble().clone_from(&why);
+        let before = told.lock().unwrap_or_else(PoisonError::into_inner).replace(why.clone());
+        if before.as_ref() != Some(&why) {
+            tell(Err(&why));
+        }
+    };
+    let tell_connected = || {
+        asked.before.store(None);
+        *told.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        tell(Ok(()));
+    };
     loop {
-        match timeout(Duration::from_millis(CONNECT_MS), connect(&settings)).await {
-            Ok(Ok(connection)) => {
+        let begin = Instant::now();
+        match connected(&settings, &asked).await {
+            Ok(connection) => {
                 let why = tokio::select! {
-                    why = asked.health.hold(connection, || tell(Ok(()))) => why,
+                    why = asked.health.hold(connection, tell_connected) => why,
                     never = asked.look_after(&settings.hash_tag) => match never {},
                 };
-                tell(Err(&why));
+                tell_why(&why);
             }
-            Ok(Err(error)) => tell(Err(&error.to_string())),
-            Err(_elapsed) => tell(Err("it does not answer")),
+            Err(why) => tell_why(&why),
         }
-        sleep(Duration::from_millis(fastrand::u64(LONGEST_PAUSE_MS / 2..=LONGEST_PAUSE_MS))).await;
+        // After a connection that lasted it may have been that alone.
+        if begin.elapsed() < Duration::from_millis(LASTED_MS) {
+            sleep(Duration::from_millis(fastrand::u64(LONGEST_PAUSE_MS / 2..=LONGEST_PAUSE_MS))).await;
+        }
     }
 }
 
-/// A connection over which a counter was written: one that may only read, or is full, is none.
-async fn connect(settings: &StoreSettings) -> RedisResult<Connection> {
-    let StoreSettings { store, password, .. } = settings;
-    let mut info = store.url.as_str().into_connection_info()?;
-    let mut entry = info.redis_settings().clone();
-    if let Some(username) = &store.username {
-        entry = entry.set_username(username);
+/// A connection over which a counter was written within the time that requests wait: one that may only read, is full or slow, is none.
+async fn connected(settings: &StoreSettings, asked: &AskedStore) -> Result<Connection, String> {
+    let connection = connect(settings).await?;
+    let key = probe_key(&settings.hash_tag);
+    // The store learns the scripts from who asks first.
+    for patience in [Duration::from_millis(LONG_PATIENCE_MS), asked.patience] {
+        for script in [&SETTLE, &TAKE] {
+            let mut invocation = script.prepare_invoke();
+            add_rule(invocation.key(&key), &PROBE_RULE).arg(0).arg(0).arg(u64::from(u32::MAX) * 1_000);
+            let answer = timeout(patience, connection.invoke::<Vec<u64>>(&invocation)).await;
+            let answer =
+                answer.map_err(|_elapsed| "it answers too late")?.map_err(|error| error.to_string())?;
+            if let Some(store_ms) = answer.first() {
+                let ahead = i128::from(*store_ms) - i128::from(milliseconds(SystemTime::now()));
+                asked.ahead_ms.store(i64::try_from(ahead).unwrap_or(0), Ordering::Relaxed);
+            }
+        }
     }
-    if let Some(password) = password {
-        entry = entry.set_password(password);
-    }
-    info = info.set_redis_settings(entry);
-    let (connection_timeout, response_timeout) =
-        (Duration::from_millis(CONNECT_MS), Duration::from_millis(CONNECT_MS));
-    let connection = if store.is_cluster {
-        let client = ClusterClientBuilder::new([info])
-            .connection_timeout(connection_timeout)
-            .response_timeout(response_timeout)
-            .retries(1)
-            .build()?;
-        Connection::Cluster(client.get_async_connection().await?)
-    } else {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(connection_timeout))
-            .set_response_timeout(Some(response_timeout));
-        let client = redis::Client::open(info)?;
-        Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?)
-    };
-    probe(&connection, &settings.hash_tag).await?;
     Ok(connection)
-}
-
-/// Counts nothing, under a key of the service.
-async fn probe(connection: &Connection, hash_tag: &str) -> Result<(), RedisError> {
-    for script in [&SETTLE, &TAKE] {
-        let mut invocation = script.prepare_invoke();
-        add_rule(invocation.key(probe_key(hash_tag)), &PROBE_RULE).arg(0).arg(0);
-        invoke::<redis::Value>(connection, &invocation).await?;
-    }
-    Ok(())
 }
 
 fn probe_key(hash_tag: &str) -> String {

@@ -10,7 +10,7 @@ use codecrucible_contract::{
 };
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -38,7 +38,7 @@ impl Replica {
     /// One that waits for the store for so long.
     async fn with_patience(patience: Duration, rules: Vec<Limit>, settings: &StoreSettings) -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
-        let policy = LimitsPolicy { rules, shares: SHARES, namespace: "apps".into() };
+        let policy = LimitsPolicy { rules, shares: SHARES, ..LimitsPolicy::default() };
         let limits = Limits::new("http://demo", &policy);
         let limiter = Arc::new(Limiter::with_patience(patience, Arc::clone(&metrics)));
         limiter.follow(&limits, Some(settings));
@@ -58,7 +58,6 @@ impl Replica {
             client: Some("apps.shop"),
             address: [127, 0, 0, 1].into(),
             tokens: 10,
-            now: SystemTime::now(),
         };
         self.limiter.admit(&self.limits, &asked).await
     }
@@ -152,11 +151,15 @@ async fn a_store_that_falls_silent_is_left_alone_until_it_answers() {
     let short = Duration::from_millis(100);
     let replica = Replica::with_patience(short, rules, &settings(server.url(), None, false)).await;
     server.pause();
-    for _ in 0..3 {
-        assert!(replica.ask().await.unwrap().told.is_empty(), "admitted without being counted");
-    }
-    assert_eq!(replica.fallbacks("allow"), 3);
-    assert!(!replica.is_connected());
+    in_time(async {
+        while replica.is_connected() {
+            assert!(replica.ask().await.unwrap().told.is_empty(), "admitted without being counted");
+        }
+    })
+    .await;
+    let waited_for = replica.fallbacks("allow");
+    replica.ask().await.unwrap();
+    assert_eq!(replica.fallbacks("allow"), waited_for + 1);
     server.go_on();
     in_time(async { while replica.ask().await.unwrap().told.is_empty() {} }).await;
 }
@@ -179,7 +182,7 @@ async fn a_store_with_a_password_is_entered_with_it_and_not_without() {
         let (tell, mut told) = mpsc::unbounded_channel();
         let settings = settings(server.url(), password, false);
         let tell = move |outcome: Result<(), &str>| drop(tell.send(outcome.map_err(str::to_owned)));
-        let counters = SharedCounters::open(settings, Duration::from_secs(PATIENCE_SECONDS), tell);
+        let counters = SharedCounters::open(settings, Duration::from_secs(PATIENCE_SECONDS), None, tell);
         async move {
             let told = in_time(told.recv()).await.unwrap();
             drop(counters);
@@ -240,4 +243,60 @@ async fn tokens_that_were_not_used_come_back_and_what_was_used_beyond_is_owed() 
     remains(86).await;
     settled(replica.ask().await.unwrap(), 36);
     remains(50).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_for_a_request_that_nobody_waits_for_comes_back() {
+    let server = RedisServer::start(&[]);
+    let tokens = vec![Limit { unit: Unit::Tokens, ..denying(daily("l", 1_000)) }];
+    let replica = Replica::new(tokens, &settings(server.url(), None, false)).await;
+    for _ in 0..50 {
+        // Asked, and mostly gone before the answer.
+        let _ = futures::poll!(Box::pin(replica.ask()));
+    }
+    in_time(async { while replica.remaining().await != [990] {} }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn corrections_wait_for_a_store_that_is_away() {
+    let server = RedisServer::start(&[]);
+    let tokens = || vec![Limit { unit: Unit::Tokens, ..denying(daily("l", 100)) }];
+    let replica = Replica::new(tokens(), &settings(server.url(), None, false)).await;
+    let allowance = replica.ask().await.unwrap();
+    assert_eq!(allowance.told[0].remaining, 90);
+    let store = replica.limiter.store.load_full().unwrap().asked();
+    server.pause();
+    drop(allowance);
+    in_time(async {
+        while store.is_connected() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    server.go_on();
+    replica.until(true).await;
+    in_time(async { while replica.ask().await.map(|allowed| allowed.told[0].remaining).ok() != Some(90) {} })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_new_password_does_not_open_the_store_the_old_one_does() {
+    let server = RedisServer::start(&["--requirepass", "sesame"]);
+    let replica =
+        Replica::new(vec![denying(daily("l", 9))], &settings(server.url(), Some("sesame"), false)).await;
+    assert_eq!(replica.remaining().await, [8]);
+    replica.limiter.follow(&replica.limits, Some(&settings(server.url(), Some("simsim"), false)));
+    assert_eq!(replica.remaining().await, [7]);
+    let mut connection = redis::Client::open(format!("redis://:sesame@127.0.0.1:{}", server.port()))
+        .unwrap()
+        .get_connection()
+        .unwrap();
+    redis::cmd("CONFIG").arg(&["SET", "requirepass", "simsim"]).exec(&mut connection).unwrap();
+    in_time(async {
+        while replica.metrics.limits.store_connected.with_label_values(&["redis"]).get() != 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(replica.remaining().await, [6]);
 }

@@ -3,6 +3,7 @@
 use super::Score;
 use crate::backend::Finish;
 use crate::limits::estimated_tokens;
+use crate::telemetry::UsedTokens;
 use serde::{Serialize, Serializer};
 
 /// The answer to a synthesis request.
@@ -26,15 +27,21 @@ pub struct Synthesis {
 
 impl Synthesis {
     /// Tokens that the voices read and wrote, as far as backends say so.
-    pub fn used_tokens(&self) -> u64 {
-        let used = |candidate: &Candidate| match &candidate.outcome {
-            Outcome::Completed { text, usage, .. } => {
-                let said = (usage.prompt_tokens + usage.completion_tokens) as u64;
-                if said > 0 { said } else { estimated_tokens(text.len()) }
+    pub fn used_tokens(&self) -> UsedTokens {
+        let of_voice = |candidate: &Candidate| match &candidate.outcome {
+            Outcome::Completed { text, usage, .. } if usage.completion_tokens == 0 => {
+                UsedTokens { prompt: usage.prompt_tokens as u64, completion: estimated_tokens(text.len()) }
             }
-            Outcome::Failed { .. } => 0,
+            Outcome::Completed { usage, .. } => {
+                UsedTokens { prompt: usage.prompt_tokens as u64, completion: usage.completion_tokens as u64 }
+            }
+            Outcome::Failed { .. } => UsedTokens::default(),
         };
-        self.candidates.iter().map(used).sum()
+        let both = |all: UsedTokens, one: UsedTokens| UsedTokens {
+            prompt: all.prompt.saturating_add(one.prompt),
+            completion: all.completion.saturating_add(one.completion),
+        };
+        self.candidates.iter().map(of_voice).fold(UsedTokens::default(), both)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What limits say, and whether replicas count together.
 
 use super::metrics::registered;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// What is told apart of how long the store takes, seconds: it is near, and nobody waits for it long.
 const STORE_SECONDS: [f64; 7] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05];
@@ -12,12 +12,12 @@ pub struct LimitMetrics {
     pub decisions: IntCounterVec,
     /// Requests for which a limit could not ask the store, by limit and what it says is to be done then.
     pub fallbacks: IntCounterVec,
-    /// Reservations of tokens that could not be corrected because the store did not answer.
+    /// Reservations of tokens that could not be corrected because too many wait for the store.
     pub unsettled: IntCounter,
     /// How long requests waited for the store, also where it did not answer, seconds.
     pub store_seconds: Histogram,
-    /// Whether replicas count together in a store.
-    pub store_connected: IntGauge,
+    /// Whether replicas count together in a store; nothing where there is none.
+    pub store_connected: IntGaugeVec,
 }
 
 impl LimitMetrics {
@@ -33,14 +33,14 @@ impl LimitMetrics {
             )?,
             fallbacks: counters(
                 "codecrucible_limit_fallbacks_total",
-                "Requests for which a limit could not ask the store, by what it says is to be done then.",
+                "Decisions of limits for which the store could not be asked, by what the limit says is to be done then.",
                 &["limit", "fallback"],
             )?,
             unsettled: registered(
                 registry,
                 IntCounter::new(
                     "codecrucible_limit_reservations_unsettled_total",
-                    "Reservations of tokens that were not corrected because the store did not answer.",
+                    "Reservations of tokens that were not corrected because too many were waiting for the store.",
                 )?,
             )?,
             store_seconds: registered(
@@ -55,9 +55,12 @@ impl LimitMetrics {
             )?,
             store_connected: registered(
                 registry,
-                IntGauge::new(
-                    "codecrucible_limit_store_connected",
-                    "1 while the replica counts together with others in a store.",
+                IntGaugeVec::new(
+                    Opts::new(
+                        "codecrucible_limit_store_connected",
+                        "1 while the replica counts together with others in a store, 0 while it does not answer.",
+                    ),
+                    &["store"],
                 )?,
             )?,
         })

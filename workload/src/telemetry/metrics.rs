@@ -1,6 +1,6 @@
 //! Prometheus metrics, named `codecrucible_<noun>_<unit>[_total]`. Every label has few values.
 
-use super::LimitMetrics;
+use super::{LimitMetrics, ModelMetrics};
 use codecrucible_contract::REQUESTS_IN_FLIGHT_METRIC;
 use prometheus::core::Collector;
 use prometheus::{
@@ -12,18 +12,14 @@ pub struct Metrics {
     registry: Registry,
     /// Requests by route and status.
     pub requests: IntCounterVec,
-    /// Attempts by backend and outcome.
-    pub backend_answers: IntCounterVec,
-    /// Requests that nobody else was asked for because there was no budget.
-    pub retries_over_budget: IntCounter,
-    /// Candidates of synthesis by voice and outcome.
-    pub candidates: IntCounterVec,
     /// Decisions about access by action and outcome, where something is ruled.
     pub access_decisions: IntCounterVec,
     /// Decisions that access policies in shadow would make otherwise, by action.
     pub shadow_differences: IntCounterVec,
     /// Comparisons with a policy in shadow, by action and by wherein it differs.
     pub shadow_comparisons: IntCounterVec,
+    /// What models answered.
+    pub models: ModelMetrics,
     /// What limits say.
     pub limits: LimitMetrics,
     /// Tokens issued.
@@ -58,16 +54,6 @@ impl Metrics {
                 "Requests by route and status.",
                 &["route", "status"],
             )?,
-            backend_answers: counters(
-                "codecrucible_backend_answers_total",
-                "Attempts by backend and by what came of them.",
-                &["backend", "outcome"],
-            )?,
-            candidates: counters(
-                "codecrucible_synthesis_candidates_total",
-                "Candidates of synthesis by voice and outcome.",
-                &["voice", "outcome"],
-            )?,
             access_decisions: counters(
                 "codecrucible_access_decisions_total",
                 "Decisions about access by action and outcome, where an AccessPolicy is selected.",
@@ -83,10 +69,7 @@ impl Metrics {
                 "Comparisons with a policy in shadow, by action and by wherein it differs.",
                 &["action", "difference"],
             )?,
-            retries_over_budget: counter(
-                "codecrucible_retries_over_budget_total",
-                "Requests for which no other backend was asked because the budget was spent.",
-            )?,
+            models: ModelMetrics::registered(&registry)?,
             limits: LimitMetrics::registered(&registry)?,
             tokens_issued: counter("codecrucible_access_tokens_issued_total", "Access tokens issued.")?,
             bundle_info: registered(

@@ -1,11 +1,19 @@
 //! What the service says about itself: log lines and metrics.
 
+mod access_log;
+mod correlation;
 mod limits;
 mod logging;
 mod metrics;
+mod models;
 mod served;
+mod used_tokens;
 
+pub use access_log::AccessLine;
+pub use correlation::{Correlation, REQUEST_ID};
 pub use limits::LimitMetrics;
-pub use logging::{LogControl, install as install_logging};
+pub use logging::{LogControl, install as install_logging, install_to as install_logging_to};
 pub use metrics::Metrics;
+pub use models::ModelMetrics;
 pub use served::ServedRequests;
+pub use used_tokens::{TokenNote, UsedTokens};

@@ -268,7 +268,7 @@ async fn backends_are_never_asked_more_than_the_budget_allows() {
     // 100, ten in reserve, a fifth of 100, and one for each second that this took.
     let most = 130 + usize::try_from(begin.elapsed().as_secs()).unwrap();
     assert!((130..=most).contains(&broken.asked()), "{} of at most {most}", broken.asked());
-    assert!(api.service.metrics().retries_over_budget.get() > 0);
+    assert!(api.service.metrics().models.retries_over_budget.get() > 0);
 }
 
 #[tokio::test]

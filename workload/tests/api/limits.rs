@@ -13,6 +13,7 @@ fn limit(name: &str, count: u64) -> Limit {
         routes: Vec::new(),
         models: Vec::new(),
         namespaces: Vec::new(),
+        except_namespaces: Vec::new(),
         per: Subject::Client,
         unit: Unit::Requests,
         // Of which none comes back while a test runs.
@@ -57,17 +58,17 @@ async fn a_client_is_told_how_it_stands_and_refused_when_nothing_is_left() {
     let api = api(limited(&backend, vec![limit("daily", 2)])).await;
     let first = api.chat(false).await;
     assert_eq!(first.status().as_u16(), 200);
-    assert_eq!(header(&first, "ratelimit-policy"), r#""daily";q=1;w=86400"#);
-    assert_eq!(header(&first, "ratelimit"), r#""daily";r=1;t=86400"#);
+    assert_eq!(header(&first, "ratelimit-policy"), r#""daily";q=1;w=2592000"#);
+    assert_eq!(header(&first, "ratelimit"), r#""daily";r=1;t=2592000"#);
     assert_eq!(api.chat(false).await.status().as_u16(), 200);
     let third = api.chat(false).await;
     let wait: u64 = header(&third, "retry-after").parse().unwrap();
-    assert!((1..=86_400).contains(&wait) && remaining(&third) == 0);
+    assert!((1..=2_592_000).contains(&wait) && remaining(&third) == 0);
     let (status, code, document) = refusal(third).await;
     assert_eq!((status, code.as_str()), (429, "rate_limit_exceeded"));
     assert_eq!(document["error"]["type"], "rate_limit_error");
     let message = document["error"]["message"].as_str().unwrap();
-    assert!(message.contains("\"daily\" is 1 requests in 86400 seconds for each client"), "{message}");
+    assert!(message.contains("\"daily\" is 1 requests in 2592000 seconds for each client"), "{message}");
 }
 
 #[tokio::test]
@@ -76,9 +77,11 @@ async fn what_a_limit_does_not_name_it_does_not_count() {
     let of_chats = Limit { routes: vec![LimitedRoute::ChatCompletions], ..limit("chats", 1) };
     let of_another = Limit { models: vec!["other".into()], ..limit("another", 1) };
     let of_others = Limit { namespaces: vec!["others".into()], ..limit("others", 1) };
-    let api = api(limited(&backend, vec![of_chats, of_another, of_others])).await;
+    let mut policy = limited(&backend, vec![of_chats, of_another, of_others]);
+    policy.backends[0].models.push(contract::Model { name: "other".into(), alias: None });
+    let api = api(policy).await;
     let chat = api.chat(false).await;
-    assert_eq!(header(&chat, "ratelimit-policy"), r#""chats";q=1;w=86400"#);
+    assert_eq!(header(&chat, "ratelimit-policy"), r#""chats";q=1;w=2592000"#);
     assert_eq!(api.chat(false).await.status().as_u16(), 429);
     for _ in 0..3 {
         let completion = api.post("/v1/completions", r#"{"model":"coder","prompt":"x"}"#).await;
@@ -142,14 +145,15 @@ async fn what_no_backend_answers_costs_no_tokens() {
 }
 
 #[tokio::test]
-async fn a_request_that_may_need_more_than_there_is_waits_for_all_there_is() {
+async fn a_request_that_may_need_more_than_there_is_takes_a_quarter_and_owes_the_rest() {
     let backend = answering().await;
     let api = api(limited(&backend, vec![Limit { unit: Unit::Tokens, ..limit("tokens", 100) }])).await;
     let body =
         json!({"model": "coder", "max_tokens": 5_000, "messages": [{"role": "user", "content": "hi"}]});
-    assert_eq!(api.post("/v1/chat/completions", body.to_string()).await.status().as_u16(), 200);
-    let refused = api.post("/v1/chat/completions", body.to_string()).await;
-    assert_eq!((refused.status().as_u16(), remaining(&refused)), (429, 93));
+    let first = api.post("/v1/chat/completions", body.to_string()).await;
+    assert_eq!((first.status().as_u16(), remaining(&first)), (200, 75));
+    let second = api.post("/v1/chat/completions", body.to_string()).await;
+    assert_eq!(remaining(&second), 100 - 7 - 25);
 }
 
 #[tokio::test]

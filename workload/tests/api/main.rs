@@ -11,6 +11,7 @@ mod attempts;
 mod backends;
 mod configuration;
 mod endpoints;
+mod exchange;
 mod limits;
 mod program;
 mod requests;

@@ -77,7 +77,10 @@ pub fn policy(backend_url: &str) -> contract::Policy {
             audience: "us".into(),
             access_token_seconds: 900,
         },
-        observability: contract::Observability { log_level: contract::LogLevel::Info },
+        observability: contract::Observability {
+            log_level: contract::LogLevel::Info,
+            access_log: contract::AccessLog::default(),
+        },
         backends: vec![contract::Backend {
             name: "remote".into(),
             kind: contract::BackendKind::Remote(contract::Remote {

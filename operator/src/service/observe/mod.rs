@@ -31,7 +31,7 @@ use codecrucible_crds::{
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, GetParams};
 use kube::{Api, Client, ResourceExt};
-use named::{access, asking, backends, credentials, given_certificate, unserved};
+use named::{access, asking, backends, credentials, given_certificate, store_password, unserved};
 use past::{in_force, last_good, last_good_policy};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,8 +47,10 @@ pub(super) const GLANCE_SECONDS: u64 = 2;
 pub(crate) struct Observed {
     /// The backends that the resource names, by name; absent ones are not in it.
     pub(crate) backends: BTreeMap<String, ModelBackend>,
-    /// For each backend that needs one, and for the store, its credential, or what is missing; by the names of their files.
+    /// For each backend that needs one, its credential, or what is missing.
     pub(crate) credentials: BTreeMap<String, Result<String, MissingCredential>>,
+    /// The store's password, if it needs one, or what is missing.
+    pub(crate) store_password: Option<Result<String, MissingCredential>>,
     /// The certificate to show to clients that is not the operator's, if that is asked for, or why there is none.
     pub(crate) given_certificate: Option<Result<Given, MissingCertificate>>,
     /// The access policies of its namespace; none where it selects none.
@@ -118,11 +120,13 @@ pub(crate) async fn resource(client: &Client, known: &Known) -> Result<Option<Co
 pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Result<Observed, ObserveError> {
     let namespace = resource.namespace().unwrap_or_default();
     let backends = backends(context, &namespace, resource).await?;
-    let credentials = credentials(&context.client, &namespace, resource, &backends).await?;
+    let credentials = credentials(&context.client, &namespace, &backends).await?;
     let (access, asking) = (access(context, &namespace, resource).await?, asking(context));
     let given_certificate = given_certificate(&context.client, &namespace, resource).await?;
+    let store_password = store_password(&context.client, &namespace, resource).await?;
     let unserved = unserved(&context.client, resource).await?;
     Ok(Observed {
+        store_password,
         unserved,
         given_certificate,
         access,
@@ -141,6 +145,7 @@ impl Observed {
         Self {
             backends,
             credentials,
+            store_password: None,
             given_certificate: None,
             access: Vec::new(),
             asking: None,

@@ -7,8 +7,9 @@ use crate::conventions::is_absent;
 use crate::service::Context;
 use crate::service::child::Child;
 use crate::service::tls::Given;
-use codecrucible_contract::layout;
-use codecrucible_crds::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient, TlsMode};
+use codecrucible_crds::{
+    AccessPolicy, CodeCrucible, ModelBackend, SecretKeyReference, SynthesisClient, TlsMode,
+};
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
@@ -79,24 +80,39 @@ pub(super) fn asking(context: &Context) -> Option<Vec<Arc<SynthesisClient>>> {
     matches!(is_whole, Some(Ok(()))).then(|| clients.state())
 }
 
-/// What replicas need to be let in elsewhere, by the name of the file in which they find it.
+/// Of each backend that needs one.
 pub(super) async fn credentials(
     client: &Client,
     namespace: &str,
-    resource: &CodeCrucible,
     backends: &BTreeMap<String, ModelBackend>,
 ) -> Result<BTreeMap<String, Result<String, MissingCredential>>, ObserveError> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let of_backends = backends
-        .iter()
-        .filter_map(|(name, backend)| Some((name.as_str(), backend.spec.credentials_secret_ref.as_ref()?)));
-    let of_store = resource.spec.redis_password().map(|reference| (layout::STORE_PASSWORD_FILE, reference));
     let mut found = BTreeMap::new();
-    for (file, reference) in of_backends.chain(of_store) {
-        let secret = api.get_opt(&reference.name).await.map_err(failed("credentials"))?;
-        found.insert(file.to_owned(), value_at(secret, reference));
+    for (name, backend) in backends {
+        if let Some(reference) = &backend.spec.credentials_secret_ref {
+            found.insert(name.clone(), credential(client, namespace, reference).await?);
+        }
     }
     Ok(found)
+}
+
+/// Nothing where none is needed.
+pub(super) async fn store_password(
+    client: &Client,
+    namespace: &str,
+    resource: &CodeCrucible,
+) -> Result<Option<Result<String, MissingCredential>>, ObserveError> {
+    let Some(reference) = resource.spec.redis_password() else { return Ok(None) };
+    credential(client, namespace, reference).await.map(Some)
+}
+
+async fn credential(
+    client: &Client,
+    namespace: &str,
+    reference: &SecretKeyReference,
+) -> Result<Result<String, MissingCredential>, ObserveError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = api.get_opt(&reference.name).await.map_err(failed("credentials"))?;
+    Ok(value_at(secret, reference))
 }
 
 /// Nothing where none is asked for.

@@ -16,6 +16,8 @@ pub(super) struct Seen<'a> {
     pub(super) certificate_valid: Verdict,
     /// Whether it is reached from outside the cluster, if that is asked for.
     pub(super) exposed: Option<Verdict>,
+    /// Whether replicas count together, if there is a store for that.
+    pub(super) store_connected: Option<Verdict>,
     /// What keeps replicas from serving.
     pub(super) trouble: Option<&'a str>,
 }
@@ -38,6 +40,7 @@ impl Seen<'_> {
             (names::STALLED, stalled),
         ];
         verdicts.extend(self.exposed.clone().map(|exposed| (names::EXPOSED, exposed)));
+        verdicts.extend(self.store_connected.clone().map(|connected| (names::STORE_CONNECTED, connected)));
         verdicts
     }
 
@@ -234,6 +237,7 @@ mod tests {
     ) -> Seen<'a> {
         Seen {
             exposed: None,
+            store_connected: None,
             outcome,
             progress,
             spread,

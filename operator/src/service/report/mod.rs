@@ -8,6 +8,7 @@ mod first;
 mod policy;
 mod shadow;
 mod status;
+mod store;
 
 use super::observe::Observed;
 use super::outcome::Outcome;
@@ -43,7 +44,8 @@ pub(crate) async fn report(
     let was_synced = is_synced(resource.status.as_ref());
     let took = spread.as_ref().filter(|_| !was_synced && is_synced(Some(&status)));
     let took = took.and_then(|spread| spread.took(now));
-    let look_again = spread.map_or(Duration::MAX, |spread| spread.look_again(now));
+    let without_store = store::look_again(resource, observed, spread.as_ref());
+    let look_again = spread.map_or(Duration::MAX, |spread| spread.look_again(now)).min(without_store);
     let look_again = look_again.min(clients::look_again(status.clients.as_ref(), now));
     let look_again = look_again.min(certificate::look_again(status.certificate.as_ref(), now));
     let look_again = look_again.min(exposure::look_again(observed));

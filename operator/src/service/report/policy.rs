@@ -122,6 +122,11 @@ impl Spread {
         }
     }
 
+    /// Whether a replica runs it.
+    pub(super) fn is_run_by(&self, told: &codecrucible_contract::Acknowledgement) -> bool {
+        (&*told.revision, &*told.hash) == (&*self.revision, &*self.hash)
+    }
+
     /// Whether replicas are still on their way to it.
     pub(super) fn is_under_way(&self) -> bool {
         self.ready > self.applied && self.rejected.is_empty()

@@ -5,6 +5,7 @@ use super::clients::clients;
 use super::conditions::Seen;
 use super::exposure::exposed;
 use super::policy::Spread;
+use super::store::store_connected;
 use crate::conventions::{condition, whole_seconds};
 use crate::service::child::Child;
 use crate::service::desired::{Publication, metadata};
@@ -41,6 +42,7 @@ pub(super) fn status(
     let seen = Seen {
         certificate_valid,
         exposed,
+        store_connected: store_connected(resource, observed, spread),
         outcome,
         progress: &progress,
         spread,

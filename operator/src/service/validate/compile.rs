@@ -4,8 +4,8 @@ use super::Invalid;
 use crate::service::pod::MODELS_FOLDER;
 use codecrucible_contract::{self as contract, BackendKind, BundleError, voices};
 use codecrucible_crds::{
-    BackendType, CircuitBreaker, CodeCrucible, Duration, LogLevel, ModelBackend, SynthesisMode, Timeouts,
-    Voice,
+    AccessLog, BackendType, CircuitBreaker, CodeCrucible, Duration, LogLevel, ModelBackend, SynthesisMode,
+    Timeouts, Voice,
 };
 use kube::ResourceExt as _;
 
@@ -18,7 +18,7 @@ pub(super) fn identity(resource: &CodeCrucible, endpoint: &str) -> Result<contra
     })
 }
 
-pub(super) fn observability(resource: &CodeCrucible) -> contract::Observability {
+pub(super) fn observability(resource: &CodeCrucible) -> Result<contract::Observability, Invalid> {
     let log_level = match resource.spec.observability.log_level {
         LogLevel::Error => contract::LogLevel::Error,
         LogLevel::Warn => contract::LogLevel::Warn,
@@ -26,7 +26,14 @@ pub(super) fn observability(resource: &CodeCrucible) -> contract::Observability 
         LogLevel::Debug => contract::LogLevel::Debug,
         LogLevel::Trace => contract::LogLevel::Trace,
     };
-    contract::Observability { log_level }
+    let AccessLog { sample_percent, slower_than } = &resource.spec.observability.access_log;
+    let slower_than_ms =
+        slower_than.as_ref().map(|most| milliseconds("spec.observability.accessLog.slowerThan", most));
+    let access_log = contract::AccessLog {
+        sample_percent: number("spec.observability.accessLog.samplePercent", *sample_percent)?,
+        slower_than_ms: slower_than_ms.transpose()?,
+    };
+    Ok(contract::Observability { log_level, access_log })
 }
 
 pub(super) fn backend(path: &str, name: &str, backend: &ModelBackend) -> Result<contract::Backend, Invalid> {
@@ -168,11 +175,12 @@ pub(super) fn explain(error: &BundleError, resource: &CodeCrucible) -> String {
     }
     let field = match path.as_str() {
         "identity.accessTokenSeconds" => "auth.accessTokenLifetime".to_owned(),
+        "observability.accessLog.slowerThanMs" => "observability.accessLog.slowerThan".to_owned(),
         "trustedProxyHops" => "network.trustedProxyHops".to_owned(),
         other => match (other.strip_prefix("limits.rules"), other.strip_prefix("store")) {
             (Some(limit), _) => {
-                let matched =
-                    ["models", "namespaces"].map(|field| (format!("].{field}"), format!("].match.{field}")));
+                let matched = ["models", "namespaces", "exceptNamespaces"]
+                    .map(|field| (format!("].{field}"), format!("].match.{field}")));
                 let limit = limit.replace("windowMs", "window");
                 let limit = matched.iter().fold(limit, |path, (from, to)| path.replace(from, to));
                 format!("rateLimits{limit}")

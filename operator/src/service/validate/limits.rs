@@ -19,7 +19,10 @@ pub(super) fn limits(resource: &CodeCrucible) -> Result<contract::Limits, Invali
     // Where nothing is ever divided, another number of replicas is no reason for another policy.
     let is_divided = rules.iter().any(|rule| rule.is_divided(has_store));
     let shares = if is_divided { most_replicas(resource)? } else { 1 };
-    Ok(contract::Limits { rules, shares, namespace: resource.namespace().unwrap_or_default() })
+    let namespace = resource.namespace().unwrap_or_default();
+    // Services of several clusters may count in one store.
+    let scope = format!("{namespace}/{}/{}", resource.name_any(), resource.uid().unwrap_or_default());
+    Ok(contract::Limits { rules, shares, namespace, scope })
 }
 
 fn most_replicas(resource: &CodeCrucible) -> Result<u16, Invalid> {
@@ -41,6 +44,7 @@ fn limit(index: usize, declared: &RateLimit) -> Result<contract::Limit, Invalid>
         routes: declared.matching.routes.iter().map(|route| self::route(*route)).collect(),
         models: declared.matching.models.clone(),
         namespaces: declared.matching.namespaces.clone(),
+        except_namespaces: declared.matching.except_namespaces.clone(),
         per: match declared.per {
             LimitSubject::Client => contract::Subject::Client,
             LimitSubject::Namespace => contract::Subject::Namespace,
@@ -128,8 +132,8 @@ mod tests {
                 .starts_with("spec.rateLimits[0].limit: 2 cannot be divided among 3 replicas")
         );
         assert!(
-            refusal(json!({"rateLimits": [{"name": "a", "limit": 60, "window": "2d"}]}))
-                .starts_with("spec.rateLimits[0].window: 172800000 is outside 1000 to 86400000")
+            refusal(json!({"rateLimits": [{"name": "a", "limit": 60, "window": "31d"}]}))
+                .starts_with("spec.rateLimits[0].window: 2678400000 is outside 1000 to 2592000000")
         );
         assert!(
             refusal(json!({"redis": {"url": "redis://a:b@c"}}))

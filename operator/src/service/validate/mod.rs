@@ -113,8 +113,9 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         }
         backends.push(compile::backend(&path, name, backend)?);
     }
-    if let Some(password) = store::password(resource, observed)? {
-        credentials.insert(layout::STORE_PASSWORD_FILE.to_owned(), password);
+    let store = store::store(resource);
+    if let (Some(store), Some(password)) = (&store, store::password(resource, observed)?) {
+        credentials.insert(layout::store_password_file(store), password);
     }
     let encryption = tls::encryption(resource, observed)?;
     let issuer = endpoint(resource, encryption != Encryption::Disabled);
@@ -123,10 +124,10 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
     notes.extend(canary::note(resource, observed));
     let policy = Policy {
         identity: compile::identity(resource, &issuer)?,
-        observability: compile::observability(resource),
+        observability: compile::observability(resource)?,
         routing: compile::routing(resource)?,
         limits: limits::limits(resource)?,
-        store: store::store(resource),
+        store,
         trusted_proxy_hops: compile::trusted_proxy_hops(resource)?,
         backends,
         synthesis: compile::synthesis(resource)?,

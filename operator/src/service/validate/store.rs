@@ -2,7 +2,7 @@
 
 use super::Invalid;
 use crate::service::observe::Observed;
-use codecrucible_contract::{self as contract, layout};
+use codecrucible_contract as contract;
 use codecrucible_crds::CodeCrucible;
 
 pub(super) fn store(resource: &CodeCrucible) -> Option<contract::Store> {
@@ -17,8 +17,7 @@ pub(super) fn store(resource: &CodeCrucible) -> Option<contract::Store> {
 /// The store's password, if it needs one.
 pub(super) fn password(resource: &CodeCrucible, observed: &Observed) -> Result<Option<String>, Invalid> {
     let Some(reference) = resource.spec.redis_password() else { return Ok(None) };
-    let found = observed.credentials.get(layout::STORE_PASSWORD_FILE);
-    super::credential("spec.redis.passwordSecretRef", reference, found).map(Some)
+    super::credential("spec.redis.passwordSecretRef", reference, observed.store_password.as_ref()).map(Some)
 }
 
 #[cfg(test)]
@@ -51,12 +50,13 @@ mod tests {
             "spec.redis.passwordSecretRef.name: there is no Secret \"s\" in this namespace"
         );
         let mut observed = observed();
-        observed.credentials.insert(layout::STORE_PASSWORD_FILE.into(), Err(MissingCredential::Key));
+        observed.store_password = Some(Err(MissingCredential::Key));
         let Err(invalid) = validate(&resource(spec.clone()), &observed) else { panic!("it is valid") };
         assert_eq!(invalid.message, "spec.redis.passwordSecretRef.key: the Secret \"s\" has no key \"k\"");
-        observed.credentials.insert(layout::STORE_PASSWORD_FILE.into(), Ok("sesame".into()));
+        observed.store_password = Some(Ok("sesame".into()));
         let Ok(validated) = validate(&resource(spec), &observed) else { panic!("it is not valid") };
-        assert_eq!(validated.credentials[layout::STORE_PASSWORD_FILE], "sesame");
+        let file = layout::store_password_file(validated.bundle.policy().store.as_ref().unwrap());
+        assert_eq!(validated.credentials[&file], "sesame");
         assert!(!validated.bundle.to_json().contains("sesame"));
     }
 }

@@ -1,0 +1,196 @@
+//! One request and its answer, from the first byte to the last: by what it is known, how it is counted, how much of its time was the service's own
+//! (`x-codecrucible-overhead-us`), and the line of the log that tells of it.
+
+use super::watched_body::{Watch, watched};
+use crate::service::Service;
+use crate::telemetry::{AccessLine, Correlation, REQUEST_ID, TokenNote};
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderName, HeaderValue, StatusCode};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Microseconds.
+const OVERHEAD: HeaderName = HeaderName::from_static("x-codecrucible-overhead-us");
+
+/// What is noted of one request while it is answered. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Exchange(Arc<Noted>);
+
+struct Noted {
+    correlation: Correlation,
+    client: OnceLock<Arc<str>>,
+    /// By the name that clients use.
+    model: OnceLock<String>,
+    answering: OnceLock<Answering>,
+    /// Which limit refuses it, or would.
+    limit: OnceLock<Refusing>,
+    tokens: TokenNote,
+    /// For a client or a backend, until the answer began, nanoseconds.
+    waited: AtomicU64,
+}
+
+/// Which limit refuses a request.
+pub(super) enum Refusing {
+    InForce(Arc<str>),
+    InShadow(Arc<str>),
+}
+
+/// Which backend answered, after how many attempts.
+struct Answering {
+    backend: Option<String>,
+    attempts: usize,
+}
+
+impl Exchange {
+    fn new(correlation: Correlation) -> Self {
+        Self(Arc::new(Noted {
+            correlation,
+            client: OnceLock::new(),
+            model: OnceLock::new(),
+            answering: OnceLock::new(),
+            limit: OnceLock::new(),
+            tokens: TokenNote::default(),
+            waited: AtomicU64::new(0),
+        }))
+    }
+
+    /// By what it is known.
+    pub(super) fn correlation(&self) -> &Correlation {
+        &self.0.correlation
+    }
+
+    /// Where the tokens are noted that it uses.
+    pub(super) fn tokens(&self) -> &TokenNote {
+        &self.0.tokens
+    }
+
+    pub(super) fn note_client(&self, client: &str) {
+        let _ = self.0.client.set(client.into());
+    }
+
+    pub(super) fn note_model(&self, model: &str) {
+        let _ = self.0.model.set(model.to_owned());
+    }
+
+    pub(super) fn note_backend(&self, backend: Option<&str>, attempts: usize) {
+        let _ = self.0.answering.set(Answering { backend: backend.map(str::to_owned), attempts });
+    }
+
+    pub(super) fn note_limit(&self, limit: Refusing) {
+        let _ = self.0.limit.set(limit);
+    }
+
+    /// Time that was not the service's own.
+    pub(super) fn note_wait(&self, waited: Duration) {
+        self.0.waited.fetch_add(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+/// Around every route.
+pub(super) async fn tell(State(service): State<Service>, mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let exchange = Exchange::new(Correlation::of(request.headers()));
+    request.extensions_mut().insert(exchange.clone());
+    let mut ending =
+        Ending { service, route, exchange, begin: Instant::now(), began: None, bytes: 0, is_whole: false };
+    let mut response = next.run(request).await;
+    let own = ending.begin(response.status());
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, ending.exchange.correlation().request_id().clone());
+    headers.insert(OVERHEAD, HeaderValue::from(u64::try_from(own.as_micros()).unwrap_or(u64::MAX)));
+    response.map(|body| watched(body, ending))
+}
+
+/// What is told when an answer has ended, or when its client did not wait for it: what is in it notes tokens when it goes, which is before.
+struct Ending {
+    service: Service,
+    route: Option<MatchedPath>,
+    exchange: Exchange,
+    begin: Instant,
+    began: Option<Began>,
+    bytes: u64,
+    is_whole: bool,
+}
+
+/// How an answer began.
+#[derive(Clone, Copy)]
+struct Began {
+    status: StatusCode,
+    after: Duration,
+    own: Duration,
+}
+
+impl Ending {
+    /// The answer begins; gives how much of the time until then was the service's own.
+    fn begin(&mut self, status: StatusCode) -> Duration {
+        let after = self.begin.elapsed();
+        let waited = Duration::from_nanos(self.exchange.0.waited.load(Ordering::Relaxed));
+        let own = after.saturating_sub(waited);
+        self.began = Some(Began { status, after, own });
+        self.count(status);
+        own
+    }
+
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("unknown", MatchedPath::as_str)
+    }
+
+    fn count(&self, status: StatusCode) {
+        self.service.metrics().requests.with_label_values(&[self.route(), status.as_str()]).inc();
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let ended_after = self.begin.elapsed();
+        if self.began.is_none() {
+            self.began = Some(Began { status: client_gone(), after: ended_after, own: Duration::ZERO });
+            self.count(client_gone());
+        }
+        let Some(Began { status, after, own }) = self.began else { return };
+        let Noted { correlation, client, model, answering, limit, tokens, .. } = &*self.exchange.0;
+        let (answering, tokens) = (answering.get(), tokens.get());
+        if let Some(model) = model.get() {
+            self.service.metrics().models.used(model, tokens);
+        }
+        let (limit, shadow_limit) = match limit.get() {
+            Some(Refusing::InForce(limit)) => (Some(&**limit), None),
+            Some(Refusing::InShadow(limit)) => (None, Some(&**limit)),
+            None => (None, None),
+        };
+        let line = AccessLine {
+            route: self.route(),
+            status,
+            client: client.get().map(|client| &**client),
+            model: model.get().map(String::as_str),
+            backend: answering.and_then(|answering| answering.backend.as_deref()),
+            attempts: answering.map_or(0, |answering| answering.attempts),
+            limit,
+            shadow_limit,
+            tokens,
+            bytes: self.bytes,
+            is_whole: self.is_whole,
+            began_after: after,
+            ended_after,
+            own,
+            request_id: correlation.request_id().to_str().unwrap_or_default(),
+            trace_id: correlation.trace_id(),
+        };
+        line.write(self.service.glance().bundle.policy().observability.access_log, fastrand::u16(0..100));
+    }
+}
+
+/// Of requests whose clients did not wait for an answer: what nginx calls so.
+fn client_gone() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT)
+}
+
+impl Watch for Ending {
+    fn sent(&mut self, bytes: usize, is_whole: bool) {
+        self.bytes += bytes as u64;
+        self.is_whole = is_whole;
+    }
+}

@@ -1,0 +1,96 @@
+//! By what a request is known, and what is told of it.
+
+use crate::support::{Api, Backend, chat, whole};
+use std::sync::{Arc, Mutex};
+use tokio::io::AsyncWriteExt as _;
+
+const ANSWER: &str = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}"#;
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// A backend that remembers what it was asked.
+async fn remembering() -> (Backend, Arc<Mutex<String>>) {
+    let asked = Arc::<Mutex<String>>::default();
+    let heard = Arc::clone(&asked);
+    let backend = Backend::doing(move |mut stream, request| {
+        *heard.lock().unwrap() = request.to_lowercase();
+        async move {
+            let _ = stream.write_all(whole("200 OK", "application/json", ANSWER).as_bytes()).await;
+        }
+    })
+    .await;
+    (backend, asked)
+}
+
+fn header(response: &reqwest::Response, name: &str) -> String {
+    response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_request_and_its_trace_are_known_by_the_same_names_everywhere() {
+    let (backend, asked) = remembering().await;
+    let api = Api::in_front_of(&backend.url).await;
+    let request = api.http.post(format!("{}/v1/chat/completions", api.base)).bearer_auth(&api.token);
+    let request = request.header("x-request-id", "order-7").header("traceparent", PARENT);
+    let answer = request.body(chat("coder", false).to_string()).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), header(&answer, "x-request-id")), (200, "order-7".into()));
+    let asked = asked.lock().unwrap().clone();
+    assert!(asked.contains("x-request-id: order-7\r\n"), "{asked}");
+    let parent = asked.lines().find_map(|line| line.strip_prefix("traceparent: ")).unwrap();
+    assert!(
+        parent.starts_with(&PARENT[..36]) && parent != PARENT,
+        "another part of the same trace: {parent}"
+    );
+}
+
+#[tokio::test]
+async fn who_names_no_request_gets_a_name_for_it_also_where_it_fails() {
+    let backend = Backend::saying(whole("200 OK", "application/json", ANSWER)).await;
+    let api = Api::in_front_of(&backend.url).await;
+    let refused = api.http.get(format!("{}/v1/models", api.base)).send().await.unwrap();
+    assert_eq!((refused.status().as_u16(), header(&refused, "x-request-id").len()), (401, 32));
+    let answered = api.chat(false).await;
+    assert_ne!(header(&answered, "x-request-id"), header(&refused, "x-request-id"));
+    assert!(header(&answered, "x-codecrucible-overhead-us").parse::<u64>().is_ok());
+}
+
+#[tokio::test]
+async fn the_time_of_a_backend_is_not_the_services_own() {
+    const SECONDS: u64 = 1;
+    let backend = Backend::doing(|mut stream, _| async move {
+        tokio::time::sleep(std::time::Duration::from_secs(SECONDS)).await;
+        let _ = stream.write_all(whole("200 OK", "application/json", ANSWER).as_bytes()).await;
+    })
+    .await;
+    let mut policy = crate::support::policy(&backend.url);
+    policy.backends[0].timeouts.first_byte_ms = 30_000;
+    policy.backends[0].timeouts.idle_ms = 30_000;
+    policy.backends[0].timeouts.total_ms = 60_000;
+    let folder = crate::support::Folder::new();
+    folder.write_bundle(&crate::support::bundle(policy));
+    let api = Api::of(folder).await;
+    let begin = std::time::Instant::now();
+    let answer = api.chat(false).await;
+    let own =
+        std::time::Duration::from_micros(header(&answer, "x-codecrucible-overhead-us").parse().unwrap());
+    assert!(own + std::time::Duration::from_secs(SECONDS) <= begin.elapsed(), "{own:?}");
+}
+
+#[tokio::test]
+async fn tokens_are_counted_by_model() {
+    let backend = Backend::saying(whole("200 OK", "application/json", ANSWER)).await;
+    let api = Api::in_front_of(&backend.url).await;
+    api.chat(false).await.text().await.unwrap();
+    let counted = |kind: &str| {
+        let text = String::from_utf8(api.service.metrics().render()).unwrap();
+        let metric = format!("codecrucible_model_tokens_total{{kind=\"{kind}\",model=\"coder\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&metric)?.parse::<u64>().ok())
+    };
+    // Told when the connection has taken all of the answer.
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(30), async {
+        while counted("completion").is_none() {
+            tokio::task::yield_now().await;
+        }
+    });
+    waited.await.unwrap();
+    assert_eq!((counted("prompt"), counted("completion")), (Some(3), Some(4)));
+}
