@@ -46,7 +46,7 @@ pub struct AccessLine<'a> {
     pub trace_id: Option<&'a str>,
 }
 
-/// As it is written, like the other lines of the log. Formatting them in the usual way would cost as much as answering.
+/// As it is written: like the other lines of the log, but whatever its level is.
 #[derive(Serialize)]
 struct Line<'a> {
     timestamp: &'a str,
