@@ -1,8 +1,10 @@
 //! By what a request is known, and what is told of it.
 
-use crate::support::{Api, Backend, chat, whole};
+use crate::support::{Api, Backend, Folder, bundle, chat, policy, whole};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::{Notify, mpsc};
 
 const ANSWER: &str = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}"#;
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -55,24 +57,39 @@ async fn who_names_no_request_gets_a_name_for_it_also_where_it_fails() {
 
 #[tokio::test]
 async fn the_time_of_a_backend_is_not_the_services_own() {
-    const SECONDS: u64 = 1;
-    let backend = Backend::doing(|mut stream, _| async move {
-        tokio::time::sleep(std::time::Duration::from_secs(SECONDS)).await;
-        let _ = stream.write_all(whole("200 OK", "application/json", ANSWER).as_bytes()).await;
+    const MEANWHILE: usize = 300;
+    let (is_asked, mut asked) = mpsc::unbounded_channel();
+    let may_answer = Arc::new(Notify::new());
+    let released = Arc::clone(&may_answer);
+    let backend = Backend::doing(move |mut stream, _| {
+        let (is_asked, released) = (is_asked.clone(), Arc::clone(&released));
+        async move {
+            is_asked.send(()).unwrap();
+            released.notified().await;
+            let _ = stream.write_all(whole("200 OK", "application/json", ANSWER).as_bytes()).await;
+        }
     })
     .await;
-    let mut policy = crate::support::policy(&backend.url);
-    policy.backends[0].timeouts.first_byte_ms = 30_000;
-    policy.backends[0].timeouts.idle_ms = 30_000;
+    let mut policy = policy(&backend.url);
+    policy.backends[0].timeouts.first_byte_ms = 60_000;
     policy.backends[0].timeouts.total_ms = 60_000;
-    let folder = crate::support::Folder::new();
-    folder.write_bundle(&crate::support::bundle(policy));
+    let folder = Folder::new();
+    folder.write_bundle(&bundle(policy));
     let api = Api::of(folder).await;
-    let begin = std::time::Instant::now();
-    let answer = api.chat(false).await;
-    let own =
-        std::time::Duration::from_micros(header(&answer, "x-codecrucible-overhead-us").parse().unwrap());
-    assert!(own + std::time::Duration::from_secs(SECONDS) <= begin.elapsed(), "{own:?}");
+    let (begin, held) = (Instant::now(), async {
+        asked.recv().await.unwrap();
+        let begin = Instant::now();
+        // The backend takes as long as all these do.
+        for _ in 0..MEANWHILE {
+            api.http.get(format!("{}/livez", api.base)).send().await.unwrap();
+        }
+        let held = begin.elapsed();
+        may_answer.notify_one();
+        held
+    });
+    let (answer, held) = tokio::join!(api.chat(false), held);
+    let own = Duration::from_micros(header(&answer, "x-codecrucible-overhead-us").parse().unwrap());
+    assert!(own + held <= begin.elapsed(), "{own:?} beside {held:?}");
 }
 
 #[tokio::test]
@@ -86,7 +103,7 @@ async fn tokens_are_counted_by_model() {
         text.lines().find_map(|line| line.strip_prefix(&metric)?.parse::<u64>().ok())
     };
     // Told when the connection has taken all of the answer.
-    let waited = tokio::time::timeout(std::time::Duration::from_secs(30), async {
+    let waited = tokio::time::timeout(Duration::from_secs(30), async {
         while counted("completion").is_none() {
             tokio::task::yield_now().await;
         }
