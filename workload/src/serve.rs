@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Time for requests in flight after the last connection was accepted, seconds.
-const GRACE_SECONDS: u64 = 20;
+/// Time in which what was counted last reaches the store for limits, seconds.
+const SETTLE_SECONDS: u64 = 2;
 
 /// What `workload serve` needs.
 #[derive(Clone, Debug, clap::Args)]
@@ -37,6 +38,10 @@ pub struct ServeArguments {
     /// Seconds between the signal to stop and the end of accepting, in which load balancers forget us.
     #[arg(long, default_value_t = 0)]
     pub drain_seconds: u64,
+    /// Seconds after that in which answers under way may end by themselves; then their clients are told, and the process ends within 5
+    /// seconds.
+    #[arg(long, default_value_t = 20)]
+    pub grace_seconds: u64,
 }
 
 /// The signals that end the service.
@@ -79,9 +84,14 @@ pub async fn run(arguments: ServeArguments, logging: LogControl) -> anyhow::Resu
     let admin = admin.serve(admin_router(service.clone()), None, Shutdown::never());
     let status = serve_status(arguments.status_listen, service.clone());
     let drain = Duration::from_secs(arguments.drain_seconds);
+    let shutdown = Shutdown {
+        stop: CancellationToken::new(),
+        grace: Duration::from_secs(arguments.grace_seconds),
+        farewell: service.farewell().clone(),
+    };
     // Whichever part ends first ends the others.
     tokio::select! {
-        stopped = serve_until_stopped(public, service, drain, signals) => stopped,
+        stopped = serve_until_stopped(public, service, (drain, shutdown), signals) => stopped,
         () = admin => anyhow::bail!("the admin listener ended"),
         ended = status => ended,
         followed = follower.follow() => followed,
@@ -108,10 +118,9 @@ async fn bind(address: SocketAddr) -> anyhow::Result<Listener> {
 async fn serve_until_stopped(
     public: Listener,
     service: Service,
-    drain: Duration,
+    (drain, shutdown): (Duration, Shutdown),
     mut signals: EndSignals,
 ) -> anyhow::Result<()> {
-    let shutdown = Shutdown { stop: CancellationToken::new(), grace: Duration::from_secs(GRACE_SECONDS) };
     let connections = service.metrics().connections.clone();
     let serving = public.serve(public_router(service.clone()), Some(connections), shutdown.clone());
     tokio::pin!(serving);
@@ -128,6 +137,9 @@ async fn serve_until_stopped(
     }
     shutdown.stop.cancel();
     serving.await;
+    if timeout(Duration::from_secs(SETTLE_SECONDS), service.settle()).await.is_err() {
+        tracing::warn!("not all that was counted reached the store for limits");
+    }
     tracing::info!("stopped");
     Ok(())
 }

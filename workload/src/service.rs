@@ -14,26 +14,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Synthesis requests that run at once; each holds several backends' answers in memory.
 const MAX_CONCURRENT_SYNTHESES: usize = 64;
 /// Bytes of request bodies that are held at once, kilobytes.
 const MAX_HELD_BODIES_KB: usize = 256 * 1024;
 
-/// What all parts of the running service share. Cheap to clone.
+/// What all parts of the running service share. One pointer: layers clone it several times for each request.
 #[derive(Clone)]
-pub struct Service {
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    clients: Arc<ArcSwap<KnownClients>>,
-    acknowledgement: Arc<ArcSwap<Acknowledgement>>,
-    certificate: Arc<ArcSwapOption<ServerConfig>>,
-    public_certificate: Arc<ArcSwapOption<PublicCertificate>>,
+pub struct Service(Arc<Shared>);
+
+struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    clients: ArcSwap<KnownClients>,
+    acknowledgement: ArcSwap<Acknowledgement>,
+    certificate: ArcSwapOption<ServerConfig>,
+    public_certificate: ArcSwapOption<PublicCertificate>,
     metrics: Arc<Metrics>,
-    served: Arc<ServedRequests>,
-    draining: Arc<AtomicBool>,
+    served: ServedRequests,
+    draining: AtomicBool,
+    farewell: CancellationToken,
     syntheses: Arc<Semaphore>,
     held_bodies: Arc<Semaphore>,
-    retries: Arc<RetryBudget>,
+    retries: RetryBudget,
     limiter: Arc<Limiter>,
 }
 
@@ -42,49 +46,50 @@ impl Service {
     pub fn new(snapshot: Snapshot, clients: KnownClients, metrics: Arc<Metrics>) -> Self {
         let limiter = Arc::new(Limiter::new(Arc::clone(&metrics)));
         limiter.follow(&snapshot.limits, snapshot.store.as_ref());
-        Self {
-            acknowledgement: Arc::new(ArcSwap::from_pointee(acknowledge(&snapshot))),
-            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
-            clients: Arc::new(ArcSwap::from_pointee(clients)),
-            certificate: Arc::default(),
-            public_certificate: Arc::default(),
+        Self(Arc::new(Shared {
+            acknowledgement: ArcSwap::from_pointee(acknowledge(&snapshot)),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            clients: ArcSwap::from_pointee(clients),
+            certificate: ArcSwapOption::empty(),
+            public_certificate: ArcSwapOption::empty(),
             metrics,
-            served: Arc::default(),
-            draining: Arc::default(),
+            served: ServedRequests::default(),
+            draining: AtomicBool::new(false),
+            farewell: CancellationToken::new(),
             syntheses: Arc::new(Semaphore::new(MAX_CONCURRENT_SYNTHESES)),
             held_bodies: Arc::new(Semaphore::new(MAX_HELD_BODIES_KB)),
-            retries: Arc::new(RetryBudget::new(Instant::now())),
+            retries: RetryBudget::new(Instant::now()),
             limiter,
-        }
+        }))
     }
 
     /// The snapshot that serves now, for a moment.
     pub fn glance(&self) -> Guard<Arc<Snapshot>> {
-        self.snapshot.load()
+        self.0.snapshot.load()
     }
 
     /// The snapshot that serves now, for as long as a request takes.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
+        self.0.snapshot.load_full()
     }
 
     /// Replaces the snapshot; requests that have one keep theirs.
     pub fn replace_snapshot(&self, snapshot: Snapshot) {
         let acknowledgement = acknowledge(&snapshot);
-        self.limiter.follow(&snapshot.limits, snapshot.store.as_ref());
-        self.snapshot.store(Arc::new(snapshot));
+        self.0.limiter.follow(&snapshot.limits, snapshot.store.as_ref());
+        self.0.snapshot.store(Arc::new(snapshot));
         // Not before it serves.
-        self.acknowledgement.store(Arc::new(acknowledgement));
+        self.0.acknowledgement.store(Arc::new(acknowledgement));
     }
 
     /// The clients that may ask for tokens, and use them, for a moment.
     pub fn clients(&self) -> Guard<Arc<KnownClients>> {
-        self.clients.load()
+        self.0.clients.load()
     }
 
     /// From now on these are let in and no others, whatever tokens the others have.
     pub fn replace_clients(&self, clients: KnownClients) {
-        self.clients.store(Arc::new(clients));
+        self.0.clients.store(Arc::new(clients));
     }
 
     /// A token for a client that has proved who it is.
@@ -97,7 +102,7 @@ impl Service {
 
     /// What was applied, and what was refused since.
     pub fn acknowledgement(&self) -> Acknowledgement {
-        let certificate = self.public_certificate.load().as_ref().map(|shown| shown.fingerprint.clone());
+        let certificate = self.0.public_certificate.load().as_ref().map(|shown| shown.fingerprint.clone());
         let clients = self.clients().registered_hash().to_owned();
         let shadow = self.glance().shadow.as_ref().map(|shadow| match shadow {
             Ok(shadow) => shadow.acknowledgement(),
@@ -107,80 +112,90 @@ impl Service {
             clients,
             certificate,
             shadow,
-            served: self.served.read(),
-            store: self.limiter.store_acknowledgement(),
-            ..Acknowledgement::clone(&self.acknowledgement.load())
+            served: self.0.served.read(),
+            store: self.0.limiter.store_acknowledgement(),
+            ..Acknowledgement::clone(&self.0.acknowledgement.load())
         }
     }
 
     /// Notes why the newest configuration does not serve; nothing once it does, or is the one that serves.
     pub fn note_refusal(&self, reason: Option<&str>) {
         let refused = reason.map(|reason| Refused::new(reason, now()));
-        let current = Acknowledgement::clone(&self.acknowledgement.load());
-        self.acknowledgement.store(Arc::new(Acknowledgement { refused, ..current }));
+        let current = Acknowledgement::clone(&self.0.acknowledgement.load());
+        self.0.acknowledgement.store(Arc::new(Acknowledgement { refused, ..current }));
     }
 
     /// What the replica shows to whoever asks how it is. Nothing while it has no certificate.
     pub fn certificate(&self) -> Option<Arc<ServerConfig>> {
-        self.certificate.load_full()
+        self.0.certificate.load_full()
     }
 
     /// From the next connection on the replica shows this.
     pub fn replace_certificate(&self, certificate: Option<Arc<ServerConfig>>) {
-        self.certificate.store(certificate);
+        self.0.certificate.store(certificate);
     }
 
     /// What clients are shown. Nothing while there is none.
     pub fn public_certificate(&self) -> Option<Arc<ServerConfig>> {
-        self.public_certificate.load().as_ref().map(|shown| Arc::clone(&shown.config))
+        self.0.public_certificate.load().as_ref().map(|shown| Arc::clone(&shown.config))
     }
 
     /// From the next connection on clients are shown this.
     pub fn replace_public_certificate(&self, certificate: PublicCertificate) {
-        self.metrics.certificate_end_seconds.set(certificate.not_after);
-        self.public_certificate.store(Some(Arc::new(certificate)));
+        self.0.metrics.certificate_end_seconds.set(certificate.not_after);
+        self.0.public_certificate.store(Some(Arc::new(certificate)));
     }
 
     /// The metrics.
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.0.metrics
     }
 
     /// How well clients with a token were served.
     pub fn served(&self) -> &ServedRequests {
-        &self.served
+        &self.0.served
     }
 
     /// What the attempts of a request share, under the policy of a snapshot.
     pub fn attempts(&self, snapshot: &Snapshot) -> Attempts<'_> {
         let budget_percent = snapshot.bundle.policy().routing.retry_budget_percent;
-        Attempts { budget: &self.retries, budget_percent, metrics: &self.metrics }
+        Attempts { budget: &self.0.retries, budget_percent, metrics: &self.0.metrics }
     }
 
     /// Whether the limits of a snapshot admit a request, and how it stands with them.
     pub async fn admit(&self, snapshot: &Snapshot, asked: &Asked<'_>) -> Result<Allowance, Refusal> {
-        self.limiter.admit(&snapshot.limits, asked).await
+        self.0.limiter.admit(&snapshot.limits, asked).await
     }
 
     /// From now on not ready, so that load balancers turn away.
     pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.0.draining.store(true, Ordering::Relaxed);
     }
 
     /// Whether the service is about to end.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.0.draining.load(Ordering::Relaxed)
+    }
+
+    /// Cancelled when answers that are still under way have to end.
+    pub fn farewell(&self) -> &CancellationToken {
+        &self.0.farewell
+    }
+
+    /// Ends when all that requests used has been counted. For when there are no more.
+    pub async fn settle(&self) {
+        self.0.limiter.settle().await;
     }
 
     /// Room for one more synthesis, if there is any; given back with the permit.
     pub fn room_for_synthesis(&self) -> Option<OwnedSemaphorePermit> {
-        self.syntheses.clone().try_acquire_owned().ok()
+        self.0.syntheses.clone().try_acquire_owned().ok()
     }
 
     /// Room for one more body, if there is any; given back with the permit.
     pub fn room_for_body(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let kilobytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        self.held_bodies.clone().try_acquire_many_owned(kilobytes).ok()
+        self.0.held_bodies.clone().try_acquire_many_owned(kilobytes).ok()
     }
 }
 

@@ -99,6 +99,11 @@ pub struct CodeCrucibleSpec {
     /// hold what is measured.
     #[serde(default = "default_resources")]
     pub resources: ResourceRequirements,
+    /// Seconds that a pod which is to end has for it, 15 of which are not the answers': in the first 5 load balancers turn away from it, in
+    /// the last 10 clients are told whose answers are still under way. It ends as soon as there are none.
+    #[serde(default = "default_termination_grace_period_seconds")]
+    #[schemars(range(min = 30, max = 3600))]
+    pub termination_grace_period_seconds: i32,
     /// On which nodes the pods run.
     #[serde(default)]
     pub placement: Placement,
@@ -182,6 +187,10 @@ impl CodeCrucibleSpec {
 
 fn default_replicas() -> i32 {
     3
+}
+
+fn default_termination_grace_period_seconds() -> i32 {
+    120
 }
 
 fn default_resources() -> ResourceRequirements {

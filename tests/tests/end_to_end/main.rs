@@ -18,6 +18,7 @@ mod drift;
 mod dry_run;
 mod exposure;
 mod failover;
+mod farewell;
 mod faults;
 mod installs;
 mod leader;

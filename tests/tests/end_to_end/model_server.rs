@@ -6,11 +6,15 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What it says to chats.
 const CHAT: &str = r#"{"id":"1","object":"chat.completion","created":1,"model":"coder","choices":[{"index":0,"message":{"role":"assistant","content":"Yes."},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
+const CHUNK: &str = r#"{"id":"1","object":"chat.completion.chunk","created":1,"model":"coder","choices":[{"index":0,"delta":{"content":"Yes."}}]}"#;
+/// Between the pieces of a stream.
+const PAUSE: Duration = Duration::from_millis(500);
 const COMPLETION: &str = r#"{"id":"1","object":"text_completion","created":1,"model":"coder","choices":[{"index":0,"text":"Yes.","finish_reason":"stop","logprobs":null}]}"#;
 const EMBEDDING: &str = r#"{"object":"list","model":"coder","data":[{"object":"embedding","index":0,"embedding":[0.5,0.25]}],"usage":{"prompt_tokens":1,"total_tokens":1}}"#;
 const RESPONSE: &str = r#"{"id":"1","object":"response","created_at":1,"model":"coder","status":"completed","parallel_tool_calls":true,"tool_choice":"auto","tools":[],"output":[{"type":"message","id":"m","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Yes.","annotations":[]}]}]}"#;
@@ -47,6 +51,9 @@ struct Known {
     is_dead: AtomicBool,
     /// What it listens on and who is connected.
     open: Mutex<Vec<TcpStream>>,
+    /// How often it was told to end its streams.
+    ends: Mutex<usize>,
+    is_told_to_end: Condvar,
 }
 
 impl ModelServer {
@@ -69,6 +76,12 @@ impl ModelServer {
         for open in open.drain(..) {
             let _ = open.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Ends the streams that it writes at the moment, which would go on for ever, as whole ones.
+    pub fn end_streams(&self) {
+        *self.known.ends.lock().unwrap() += 1;
+        self.known.is_told_to_end.notify_all();
     }
 
     /// At the same address.
@@ -121,13 +134,30 @@ fn answer_all(stream: &TcpStream, who: IpAddr, known: &Known) -> std::io::Result
         }
         let mut body = vec![0; length];
         requests.read_exact(&mut body)?;
+        let body = String::from_utf8_lossy(&body);
+        if path == "/v1/chat/completions" && body.contains("\"stream\":true") {
+            return stream_chat(answers, known);
+        }
         let is_served = !known.unserved.lock().unwrap().contains(&who);
         let (status, (kind, body)) = if is_served {
-            ("200 OK", answer(&path, &String::from_utf8_lossy(&body)))
+            ("200 OK", answer(&path, &body))
         } else {
             ("500 Internal Server Error", ("application/json", "{}".to_owned()))
         };
         let head = format!("content-type: {kind}\r\ncontent-length: {}", body.len());
         write!(answers, "HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}")?;
     }
+}
+
+/// A chat that says yes again and again, until it is told to end or nobody listens.
+fn stream_chat(mut answer: TcpStream, known: &Known) -> std::io::Result<()> {
+    answer.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
+    let mut ends = known.ends.lock().unwrap();
+    let before = *ends;
+    while *ends == before {
+        drop(ends);
+        write!(answer, "data: {CHUNK}\n\n")?;
+        ends = known.is_told_to_end.wait_timeout(known.ends.lock().unwrap(), PAUSE).unwrap().0;
+    }
+    answer.write_all(b"data: [DONE]\n\n")
 }

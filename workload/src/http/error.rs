@@ -71,6 +71,13 @@ impl ApiError {
         Self { retry_after: Some(RETRY_AFTER_SECONDS), ..error }
     }
 
+    /// The time in which the answer could have ended is over.
+    pub(super) fn stopping() -> Self {
+        let message = "The server stops before the answer is complete; send the request again.";
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "api_error", "server_stopping", message);
+        Self { retry_after: Some(RETRY_AFTER_SECONDS), ..error }
+    }
+
     /// One of the limits refuses it, or none can be asked.
     pub(super) fn limited(refusal: Refusal) -> Self {
         let (kind, code) = match refusal.limit {

@@ -1,44 +1,43 @@
 //! Server-sent events on their way to clients.
 
 use super::error::ApiError;
+use super::farewell::{LastWords, until_farewell};
 use crate::backend::BackendError;
 use crate::gateway::Trouble;
+use crate::service::Service;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
-/// A response that streams events.
-pub(super) fn event_stream(body: Body) -> Response {
-    let mut response = Response::new(body);
+/// A response that streams events, and ends with such last words should the service have to end before it.
+pub(super) fn event_stream(service: &Service, body: Body, last_words: LastWords) -> Response {
+    let mut response = Response::new(until_farewell(service, body, last_words));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 
 /// An error as an event, in OpenAI's shape.
-pub(super) fn error_event(error: BackendError) -> Bytes {
-    format!("data: {}\n\n", ApiError::from(error).document()).into()
-}
-
-/// The last event of a stream that could not be completed.
-pub(super) fn last_words(trouble: Trouble) -> Bytes {
-    error_event(error(trouble))
+pub(super) fn error_event(error: &ApiError) -> Bytes {
+    format!("data: {}\n\n", error.document()).into()
 }
 
 /// The same in the shape of the events of OpenAI's responses.
-pub(super) fn last_words_of_response(trouble: Trouble) -> Bytes {
-    let mut event = ApiError::from(error(trouble)).document()["error"].take();
+pub(super) fn error_event_of_response(error: &ApiError) -> Bytes {
+    let mut event = error.document()["error"].take();
     event["type"] = "error".into();
     // The number that it would have, whoever does not look into the events cannot know.
     event["sequence_number"] = 0.into();
     format!("event: error\ndata: {event}\n\n").into()
 }
 
-fn error(trouble: Trouble) -> BackendError {
-    match trouble {
-        Trouble::TimedOut => BackendError::TimedOut,
-        Trouble::Cut => BackendError::Cut,
+impl From<Trouble> for ApiError {
+    fn from(trouble: Trouble) -> Self {
+        Self::from(match trouble {
+            Trouble::TimedOut => BackendError::TimedOut,
+            Trouble::Cut => BackendError::Cut,
+        })
     }
 }

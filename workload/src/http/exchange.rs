@@ -7,7 +7,8 @@ use crate::telemetry::{AccessLine, Correlation, REQUEST_ID, TokenNote};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::header::CONNECTION;
+use http::{HeaderName, HeaderValue, StatusCode, Version};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -92,6 +93,7 @@ impl Exchange {
 /// Around every route.
 pub(super) async fn tell(State(service): State<Service>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let version = request.version();
     let exchange = Exchange::new(Correlation::of(request.headers()));
     request.extensions_mut().insert(exchange.clone());
     let mut ending =
@@ -101,6 +103,10 @@ pub(super) async fn tell(State(service): State<Service>, mut request: Request, n
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, ending.exchange.correlation().request_id().clone());
     headers.insert(OVERHEAD, HeaderValue::from(u64::try_from(own.as_micros()).unwrap_or(u64::MAX)));
+    if version <= Version::HTTP_11 && ending.service.is_draining() {
+        // Whoever would send another request on a connection that is about to be closed had better open one elsewhere.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response.map(|body| watched(body, ending))
 }
 

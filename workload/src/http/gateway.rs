@@ -4,8 +4,9 @@ use super::admission::{Admitted, admit};
 use super::authentication::Caller;
 use super::body::{self, MAX_BODY_BYTES};
 use super::error::ApiError;
-use super::events::{error_event, event_stream, last_words, last_words_of_response};
+use super::events::{error_event, error_event_of_response, event_stream};
 use super::exchange::Exchange;
+use super::farewell::LastWords;
 use super::identifiers::{now_seconds, unique};
 use super::limits::{self, Wanted, tell_limits};
 use super::route_header::tell_route;
@@ -13,7 +14,8 @@ use crate::attempts::Answered;
 use crate::authorization::Action;
 use crate::backend::{Answer, BackendError, Completion, Endpoint, Finish, InFlight, Piece};
 use crate::gateway::{
-    ChunkWriter, Guarded, GuardedStream, Meter, OpenAiAnswer, OpenAiQuestion, OpenAiRequest, whole_answer,
+    ChunkWriter, Guarded, GuardedStream, Meter, OpenAiAnswer, OpenAiQuestion, OpenAiRequest, Trouble,
+    whole_answer,
 };
 use crate::limits::Allowance;
 use crate::service::Service;
@@ -63,7 +65,7 @@ async fn answer(
     exchange.note_wait(ledger.waited());
     exchange.note_backend(ledger.backend(), ledger.tried.len());
     let response = match answered {
-        Ok(answered) => respond(answered, &request, public_model, meter, &exchange).await,
+        Ok(answered) => respond(answered, &request, (&service, public_model), meter, &exchange).await,
         Err(error) => {
             meter.failed(&error);
             Err(error)
@@ -87,18 +89,19 @@ impl From<Endpoint> for LimitedRoute {
 async fn respond(
     answered: Answered<OpenAiAnswer>,
     request: &OpenAiRequest,
-    public_model: &str,
+    (service, public_model): (&Service, &str),
     mut meter: Meter,
     exchange: &Exchange,
 ) -> Result<Response, BackendError> {
     let Answered { answer, in_flight } = answered;
     match answer {
-        OpenAiAnswer::Remote(answer) => Ok(pass_on(request.endpoint, answer, in_flight, meter)),
+        OpenAiAnswer::Remote(answer) => Ok(pass_on(service, request.endpoint, answer, in_flight, meter)),
         OpenAiAnswer::Embedded { completion, include_usage } => {
             let (id, created) = (unique("chatcmpl"), now_seconds());
             if request.stream {
                 let writer = ChunkWriter::new(id, created, public_model.to_owned(), include_usage);
-                return Ok(event_stream(Body::from_stream(events(completion, in_flight, writer, meter))));
+                let events = Body::from_stream(events(completion, in_flight, writer, meter));
+                return Ok(event_stream(service, events, error_event));
             }
             let begin = Instant::now();
             let (text, finish) = whole(completion).await?;
@@ -109,7 +112,13 @@ async fn respond(
     }
 }
 
-fn pass_on(endpoint: Endpoint, answer: Answer, in_flight: InFlight, meter: Meter) -> Response {
+fn pass_on(
+    service: &Service,
+    endpoint: Endpoint,
+    answer: Answer,
+    in_flight: InFlight,
+    meter: Meter,
+) -> Response {
     match answer {
         Answer::Whole { status, retry_after, body } => {
             meter.whole(status.is_success(), &body);
@@ -122,12 +131,15 @@ fn pass_on(endpoint: Endpoint, answer: Answer, in_flight: InFlight, meter: Meter
             response
         }
         Answer::Stream(incoming, deadline) => {
-            let last_words = match endpoint {
-                Endpoint::Responses => last_words_of_response,
-                _ => last_words,
+            let (last_words, in_trouble): (LastWords, fn(Trouble) -> Bytes) = match endpoint {
+                Endpoint::Responses => {
+                    (error_event_of_response, |trouble| error_event_of_response(&trouble.into()))
+                }
+                _ => (error_event, |trouble| error_event(&trouble.into())),
             };
-            let guarded = Guarded { end: endpoint.stream_end(), last_words };
-            event_stream(Body::new(GuardedStream::new(incoming, deadline, guarded, in_flight).metered(meter)))
+            let guarded = Guarded { end: endpoint.stream_end(), last_words: in_trouble };
+            let stream = GuardedStream::new(incoming, deadline, guarded, in_flight).metered(meter);
+            event_stream(service, Body::new(stream), last_words)
         }
     }
 }
@@ -161,7 +173,7 @@ fn events(
                 meter.finished(&finish);
                 writer.end(&finish)
             }
-            Err(error) => error_event(error),
+            Err(error) => error_event(&ApiError::from(error)),
         }
     });
     futures::stream::once(async move { start }).chain(rest).map(Ok)

@@ -30,6 +30,8 @@ const MAX_HEAD_SECONDS: u64 = 10;
 const MAX_CONCURRENT_STREAMS: u32 = 100;
 /// Time after which a silent connection of HTTP/2 is asked whether it is still there, seconds.
 const PING_SECONDS: u64 = 30;
+/// Time in which those whose answers are still under way are told that there will be no more, seconds.
+const FAREWELL_SECONDS: u64 = 3;
 /// Pause after the system refused to accept (it is out of descriptors), milliseconds.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
@@ -40,12 +42,14 @@ pub struct Shutdown {
     pub stop: CancellationToken,
     /// Time for requests in flight.
     pub grace: Duration,
+    /// Cancelled when that is over: whoever still answers, tells that there will be no more.
+    pub farewell: CancellationToken,
 }
 
 impl Shutdown {
     /// For what serves as long as the process lives.
     pub fn never() -> Self {
-        Self { stop: CancellationToken::new(), grace: Duration::ZERO }
+        Self { stop: CancellationToken::new(), grace: Duration::ZERO, farewell: CancellationToken::new() }
     }
 }
 
@@ -101,8 +105,15 @@ impl Listener {
             });
         }
         drop(self.socket);
-        if timeout(shutdown.grace, graceful.shutdown()).await.is_err() {
-            tracing::warn!("requests were still running when their time to end was over");
+        let ended = graceful.shutdown();
+        tokio::pin!(ended);
+        if timeout(shutdown.grace, &mut ended).await.is_ok() {
+            return;
+        }
+        tracing::warn!("answers were still under way when their time to end was over");
+        shutdown.farewell.cancel();
+        if timeout(Duration::from_secs(FAREWELL_SECONDS), ended).await.is_err() {
+            tracing::warn!("clients did not take their last words");
         }
     }
 

@@ -9,6 +9,7 @@ mod body;
 mod error;
 mod events;
 mod exchange;
+mod farewell;
 mod first_words;
 mod gateway;
 mod identifiers;

@@ -86,7 +86,9 @@ pub(super) async fn synthesize(
         _permit: permit,
     };
     if stream {
-        return Ok(tell_limits(event_stream(Body::from_stream(events(job))), &told));
+        let service = job.service.clone();
+        let events = Body::from_stream(events(job));
+        return Ok(tell_limits(event_stream(&service, events, error_event), &told));
     }
     // Nobody listens to progress; a channel that is closed takes events for nothing.
     let (progress, _) = mpsc::channel(1);
@@ -135,7 +137,7 @@ fn events(job: Job) -> impl Stream<Item = Result<Bytes, Infallible>> {
         };
         let last = match result {
             Ok(synthesis) => finished(&synthesis),
-            Err(error) => event("error", &ApiError::from(error).document()),
+            Err(error) => error_event(&ApiError::from(error)),
         };
         let _ = last_words.send(last);
     });
@@ -165,6 +167,10 @@ fn progress_event(progress: &Progress) -> Bytes {
 fn finished(synthesis: &Synthesis) -> Bytes {
     let document = serde_json::to_value(synthesis).unwrap_or_default();
     event("synthesis.finished", &json!({"type": "synthesis.finished", "synthesis": document}))
+}
+
+fn error_event(error: &ApiError) -> Bytes {
+    event("error", &error.document())
 }
 
 fn event(name: &str, data: &Value) -> Bytes {

@@ -35,6 +35,7 @@ use shared::{NoStore, SharedCounters};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio_util::task::TaskTracker;
 
 /// How long a request waits for the store, milliseconds.
 const PATIENCE_MS: u64 = 25;
@@ -50,6 +51,8 @@ pub struct Limiter {
     /// Which store is told of: how many there were.
     stores: Arc<AtomicU64>,
     patience: Duration,
+    /// Corrections on their way to the store.
+    settling: TaskTracker,
     metrics: Arc<Metrics>,
 }
 
@@ -109,6 +112,7 @@ impl Limiter {
             store: ArcSwapOption::empty(),
             stores: Arc::default(),
             patience,
+            settling: TaskTracker::new(),
             metrics,
         }
     }
@@ -139,6 +143,12 @@ impl Limiter {
             }))
         };
         self.store.store(settings.map(open));
+    }
+
+    /// Ends when no correction is on its way to the store. For when there are no more requests.
+    pub async fn settle(&self) {
+        self.settling.close();
+        self.settling.wait().await;
     }
 
     /// Whether it counts together with others; nothing where there is no store.

@@ -65,11 +65,12 @@ impl Drop for Reservation {
                 let (store, taken_at_ms) = (Arc::clone(store), *taken_at_ms);
                 let claims = std::mem::take(claims);
                 let unsettled = limiter.metrics.limits.unsettled.clone();
-                runtime.spawn(async move {
+                let settling = async move {
                     if !store.settle(claims, taken_at_ms, used).await {
                         unsettled.inc();
                     }
-                });
+                };
+                limiter.settling.spawn_on(settling, &runtime);
             }
         }
     }

@@ -12,6 +12,7 @@ mod backends;
 mod configuration;
 mod endpoints;
 mod exchange;
+mod farewell;
 mod limits;
 mod program;
 mod requests;

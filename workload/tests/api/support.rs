@@ -144,9 +144,15 @@ impl Api {
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let base = format!("http://{}", listener.local_address().unwrap());
         let stop = CancellationToken::new();
-        let shutdown = Shutdown { stop: stop.clone(), grace: Duration::ZERO };
+        let shutdown =
+            Shutdown { stop: stop.clone(), grace: Duration::ZERO, farewell: service.farewell().clone() };
         tokio::spawn(listener.serve(public_router(service.clone()), None, shutdown));
         Self { base, token, http: reqwest::Client::new(), folder, service, stop }
+    }
+
+    /// The end of the service, whose answers get no time to end by themselves.
+    pub fn stop(&self) {
+        self.stop.cancel();
     }
 
     /// Sends a body with the token.

@@ -17,9 +17,9 @@ use std::time::Duration;
 /// User and group of the workload.
 const USER: i64 = 65532;
 /// Time in which load balancers learn that a pod ends, seconds.
-const DRAIN_SECONDS: u32 = 5;
-/// Drain, then requests in flight (20 s in the workload), then reserve, seconds.
-const TERMINATION_GRACE_SECONDS: u32 = 40;
+const DRAIN_SECONDS: i32 = 5;
+/// Time after its grace in which the workload says farewell and ends, seconds: its own 5, and as many in reserve.
+const FAREWELL_SECONDS: i32 = 10;
 
 pub(super) fn disruption_budget(resource: &CodeCrucible) -> Value {
     json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(resource)}}})
@@ -100,7 +100,7 @@ fn pod(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Value {
         "serviceAccountName": Child::ServiceAccount.name(resource),
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
-        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+        "terminationGracePeriodSeconds": resource.spec.termination_grace_period_seconds,
         "securityContext": {
             "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
             "fsGroupChangePolicy": "OnRootMismatch",
@@ -156,6 +156,7 @@ fn arguments(resource: &CodeCrucible) -> Vec<String> {
         ("--admin-listen", format!("0.0.0.0:{ADMIN_PORT}")),
         ("--status-listen", format!("0.0.0.0:{STATUS_PORT}")),
         ("--drain-seconds", DRAIN_SECONDS.to_string()),
+        ("--grace-seconds", grace_seconds(resource).to_string()),
     ]
     .into_iter()
     .flat_map(|(name, value)| [name.to_owned(), value])
@@ -165,6 +166,11 @@ fn arguments(resource: &CodeCrucible) -> Vec<String> {
         arguments.push(TLS_ARGUMENT.into());
     }
     arguments
+}
+
+/// What of the pod's time is left to answers under way.
+fn grace_seconds(resource: &CodeCrucible) -> i32 {
+    resource.spec.termination_grace_period_seconds - DRAIN_SECONDS - FAREWELL_SECONDS
 }
 
 fn probe(path: &str, period_seconds: u32, failure_threshold: u32) -> Value {

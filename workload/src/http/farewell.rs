@@ -1,0 +1,71 @@
+//! The end of a stream that is still under way when the service has to end: an event that says so, and no end mark, so that its client knows that
+//! there is more, and asks again elsewhere.
+
+use super::error::ApiError;
+use crate::service::Service;
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// An error as the event that a stream of this kind ends with.
+pub(super) type LastWords = fn(&ApiError) -> Bytes;
+
+/// Ends what was cut, so that the event is not read as a part of it; between events it says nothing.
+const BETWEEN_EVENTS: &[u8] = b"\n\n";
+
+struct UntilFarewell {
+    inner: Body,
+    token: CancellationToken,
+    farewell: Pin<Box<WaitForCancellationFutureOwned>>,
+    last_words: LastWords,
+    is_over: bool,
+}
+
+/// A stream of events that lasts no longer than the service.
+pub(super) fn until_farewell(service: &Service, inner: Body, last_words: LastWords) -> Body {
+    let token = service.farewell().clone();
+    let farewell = Box::pin(token.clone().cancelled_owned());
+    Body::new(UntilFarewell { inner, token, farewell, last_words, is_over: false })
+}
+
+impl HttpBody for UntilFarewell {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        if this.is_over {
+            return Poll::Ready(None);
+        }
+        // The future is for being woken; whether it has come is cheaper to ask before each of many frames.
+        if !this.token.is_cancelled() {
+            if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
+                return Poll::Ready(frame);
+            }
+            ready!(this.farewell.as_mut().poll(context));
+        }
+        this.is_over = true;
+        // Nobody waits for the rest any more, the backend least of all.
+        this.inner = Body::empty();
+        let event = (this.last_words)(&ApiError::stopping());
+        let mut bytes = BytesMut::with_capacity(BETWEEN_EVENTS.len() + event.len());
+        bytes.extend_from_slice(BETWEEN_EVENTS);
+        bytes.extend_from_slice(&event);
+        Poll::Ready(Some(Ok(Frame::data(bytes.freeze()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
