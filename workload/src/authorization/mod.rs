@@ -1,13 +1,16 @@
 //! Whether a client may do what it asks for: Cedar decides, from the rules of the policy.
 
 mod entities;
+mod remembered;
 mod rules;
 
 use crate::identity::namespace_of;
 use codecrucible_contract::{Access, Enforcement};
 use entities::{entities, request};
+use remembered::Remembered;
 use rules::{Decided, Rules};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// What a client may ask for.
@@ -49,7 +52,7 @@ pub struct Asking<'a> {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct Asked<'a> {
     /// What is to be done.
     pub action: Action,
@@ -77,6 +80,8 @@ pub struct Authorizer {
     enforced: Option<Rules>,
     /// The enforced rules and those in shadow together, if there are such.
     shadow: Option<Rules>,
+    /// Nothing where a rule looks at more than who asks for what: then the same question may be answered otherwise the next time.
+    remembered: Option<Remembered>,
 }
 
 impl Authorizer {
@@ -84,7 +89,7 @@ impl Authorizer {
     /// deny.
     pub fn new(access: Option<&Access>) -> Self {
         let Some(access) = access else {
-            return Self { namespace: String::new(), enforced: None, shadow: None };
+            return Self { namespace: String::new(), enforced: None, shadow: None, remembered: None };
         };
         let of = |is_meant: &dyn Fn(Enforcement) -> bool| {
             let documents: Vec<_> =
@@ -96,6 +101,7 @@ impl Authorizer {
             namespace: access.namespace.clone(),
             enforced: of(&|enforcement| enforcement == Enforcement::Enforce),
             shadow: of(&|_| true).filter(|_| has_shadow),
+            remembered: (!access.looks_at_circumstances()).then(Remembered::new),
         }
     }
 
@@ -105,7 +111,14 @@ impl Authorizer {
     }
 
     /// Decides.
-    pub fn decide(&self, asking: &Asking<'_>, asked: &Asked<'_>) -> Verdict {
+    pub fn decide(&self, asking: &Asking<'_>, asked: &Asked<'_>) -> Arc<Verdict> {
+        match &self.remembered {
+            Some(remembered) => remembered.or(asking, asked, || self.decide_anew(asking, asked)),
+            None => Arc::new(self.decide_anew(asking, asked)),
+        }
+    }
+
+    fn decide_anew(&self, asking: &Asking<'_>, asked: &Asked<'_>) -> Verdict {
         if !self.rules() {
             return Verdict { is_allowed: true, because: Vec::new(), shadow: None };
         }
@@ -244,6 +257,27 @@ mod tests {
         let verdict = when(r#"context.address.isInRange(ip("10.1.0.0/16"))"#)
             .decide(&Asking { address: mapped, ..asking("a.b") }, &COMPLETE);
         assert!(verdict.is_allowed, "an IPv4 address over a socket of IPv6");
+    }
+
+    #[test]
+    fn what_was_decided_is_remembered_unless_a_rule_looks_at_circumstances() {
+        let plain = enforcing(&[r#"permit (principal in Namespace::"apps", action, resource);"#]);
+        let first = plain.decide(&asking("apps.shop"), &COMPLETE);
+        assert!(Arc::ptr_eq(&first, &plain.decide(&asking("apps.shop"), &COMPLETE)));
+        let others = [
+            ("other.shop", COMPLETE),
+            ("apps.shop", Asked { action: Action::ListModels, ..COMPLETE }),
+            ("apps.shop", Asked { model: "other", ..COMPLETE }),
+            ("apps.shop", Asked { backend: "other", ..COMPLETE }),
+        ];
+        for (client, asked) in others {
+            assert!(!Arc::ptr_eq(&first, &plain.decide(&asking(client), &asked)), "{client} {asked:?}");
+        }
+        let young = r#"permit (principal, action, resource) when { context["tokenAge"] < duration("2m") };"#;
+        let young = enforcing(&[young]);
+        assert!(may(&young, "apps.shop"));
+        let later = Asking { token_age: Duration::from_secs(120), ..asking("apps.shop") };
+        assert!(!young.decide(&later, &COMPLETE).is_allowed);
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use crate::backend::Endpoint;
 use crate::limits::estimated_answer_tokens;
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
 /// Fields that limit the tokens of an answer.
 const TOKENS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
@@ -33,13 +32,13 @@ impl AnswerSize {
     }
 
     /// What a field says; nothing, if it is another one.
-    pub(super) fn hear(&mut self, field: &str, value: &RawValue) {
+    pub(super) fn hear(&mut self, field: &str, value: &str) {
         if let Some(place) = place(&TOKENS, field) {
-            self.tokens[place] = number(value.get()).max(self.tokens[place]);
+            self.tokens[place] = number(value).max(self.tokens[place]);
         } else if place(&ANSWERS, field).is_some() {
-            self.answers = number(value.get()).max(self.answers);
+            self.answers = number(value).max(self.answers);
         } else if field.eq_ignore_ascii_case(PROMPT) {
-            self.prompts = texts(value.get()).max(self.prompts);
+            self.prompts = texts(value).max(self.prompts);
         }
     }
 

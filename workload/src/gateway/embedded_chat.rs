@@ -1,6 +1,5 @@
 //! OpenAI's chat documents for models that do not speak them: the embedded ones.
 
-use super::request::{checked_text, syntax};
 use crate::backend::{CompletionRequest, Finish, Role, Turn};
 use crate::request_error::RequestError;
 use bytes::Bytes;
@@ -67,7 +66,8 @@ enum OneOrMany {
 
 /// Reads what the embedded engine honours, which knows one model and no names. The flag says whether a stream is to end with the usage.
 pub fn parse_for_embedded(body: &[u8]) -> Result<(CompletionRequest, bool), RequestError> {
-    let document: Document = serde_json::from_str(checked_text(body)?).map_err(|error| syntax(&error))?;
+    let document: Document = serde_json::from_slice(body)
+        .map_err(|error| RequestError::body(format!("the body is not a valid JSON request: {error}")))?;
     let max_tokens = document.max_completion_tokens.or(document.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS);
     in_range("max_tokens", max_tokens, 1, MAX_TOKENS)?;
     let temperature = document.temperature.unwrap_or(DEFAULT_TEMPERATURE);

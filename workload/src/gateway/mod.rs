@@ -4,7 +4,8 @@
 mod answer_size;
 mod embedded_chat;
 mod guarded_stream;
-mod nesting;
+mod json;
+mod messages;
 mod question;
 mod request;
 mod responses;

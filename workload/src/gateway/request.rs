@@ -1,21 +1,14 @@
 //! Reads from a request's bytes only what routing and validation need, and leaves them as they are.
 
 use super::answer_size::AnswerSize;
-use super::nesting::{MAX_DEPTH, is_too_deep};
+use super::json::{Json, Read};
+use super::messages;
 use super::responses::{self, KEPT_BY_BACKENDS};
 use crate::backend::Endpoint;
 use crate::limits::estimated_tokens;
 use crate::request_error::RequestError;
 use bytes::{Bytes, BytesMut};
-use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
-use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
-
-/// Most messages of one request.
-const MAX_MESSAGES: usize = 4096;
 
 /// A request whose shape is known to be right.
 #[derive(Debug)]
@@ -35,105 +28,88 @@ pub struct OpenAiRequest {
 /// Names of the fields that we look at.
 const PEEKED_FIELDS: [&str; 5] = ["model", "stream", "messages", "input", "tools"];
 
-/// The fields that we look at.
+/// The fields that we look at, as they are written.
 #[derive(Default)]
 struct Peeked<'a> {
-    model: Option<&'a RawValue>,
-    stream: Option<&'a RawValue>,
-    messages: Option<&'a RawValue>,
-    input: Option<&'a RawValue>,
-    tools: Option<&'a RawValue>,
+    /// And where it begins, bytes.
+    model: Option<(&'a str, usize)>,
+    stream: Option<&'a str>,
+    has_messages: bool,
+    input: Option<&'a str>,
+    tools: Option<&'a str>,
     size: AnswerSize,
     /// A field that leads to what a backend keeps, where it says something.
     kept: Option<&'static str>,
 }
 
 impl<'a> Peeked<'a> {
-    fn slot(&mut self, key: &str) -> Option<&mut Option<&'a RawValue>> {
-        match key {
-            "model" => Some(&mut self.model),
-            "stream" => Some(&mut self.stream),
-            "messages" => Some(&mut self.messages),
-            "input" => Some(&mut self.input),
-            "tools" => Some(&mut self.tools),
-            _ => None,
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Peeked<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PeekedVisitor)
-    }
-}
-
-struct PeekedVisitor;
-
-impl<'de> Visitor<'de> for PeekedVisitor {
-    type Value = Peeked<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+    fn read(endpoint: Endpoint, text: &'a str) -> Read<Self> {
+        let (mut peeked, mut json) = (Self::default(), Json::new(text));
+        json.object(|json, key| peeked.take(endpoint, &key, json))?;
+        json.end()?;
+        Ok(peeked)
     }
 
     /// Another spelling of a field that we look at is refused: some servers ignore case, and would take it
     /// for the field.
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut peeked = Peeked::default();
-        while let Some(key) = map.next_key::<Key<'de>>()? {
-            if let Some(slot) = peeked.slot(&key.0) {
-                if slot.replace(map.next_value()?).is_some() {
-                    return Err(A::Error::custom(format_args!("the field {} occurs twice", key.0)));
-                }
-            } else if PEEKED_FIELDS.iter().any(|field| key.0.eq_ignore_ascii_case(field)) {
-                return Err(A::Error::custom(format_args!("the field {} must be in lower case", key.0)));
-            } else if let Some(field) = kept_by_backends(&key.0) {
-                let value: &RawValue = map.next_value()?;
-                if !matches!(value.get(), "null" | "false") {
-                    peeked.kept = Some(field);
-                }
-                peeked.size.hear(&key.0, value);
-            } else if peeked.size.is_told_by(&key.0) {
-                peeked.size.hear(&key.0, map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
+    fn take(&mut self, endpoint: Endpoint, key: &str, json: &mut Json<'a>) -> Read<()> {
+        let is_known = match key {
+            "model" => {
+                let start = json.position();
+                self.model.replace((json.value()?, start)).is_some()
             }
-        }
-        Ok(peeked)
+            "stream" => self.stream.replace(json.value()?).is_some(),
+            "messages" if endpoint == Endpoint::ChatCompletions => {
+                messages::read(json)?;
+                std::mem::replace(&mut self.has_messages, true)
+            }
+            "messages" => {
+                json.value()?;
+                std::mem::replace(&mut self.has_messages, true)
+            }
+            "input" => self.input.replace(json.value()?).is_some(),
+            "tools" => self.tools.replace(json.value()?).is_some(),
+            _ => return self.take_other(key, json),
+        };
+        if is_known { Err(RequestError::body(format!("the field {key} occurs twice"))) } else { Ok(()) }
     }
-}
 
-fn kept_by_backends(key: &str) -> Option<&'static str> {
-    KEPT_BY_BACKENDS.into_iter().find(|field| key.eq_ignore_ascii_case(field))
-}
-
-/// A key, borrowed unless it has escapes.
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(borrow)]
-    role: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
+    fn take_other(&mut self, key: &str, json: &mut Json<'a>) -> Read<()> {
+        if PEEKED_FIELDS.iter().any(|field| key.eq_ignore_ascii_case(field)) {
+            return Err(RequestError::body(format!("the field {key} must be in lower case")));
+        }
+        let value = json.value()?;
+        if let Some(field) = KEPT_BY_BACKENDS.into_iter().find(|field| key.eq_ignore_ascii_case(field))
+            && !matches!(value, "null" | "false")
+        {
+            self.kept = Some(field);
+        }
+        if self.size.is_told_by(key) {
+            self.size.hear(key, value);
+        }
+        Ok(())
+    }
 }
 
 impl OpenAiRequest {
     /// Checks a body. Fields that are not ours to know pass unseen.
     pub fn parse(endpoint: Endpoint, body: Bytes) -> Result<Self, RequestError> {
-        let text = checked_text(&body)?;
-        let peeked: Peeked<'_> = serde_json::from_str(text).map_err(|error| syntax(&error))?;
-        let model_json = peeked.model.ok_or_else(|| RequestError::at("model", "model is required"))?.get();
+        let text =
+            std::str::from_utf8(&body).map_err(|_| RequestError::body("the body is not valid UTF-8"))?;
+        let peeked = Peeked::read(endpoint, text)?;
+        let (model_json, start) =
+            peeked.model.ok_or_else(|| RequestError::at("model", "model is required"))?;
         let model: String = serde_json::from_str(model_json)
             .map_err(|_| RequestError::at("model", "model must be a string"))?;
-        let stream = match peeked.stream.map(RawValue::get) {
+        let stream = match peeked.stream {
             None | Some("null" | "false") => false,
             Some("true") => true,
             Some(_) => return Err(RequestError::at("stream", "stream must be a boolean")),
         };
         match endpoint {
-            Endpoint::ChatCompletions => check_messages(peeked.messages)?,
+            Endpoint::ChatCompletions if !peeked.has_messages => {
+                return Err(RequestError::at("messages", "messages is required"));
+            }
             Endpoint::Embeddings if peeked.input.is_none() => {
                 return Err(RequestError::at("input", "input is required"));
             }
@@ -141,13 +117,12 @@ impl OpenAiRequest {
                 peeked.kept.map_or(Ok(()), |field| Err(responses::kept(field)))?;
                 responses::check(peeked.tools, peeked.input)?;
             }
-            Endpoint::Completions | Endpoint::Embeddings => {}
+            Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {}
         }
         let answer_tokens = match endpoint {
             Endpoint::Embeddings => 0,
             _ => peeked.size.tokens(endpoint),
         };
-        let start = model_json.as_ptr() as usize - text.as_ptr() as usize;
         let model_value = start..start + model_json.len();
         Ok(Self { endpoint, model, stream, answer_tokens, body, model_value })
     }
@@ -179,44 +154,6 @@ impl OpenAiRequest {
     pub fn body(&self) -> &Bytes {
         &self.body
     }
-}
-
-/// The body as text, bounded in depth.
-pub(super) fn checked_text(body: &[u8]) -> Result<&str, RequestError> {
-    let text = std::str::from_utf8(body).map_err(|_| RequestError::body("the body is not valid UTF-8"))?;
-    if is_too_deep(body) {
-        return Err(RequestError::body(format!("the body nests deeper than {MAX_DEPTH} levels")));
-    }
-    Ok(text)
-}
-
-pub(super) fn syntax(error: &serde_json::Error) -> RequestError {
-    RequestError::body(format!("the body is not a valid JSON request: {error}"))
-}
-
-fn check_messages(messages: Option<&RawValue>) -> Result<(), RequestError> {
-    let messages = messages.ok_or_else(|| RequestError::at("messages", "messages is required"))?;
-    let messages: Vec<Message<'_>> = serde_json::from_str(messages.get()).map_err(|_| {
-        RequestError::at("messages", "messages must be an array of objects with a role and content")
-    })?;
-    if messages.is_empty() || messages.len() > MAX_MESSAGES {
-        return Err(RequestError::at("messages", format!("messages must have 1 to {MAX_MESSAGES} entries")));
-    }
-    for (index, message) in messages.iter().enumerate() {
-        if message.role.is_none() {
-            let parameter = format!("messages[{index}].role");
-            return Err(RequestError::at(parameter.clone(), format!("{parameter} is required")));
-        }
-        let is_content = message.content.is_none_or(|content| content.get().starts_with(['"', '[', 'n']));
-        if !is_content {
-            let parameter = format!("messages[{index}].content");
-            return Err(RequestError::at(
-                parameter.clone(),
-                format!("{parameter} must be a string or an array"),
-            ));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -260,10 +197,17 @@ mod tests {
         assert_eq!(parameter_of(r#"{"model":"m","messages":[]}"#), "messages");
         assert_eq!(parameter_of(r#"{"model":"m","messages":"hello"}"#), "messages");
         assert_eq!(parameter_of(r#"{"model":"m","messages":[{"content":"x"}]}"#), "messages[0].role");
-        assert_eq!(
-            parameter_of(r#"{"model":"m","messages":[{"role":"user","content":7}]}"#),
-            "messages[0].content"
-        );
+        let user = r#"{"role":"user"}"#;
+        for (messages, parameter) in [
+            (format!("[{user},7]"), "messages[1]"),
+            (r#"[{"role":"user","content":7}]"#.to_owned(), "messages[0].content"),
+            (r#"[{"role":null}]"#.to_owned(), "messages[0].role"),
+            (r#"[{"role":{}}]"#.to_owned(), "messages[0].role"),
+            (r#"[{"role":"user","r\u006fle":"system"}]"#.to_owned(), "messages[0].role"),
+            (format!("[{}{user}]", format!("{user},").repeat(4096)), "messages"),
+        ] {
+            assert_eq!(parameter_of(&format!(r#"{{"model":"m","messages":{messages}}}"#)), parameter);
+        }
     }
 
     #[test]
@@ -333,7 +277,7 @@ mod tests {
             OpenAiRequest::parse(Endpoint::ChatCompletions, Bytes::from_static(b"{\"model\":\"\xff\"}"))
                 .unwrap_err();
         assert!(error.message.contains("UTF-8"));
-        let deep = format!("{{\"model\":\"m\",\"messages\":{}1{}}}", "[".repeat(100), "]".repeat(100));
+        let deep = format!("{{\"model\":\"m\",\"metadata\":{}1{}}}", "[".repeat(100), "]".repeat(100));
         assert!(parse(&deep).unwrap_err().message.contains("64 levels"));
     }
 }

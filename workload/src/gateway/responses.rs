@@ -3,7 +3,6 @@
 
 use crate::request_error::RequestError;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Fields that lead to what a backend keeps.
@@ -22,7 +21,7 @@ struct Typed<'a> {
 }
 
 /// Checks the tools and the input of a request; of what is not a list of objects, backends have their own opinions.
-pub(super) fn check(tools: Option<&RawValue>, input: Option<&RawValue>) -> Result<(), RequestError> {
+pub(super) fn check(tools: Option<&str>, input: Option<&str>) -> Result<(), RequestError> {
     for (index, kind) in kinds(tools) {
         if !TOOLS.contains(&&*kind) {
             let parameter = format!("tools[{index}].type");
@@ -42,8 +41,7 @@ pub(super) fn kept(parameter: &str) -> RequestError {
     RequestError::at(parameter, problem)
 }
 
-fn kinds(list: Option<&RawValue>) -> Vec<(usize, Cow<'_, str>)> {
-    let typed: Vec<Typed<'_>> =
-        list.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
+fn kinds(list: Option<&str>) -> Vec<(usize, Cow<'_, str>)> {
+    let typed: Vec<Typed<'_>> = list.and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
     typed.into_iter().enumerate().filter_map(|(index, typed)| Some((index, typed.kind?))).collect()
 }

@@ -1,7 +1,7 @@
 //! Asks the authorizer for whoever calls, counts what it says, and tells the log of every denial.
 
 use super::authentication::Caller;
-use crate::authorization::{Action, Asked, Asking, Verdict};
+use crate::authorization::{Action, Asked, Asking};
 use crate::routing::{Route, Target};
 use crate::service::Service;
 use crate::snapshot::Snapshot;
@@ -29,12 +29,12 @@ pub(super) fn permitted<'a>(
     let (mut permitted, mut reasons, mut shadow) = (Vec::new(), Vec::new(), None);
     for target in &route.targets {
         let asked = Asked { action, model, backend: target.backend.name() };
-        let Verdict { is_allowed, because, shadow: would_be } = authorizer.decide(&asking, &asked);
-        shadow = shadow.max(would_be);
-        if is_allowed {
+        let verdict = authorizer.decide(&asking, &asked);
+        shadow = shadow.max(verdict.shadow);
+        if verdict.is_allowed {
             permitted.push(target);
         } else {
-            reasons.extend(because);
+            reasons.extend_from_slice(&verdict.because);
         }
     }
     let is_allowed = !permitted.is_empty();

@@ -13,7 +13,7 @@ use cedar_policy::{
     ValidationWarning, Validator,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr as _;
 use std::sync::LazyLock;
 
@@ -82,14 +82,29 @@ pub fn access_schema() -> Option<&'static Schema> {
     SCHEMA.as_ref()
 }
 
+/// The types of the schema, which to parse takes longer than to decide.
+static TYPE_NAMES: LazyLock<HashMap<&str, EntityTypeName>> = LazyLock::new(|| {
+    let parsed = |name| Some((name, EntityTypeName::from_str(name).ok()?));
+    ["Client", "Namespace", "Model", "Backend", "Action"].into_iter().filter_map(parsed).collect()
+});
+
 /// An entity as it stands in a rule, such as `Model::"coder"`, whatever characters are in its identifier. Nothing for a type
 /// that has no name in Cedar.
 pub fn entity(type_name: &str, id: &str) -> Option<EntityUid> {
-    let type_name = EntityTypeName::from_str(type_name).ok()?;
+    let type_name = match TYPE_NAMES.get(type_name) {
+        Some(known) => known.clone(),
+        None => EntityTypeName::from_str(type_name).ok()?,
+    };
     Some(EntityUid::from_type_name_and_id(type_name, EntityId::new(id)))
 }
 
 impl Access {
+    /// Whether a rule may depend on more than who asks for what: one without this word does not.
+    pub fn looks_at_circumstances(&self) -> bool {
+        let mut rules = self.documents.iter().flat_map(|document| &document.rules);
+        rules.any(|rule| rule.cedar.contains("context"))
+    }
+
     /// Checks every rule.
     pub(crate) fn validate(&self) -> Checked {
         name("access.namespace", &self.namespace)?;

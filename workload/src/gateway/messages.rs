@@ -1,0 +1,53 @@
+//! The messages of a chat: a list of objects, each with a role and a content, of whose insides backends have their own opinions.
+
+use super::json::{Json, Read};
+use crate::request_error::RequestError;
+
+/// Most messages of one request.
+const MAX_MESSAGES: usize = 4096;
+
+/// Takes the messages.
+pub(super) fn read(json: &mut Json<'_>) -> Read<()> {
+    if json.peek() != Some(b'[') {
+        return Err(at("messages".into(), "must be an array of objects with a role and content"));
+    }
+    let wrong_number = || at("messages".into(), &format!("must have 1 to {MAX_MESSAGES} entries"));
+    let mut is_empty = true;
+    json.array(|json, index| {
+        is_empty = false;
+        if index == MAX_MESSAGES { Err(wrong_number()) } else { message(json, index) }
+    })?;
+    if is_empty { Err(wrong_number()) } else { Ok(()) }
+}
+
+fn message(json: &mut Json<'_>, index: usize) -> Read<()> {
+    let path = |field: &str| format!("messages[{index}]{field}");
+    if json.peek() != Some(b'{') {
+        return Err(at(path(""), "must be an object with a role and content"));
+    }
+    let (mut has_role, mut has_content) = (false, false);
+    json.object(|json, key| {
+        let first = json.peek();
+        let (seen, is_right, problem) = match &*key {
+            "role" => (&mut has_role, matches!(first, Some(b'"' | b'n')), "must be a string"),
+            "content" => {
+                (&mut has_content, matches!(first, Some(b'"' | b'[' | b'n')), "must be a string or an array")
+            }
+            _ => return json.value().map(drop),
+        };
+        if !is_right {
+            return Err(at(path(&format!(".{key}")), problem));
+        }
+        if *seen {
+            return Err(at(path(&format!(".{key}")), "occurs twice"));
+        }
+        *seen = first != Some(b'n');
+        json.value().map(drop)
+    })?;
+    if has_role { Ok(()) } else { Err(at(path(".role"), "is required")) }
+}
+
+fn at(parameter: String, what: &str) -> RequestError {
+    let message = format!("{parameter} {what}");
+    RequestError::at(parameter, message)
+}
