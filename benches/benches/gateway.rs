@@ -20,13 +20,14 @@ const OTHER_PROCESSOR: usize = 1;
 /// floor it may cost.
 type Work = (&'static str, Ask, Extent, u16, usize, f64);
 
-const TABLE: [Work; 8] = [
+const TABLE: [Work; 9] = [
     ("chat, 273 bytes, bare", Ask::Chat, Extent::Bare, 200, 2_000, 1.6),
     ("chat, 273 bytes, everything on", Ask::Chat, Extent::Everything, 200, 2_000, 3.2),
     ("prompt of 33 KB, bare", Ask::LongPrompt, Extent::Bare, 200, 1_000, 1.35),
     ("prompt of 33 KB, everything on", Ask::LongPrompt, Extent::Everything, 200, 1_000, 2.4),
     ("stream, 64 chunks, bare", Ask::Stream, Extent::Bare, 200, 300, 1.15),
     ("stream, 64 chunks, everything on", Ask::Stream, Extent::Everything, 200, 300, 1.35),
+    ("kept in memory, everything on", Ask::Chat, Extent::Kept, 200, 2_000, 2.1),
     ("refused, 401", Ask::Stranger, Extent::Everything, 401, 2_000, 1.3),
     ("refused, 429", Ask::Chat, Extent::Exhausted, 429, 2_000, 1.3),
 ];

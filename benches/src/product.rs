@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// How much of the product is on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// Tokens, validation and metrics.
     Bare,
@@ -20,6 +20,8 @@ pub enum Extent {
     Everything,
     /// The same, with a limit that refuses nearly all.
     Exhausted,
+    /// All that is on, and every answer is kept.
+    Kept,
 }
 
 /// Serves the product and gives its address and a token.
@@ -46,7 +48,7 @@ fn extended(policy: contract::Policy, extent: Extent) -> contract::Policy {
             let observability = contract::Observability { access_log, ..policy.observability };
             return contract::Policy { observability, ..policy };
         }
-        Extent::Everything => contract::MAX_LIMIT,
+        Extent::Everything | Extent::Kept => contract::MAX_LIMIT,
         Extent::Exhausted => 1,
     };
     let rules = vec![
@@ -54,7 +56,22 @@ fn extended(policy: contract::Policy, extent: Extent) -> contract::Policy {
         limit("tokens", contract::Unit::Tokens, contract::MAX_LIMIT),
     ];
     let limits = contract::Limits { rules, ..contract::Limits::default() };
-    contract::Policy { access: Some(access()), limits, ..policy }
+    let cache = (extent == Extent::Kept).then(cache);
+    contract::Policy { access: Some(access()), limits, cache, ..policy }
+}
+
+fn cache() -> contract::Cache {
+    let rule = contract::CacheRule {
+        name: "all".into(),
+        routes: Vec::new(),
+        models: Vec::new(),
+        namespaces: Vec::new(),
+        requests: contract::CachedRequests::All,
+        shared_by: contract::SharedBy::Client,
+        ttl_ms: 3_600_000,
+        epoch: 0,
+    };
+    contract::Cache { memory_bytes: 64 << 20, rules: vec![rule], namespace: "bench".into() }
 }
 
 fn limit(name: &str, unit: contract::Unit, count: u64) -> contract::Limit {
@@ -116,6 +133,7 @@ pub fn policy(backend: SocketAddr) -> contract::Policy {
         routing: contract::Routing::default(),
         limits: contract::Limits::default(),
         store: None,
+        cache: None,
         trusted_proxy_hops: 0,
         synthesis: contract::Synthesis {
             voices: contract::voices::built_in(),

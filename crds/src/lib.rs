@@ -17,13 +17,13 @@ pub use access_policy::{
     AccessPolicy, AccessPolicySpec, AccessPolicyStatus, AccessRole, AccessSubject, AccessSubjectKind,
 };
 pub use codecrucible::{
-    AccessInForce, AccessLog, Auth, Autoscaling, Canary, CanaryStatus, CanaryStep, CertificateStatus,
-    Clients, ClientsStatus, CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, GatewayReference, Image,
-    Ingress, IssuerReference, LimitAlgorithm, LimitMatch, LimitMode, LimitSubject, LimitUnit, LimitedRoute,
-    LogLevel, Maintenance, Network, Observability, OnStoreFailure, Placement, PodMetadata, Policy,
-    PolicyMode, PolicyStatus, Profile, PullPolicy, RateLimit, Redis, Rejection, Remediation, ReplicaPolicy,
-    Rollout, RolloutPhase, RolloutStatus, Route, Routing, ShadowStatus, Synthesis, SynthesisMode, Tls,
-    TlsMode, Voice,
+    AccessInForce, AccessLog, Auth, Autoscaling, Cache, CacheMatch, CacheRule, CachedRequests, CachedRoute,
+    Canary, CanaryStatus, CanaryStep, CertificateStatus, Clients, ClientsStatus, CodeCrucible,
+    CodeCrucibleSpec, CodeCrucibleStatus, GatewayReference, Image, Ingress, IssuerReference, LimitAlgorithm,
+    LimitMatch, LimitMode, LimitSubject, LimitUnit, LimitedRoute, LogLevel, Maintenance, Network,
+    Observability, OnStoreFailure, Placement, PodMetadata, Policy, PolicyMode, PolicyStatus, Profile,
+    PullPolicy, RateLimit, Redis, Rejection, Remediation, ReplicaPolicy, Rollout, RolloutPhase,
+    RolloutStatus, Route, Routing, ShadowStatus, SharedBy, Synthesis, SynthesisMode, Tls, TlsMode, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};

@@ -7,12 +7,14 @@
 pub mod attempts;
 pub mod authorization;
 pub mod backend;
+mod cache;
 pub mod cli;
 mod collect;
 pub mod configuration;
 pub mod gateway;
 pub mod http;
 pub mod identity;
+mod json;
 pub mod limits;
 pub mod request_error;
 pub mod routing;

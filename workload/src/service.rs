@@ -1,6 +1,7 @@
 //! What all parts of the running service share.
 
 use crate::attempts::{Attempts, RetryBudget};
+use crate::cache::AnswerCache;
 use crate::identity::{IssueError, IssuedToken, KnownClients};
 use crate::limits::{Allowance, Asked, Limiter, Refusal};
 use crate::snapshot::Snapshot;
@@ -39,6 +40,7 @@ struct Shared {
     held_bodies: Arc<Semaphore>,
     retries: RetryBudget,
     limiter: Arc<Limiter>,
+    cache: AnswerCache,
 }
 
 impl Service {
@@ -46,6 +48,8 @@ impl Service {
     pub fn new(snapshot: Snapshot, clients: KnownClients, metrics: Arc<Metrics>) -> Self {
         let limiter = Arc::new(Limiter::new(Arc::clone(&metrics)));
         limiter.follow(&snapshot.limits, snapshot.store.as_ref());
+        let cache = AnswerCache::new(Arc::clone(&metrics));
+        cache.follow(snapshot.bundle.policy().cache.as_ref());
         Self(Arc::new(Shared {
             acknowledgement: ArcSwap::from_pointee(acknowledge(&snapshot)),
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -60,6 +64,7 @@ impl Service {
             held_bodies: Arc::new(Semaphore::new(MAX_HELD_BODIES_KB)),
             retries: RetryBudget::new(Instant::now()),
             limiter,
+            cache,
         }))
     }
 
@@ -77,6 +82,7 @@ impl Service {
     pub fn replace_snapshot(&self, snapshot: Snapshot) {
         let acknowledgement = acknowledge(&snapshot);
         self.0.limiter.follow(&snapshot.limits, snapshot.store.as_ref());
+        self.0.cache.follow(snapshot.bundle.policy().cache.as_ref());
         self.0.snapshot.store(Arc::new(snapshot));
         // Not before it serves.
         self.0.acknowledgement.store(Arc::new(acknowledgement));
@@ -165,6 +171,11 @@ impl Service {
     /// Whether the limits of a snapshot admit a request, and how it stands with them.
     pub async fn admit(&self, snapshot: &Snapshot, asked: &Asked<'_>) -> Result<Allowance, Refusal> {
         self.0.limiter.admit(&snapshot.limits, asked).await
+    }
+
+    /// Answers that are given again.
+    pub fn cache(&self) -> &AnswerCache {
+        &self.0.cache
     }
 
     /// From now on not ready, so that load balancers turn away.

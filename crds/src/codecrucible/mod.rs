@@ -2,6 +2,7 @@
 
 mod auth;
 mod autoscaling;
+mod cache;
 mod clients;
 mod image;
 mod maintenance;
@@ -20,6 +21,7 @@ mod tls;
 
 pub use auth::Auth;
 pub use autoscaling::Autoscaling;
+pub use cache::{Cache, CacheMatch, CacheRule, CachedRequests, CachedRoute, SharedBy};
 pub use clients::Clients;
 pub use image::{Image, PullPolicy};
 pub use maintenance::Maintenance;
@@ -133,6 +135,11 @@ pub struct CodeCrucibleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("!self.cluster || !self.url.matches('^rediss?://[^/]+/[0-9]+$')").message("redis.url must not name a database for a cluster, which has none"))]
     pub redis: Option<Redis>,
+    /// Answers that are given again to the same request, from the memory of the replica that it reaches; none without it. A request is the same if all
+    /// its fields are written alike, in whichever order; of two at once, one is asked and the other waits for its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.rules.all(rule, self.rules.exists_one(other, other.name == rule.name))").message("two rules of the cache must not have one name; rename the second one"))]
+    pub cache: Option<Cache>,
     /// How several voices answer together.
     #[serde(default)]
     #[x_kube(validation = Rule::new("!has(self.defaultVoices) || self.defaultVoices.all(name, self.defaultVoices.exists_one(other, other == name))").message("a voice may be named only once in defaultVoices; remove the second one"))]

@@ -1,6 +1,7 @@
 //! Rolling updates while answers are streamed: those that end within their grace period are whole, and the rest are told.
 
 use crate::model_server::ModelServer;
+use crate::served::select;
 use crate::support::{CLUSTER, Namespace, eventually};
 use codecrucible_tests::client::{Client, Credentials};
 use codecrucible_tests::port_forward::PortForward;
@@ -38,14 +39,9 @@ impl Streamed {
         namespace.apply(&backend.to_string()).unwrap();
         namespace.crucible("demo", "remote", "").unwrap();
         let streamed = Self { namespace, model };
-        streamed.update(&json!({"replicas": REPLICAS}));
+        select(&streamed.namespace, &json!({"replicas": REPLICAS}));
         streamed.wait_until_complete();
         streamed
-    }
-
-    fn update(&self, spec: &Value) {
-        let patch = json!({"spec": spec}).to_string();
-        self.namespace.kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &patch]).unwrap();
     }
 
     fn wait_until_complete(&self) {
@@ -141,7 +137,7 @@ fn a_rolling_update_under_200_streams_cuts_none_before_their_grace_period_is_ove
     let streamed = Streamed::start();
     let before: Vec<_> = streamed.pods().into_keys().collect();
     let ended = streamed.while_streamed(|pieces| {
-        streamed.update(&json!({"podMetadata": {"annotations": {"turn": "1"}}}));
+        select(&streamed.namespace, &json!({"podMetadata": {"annotations": {"turn": "1"}}}));
         streamed.ends(&before);
         eventually("the replicas after them serve", || {
             streamed.namespace.get("codecrucible/demo").unwrap_or_default()["status"]["rollout"]["phase"]
@@ -158,12 +154,12 @@ fn a_rolling_update_under_200_streams_cuts_none_before_their_grace_period_is_ove
     let first = ended.iter().find(|ended| ended.last.as_deref() != Ok("[DONE]"));
     assert_eq!(whole, STREAMS, "{:?}", first.map(|ended| &ended.last));
 
-    streamed.update(&json!({"terminationGracePeriodSeconds": SHORT_GRACE_SECONDS}));
+    select(&streamed.namespace, &json!({"terminationGracePeriodSeconds": SHORT_GRACE_SECONDS}));
     streamed.wait_until_complete();
     let before: Vec<_> = streamed.pods().into_keys().collect();
     let mut ends = BTreeMap::new();
     let ended = streamed.while_streamed(|_| {
-        streamed.update(&json!({"podMetadata": {"annotations": {"turn": "2"}}}));
+        select(&streamed.namespace, &json!({"podMetadata": {"annotations": {"turn": "2"}}}));
         ends = streamed.ends(&before);
     });
     let is_told = |ended: &&Ended| {

@@ -10,6 +10,7 @@
 mod access;
 mod audit;
 mod bad_resources;
+mod cache;
 mod canary;
 mod clients;
 mod clusters;

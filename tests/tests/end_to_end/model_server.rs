@@ -135,10 +135,10 @@ fn answer_all(stream: &TcpStream, who: IpAddr, known: &Known) -> std::io::Result
         let mut body = vec![0; length];
         requests.read_exact(&mut body)?;
         let body = String::from_utf8_lossy(&body);
-        if path == "/v1/chat/completions" && body.contains("\"stream\":true") {
+        let is_served = !known.unserved.lock().unwrap().contains(&who);
+        if is_served && path == "/v1/chat/completions" && body.contains("\"stream\":true") {
             return stream_chat(answers, known);
         }
-        let is_served = !known.unserved.lock().unwrap().contains(&who);
         let (status, (kind, body)) = if is_served {
             ("200 OK", answer(&path, &body))
         } else {

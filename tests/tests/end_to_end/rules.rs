@@ -44,6 +44,7 @@ fn broken() -> Vec<(&'static str, Value)> {
             json!({"network": {"ingress": {"hosts": ["x"], "annotations": {"codecrucible.dev/x": "x"}}}}),
         ),
         service(json!({"rateLimits": [{"name": "a", "limit": 1}, {"name": "a", "limit": 2}]})),
+        service(json!({"cache": {"rules": [{"name": "a"}, {"name": "a"}]}})),
         service(json!({"rateLimits": [{"name": "a", "limit": 9, "burst": 9, "algorithm": "FixedWindow"}]})),
         service(json!({"rateLimits": [{"name": "a", "limit": 9, "match": {"routes": ["Token"]}}]})),
         service(json!({"rateLimits": [

@@ -6,6 +6,7 @@
 mod access;
 mod acknowledgement;
 mod bundle;
+mod cache;
 mod canonical;
 pub mod certificates;
 mod clients;
@@ -30,6 +31,7 @@ pub use acknowledgement::{
     StoreAcknowledgement,
 };
 pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
+pub use cache::{Cache, CacheRule, CachedRequests, CachedRoute, SharedBy};
 pub use canonical::canonical;
 pub use clients::{Clients, MAX_CLIENTS, MAX_CLIENTS_BYTES, RegisteredClient};
 pub use hash::sha256_hex;

@@ -4,6 +4,7 @@
 //! backend's name. Unknown fields are refused: a replica that ignored one would claim to honour it.
 
 use crate::access::Access;
+use crate::cache::Cache;
 use crate::limits::Limits;
 use crate::store::Store;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ pub struct Policy {
     /// Where replicas count together; each by itself if nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<Store>,
+    /// Which answers are given again; none if there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// How many proxies there are between clients and the service, of which each adds to `X-Forwarded-For` who asked it. With none, the other
     /// end of the connection is the client.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -124,7 +128,7 @@ fn is_weight_of_one(weight: &u16) -> bool {
 }
 
 /// What is as it is by default is left out: a policy keeps its hash when a new field comes to the product.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

@@ -69,7 +69,9 @@ impl Policy {
             format!("{percent} is more than {WHOLE_PERCENT} percent")
         })?;
         let models = self.backends.iter().flat_map(|backend| &backend.models).map(Model::public_name);
-        self.limits.validate(self.store.is_some(), &models.collect())?;
+        let models = models.collect();
+        self.limits.validate(self.store.is_some(), &models)?;
+        self.cache.as_ref().map_or(Ok(()), |cache| cache.validate(&models))?;
         self.store.as_ref().map_or(Ok(()), Store::validate)?;
         let hops = self.trusted_proxy_hops;
         check(hops <= MAX_TRUSTED_PROXY_HOPS, "trustedProxyHops", || {
@@ -299,6 +301,7 @@ pub(crate) mod tests {
             routing: Routing::default(),
             limits: crate::Limits::default(),
             store: None,
+            cache: None,
             trusted_proxy_hops: 0,
             synthesis: Synthesis {
                 voices: voices::built_in(),

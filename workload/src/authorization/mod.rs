@@ -52,7 +52,7 @@ pub struct Asking<'a> {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// What is to be done.
     pub action: Action,

@@ -1,37 +1,44 @@
 //! Decisions that were made before, under one policy: they hold as long as it does, since nothing else was asked.
 
-use super::{Asked, Asking, Verdict};
+use super::{Action, Asked, Asking, Verdict};
+use moka::Equivalent;
 use moka::sync::Cache;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 /// Decisions that are remembered, so many clients times models; of more, those that are asked for least are made anew.
 const REMEMBERED_DECISIONS: u64 = 16 * 1024;
 
-/// What was decided about a question.
-struct Decision {
+/// Who asks for what. Hashes as it does where it is borrowed.
+#[derive(PartialEq, Eq, Hash)]
+struct Question {
     client: Box<str>,
-    asked: (super::Action, Box<str>, Box<str>),
-    verdict: Arc<Verdict>,
+    action: Action,
+    model: Box<str>,
+    backend: Box<str>,
 }
 
-impl Decision {
-    fn is_about(&self, client: &str, asked: &Asked<'_>) -> bool {
-        let (action, model, backend) = &self.asked;
-        *self.client == *client
-            && (*action, &**model, &**backend) == (asked.action, asked.model, asked.backend)
+/// The same, to look for without a copy.
+#[derive(Hash)]
+struct BorrowedQuestion<'a> {
+    client: &'a str,
+    action: Action,
+    model: &'a str,
+    backend: &'a str,
+}
+
+impl Equivalent<Question> for BorrowedQuestion<'_> {
+    fn equivalent(&self, other: &Question) -> bool {
+        (self.client, self.action, self.model, self.backend)
+            == (&other.client, other.action, &other.model, &other.backend)
     }
 }
 
-/// By a hash that nobody outside can foresee, so that a question is looked up without being copied.
-pub(super) struct Remembered {
-    hasher: RandomState,
-    decisions: Cache<u64, Arc<Decision>>,
-}
+/// What was decided.
+pub(super) struct Remembered(Cache<Question, Arc<Verdict>>);
 
 impl Remembered {
     pub(super) fn new() -> Self {
-        Self { hasher: RandomState::new(), decisions: Cache::new(REMEMBERED_DECISIONS) }
+        Self(Cache::new(REMEMBERED_DECISIONS))
     }
 
     /// What was decided, or is now.
@@ -41,18 +48,14 @@ impl Remembered {
         asked: &Asked<'_>,
         decide: impl FnOnce() -> Verdict,
     ) -> Arc<Verdict> {
-        let key = self.hasher.hash_one((asking.client, asked));
-        let known = self.decisions.get(&key).filter(|known| known.is_about(asking.client, asked));
-        if let Some(known) = known {
-            return Arc::clone(&known.verdict);
+        let Asked { action, model, backend } = *asked;
+        if let Some(known) = self.0.get(&BorrowedQuestion { client: asking.client, action, model, backend }) {
+            return known;
         }
         let verdict = Arc::new(decide());
-        let decision = Decision {
-            client: asking.client.into(),
-            asked: (asked.action, asked.model.into(), asked.backend.into()),
-            verdict: Arc::clone(&verdict),
-        };
-        self.decisions.insert(key, Arc::new(decision));
+        let question =
+            Question { client: asking.client.into(), action, model: model.into(), backend: backend.into() };
+        self.0.insert(question, Arc::clone(&verdict));
         verdict
     }
 }

@@ -35,6 +35,7 @@ use tokio::time::Instant;
 /// One place where models answer.
 pub struct Backend {
     name: String,
+    identity: String,
     timeouts: Timeouts,
     health: Arc<Health>,
     kind: Kind,
@@ -47,6 +48,11 @@ pub enum Kind {
     Remote(RemoteBackend),
     /// In this process.
     Embedded(EmbeddedBackend),
+}
+
+fn identity(backend: &contract::Backend) -> String {
+    let kind = serde_json::to_value(&backend.kind).unwrap_or_default();
+    contract::sha256_hex(format!("{}\n{}", backend.name, contract::canonical(&kind)).as_bytes())
 }
 
 impl Backend {
@@ -63,12 +69,18 @@ impl Backend {
             BackendKind::Embedded(embedded) => Kind::Embedded(engines.backend(embedded)),
         };
         let health = Health::new(&backend.name, backend.circuit_breaker);
-        Ok(Self { name: backend.name.clone(), timeouts: backend.timeouts, health, kind })
+        let identity = identity(backend);
+        Ok(Self { name: backend.name.clone(), identity, timeouts: backend.timeouts, health, kind })
     }
 
     /// The name in the policy.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What tells it from all others that ever were: its name, and where and what answers.
+    pub fn identity(&self) -> &[u8] {
+        self.identity.as_bytes()
     }
 
     /// How long each phase of a request to it may take.

@@ -2,6 +2,7 @@
 //! a backend might understand counts: the largest number, however it is spelt.
 
 use crate::backend::Endpoint;
+use crate::json::is_spelling_of;
 use crate::limits::estimated_answer_tokens;
 use serde::de::IgnoredAny;
 
@@ -11,6 +12,8 @@ const TOKENS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_to
 const ANSWERS: [&str; 2] = ["n", "best_of"];
 /// The text, or texts, that are each to be continued.
 const PROMPT: &str = "prompt";
+/// The longest of them, with letters of two and three bytes for such of one, bytes.
+const MOST_BYTES: usize = 32;
 
 /// What a request says about the size of its answer.
 #[derive(Default)]
@@ -25,8 +28,8 @@ impl AnswerSize {
     /// Whether a field says something about it.
     pub(super) fn is_told_by(&self, field: &str) -> bool {
         // Most fields are longer or shorter.
-        field.len() <= "max_completion_tokens".len()
-            && (field.eq_ignore_ascii_case(PROMPT)
+        field.len() <= MOST_BYTES
+            && (is_spelling_of(field, PROMPT)
                 || place(&TOKENS, field).is_some()
                 || place(&ANSWERS, field).is_some())
     }
@@ -37,7 +40,7 @@ impl AnswerSize {
             self.tokens[place] = number(value).max(self.tokens[place]);
         } else if place(&ANSWERS, field).is_some() {
             self.answers = number(value).max(self.answers);
-        } else if field.eq_ignore_ascii_case(PROMPT) {
+        } else if is_spelling_of(field, PROMPT) {
             self.prompts = texts(value).max(self.prompts);
         }
     }
@@ -55,7 +58,7 @@ impl AnswerSize {
 }
 
 fn place(fields: &[&str], field: &str) -> Option<usize> {
-    fields.iter().position(|known| field.eq_ignore_ascii_case(known))
+    fields.iter().position(|known| is_spelling_of(field, known))
 }
 
 /// Some servers take `1e3` and `"1000"` as well.

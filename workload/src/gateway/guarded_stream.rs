@@ -5,6 +5,7 @@
 
 use super::Meter;
 use crate::backend::{Deadline, StreamEnd};
+use crate::cache::Recording;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use std::pin::Pin;
@@ -35,6 +36,7 @@ pub struct GuardedStream<B, H> {
     tail: Tail,
     guarded: Guarded,
     meter: Option<Meter>,
+    recording: Option<Recording>,
     finished: bool,
 }
 
@@ -61,6 +63,7 @@ impl<B, H> GuardedStream<B, H> {
             tail: Tail::default(),
             guarded,
             meter: None,
+            recording: None,
             finished: false,
         }
     }
@@ -70,8 +73,14 @@ impl<B, H> GuardedStream<B, H> {
         Self { meter: Some(meter), ..self }
     }
 
+    /// Writes down what passes, to be kept if it is whole. Only for streams with an end mark: without one nobody knows.
+    pub fn recorded(self, recording: Option<Recording>) -> Self {
+        Self { recording, ..self }
+    }
+
     fn finish(&mut self, trouble: Trouble) -> Option<Result<Frame<Bytes>, std::convert::Infallible>> {
         self.finished = true;
+        self.recording = None;
         let event = (self.guarded.last_words)(trouble);
         let mut bytes = BytesMut::with_capacity(event.len() + 2);
         if !self.tail.is_between_events() {
@@ -117,6 +126,15 @@ impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
                     this.tail.push(data);
                     if let Some(meter) = &mut this.meter {
                         meter.frame(data);
+                    }
+                    if let Some(mut recording) = this.recording.take() {
+                        recording.frame(data);
+                        // Now, since a client may leave when it has read the mark.
+                        if this.tail.has_end_mark() {
+                            recording.keep();
+                        } else {
+                            this.recording = Some(recording);
+                        }
                     }
                 }
                 this.last_frame = Instant::now();

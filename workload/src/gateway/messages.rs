@@ -1,6 +1,6 @@
 //! The messages of a chat: a list of objects, each with a role and a content, of whose insides backends have their own opinions.
 
-use super::json::{Json, Read};
+use crate::json::{Json, Read};
 use crate::request_error::RequestError;
 
 /// Most messages of one request.
@@ -25,26 +25,25 @@ fn message(json: &mut Json<'_>, index: usize) -> Read<()> {
     if json.peek() != Some(b'{') {
         return Err(at(path(""), "must be an object with a role and content"));
     }
-    let (mut has_role, mut has_content) = (false, false);
+    let (mut role, mut content) = (None, None);
     json.object(|json, key| {
         let first = json.peek();
         let (seen, is_right, problem) = match &*key {
-            "role" => (&mut has_role, matches!(first, Some(b'"' | b'n')), "must be a string"),
+            "role" => (&mut role, matches!(first, Some(b'"' | b'n')), "must be a string"),
             "content" => {
-                (&mut has_content, matches!(first, Some(b'"' | b'[' | b'n')), "must be a string or an array")
+                (&mut content, matches!(first, Some(b'"' | b'[' | b'n')), "must be a string or an array")
             }
             _ => return json.value().map(drop),
         };
         if !is_right {
             return Err(at(path(&format!(".{key}")), problem));
         }
-        if *seen {
+        if seen.replace(json.value()?).is_some() {
             return Err(at(path(&format!(".{key}")), "occurs twice"));
         }
-        *seen = first != Some(b'n');
-        json.value().map(drop)
+        Ok(())
     })?;
-    if has_role { Ok(()) } else { Err(at(path(".role"), "is required")) }
+    if role.is_none_or(|role| role == "null") { Err(at(path(".role"), "is required")) } else { Ok(()) }
 }
 
 fn at(parameter: String, what: &str) -> RequestError {

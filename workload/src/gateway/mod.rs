@@ -4,7 +4,6 @@
 mod answer_size;
 mod embedded_chat;
 mod guarded_stream;
-mod json;
 mod messages;
 mod question;
 mod request;

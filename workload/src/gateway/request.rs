@@ -1,10 +1,10 @@
 //! Reads from a request's bytes only what routing and validation need, and leaves them as they are.
 
 use super::answer_size::AnswerSize;
-use super::json::{Json, Read};
 use super::messages;
 use super::responses::{self, KEPT_BY_BACKENDS};
 use crate::backend::Endpoint;
+use crate::json::{Json, Read, is_spelling_of};
 use crate::limits::estimated_tokens;
 use crate::request_error::RequestError;
 use bytes::{Bytes, BytesMut};
@@ -19,6 +19,8 @@ pub struct OpenAiRequest {
     pub model: String,
     /// Whether the answer is to be streamed.
     pub stream: bool,
+    /// Whether it asks for the same answer each time: an embedding, or a text with a temperature of 0 or a seed.
+    pub is_deterministic: bool,
     /// Tokens that its answers may be.
     answer_tokens: u64,
     body: Bytes,
@@ -37,12 +39,23 @@ struct Peeked<'a> {
     has_messages: bool,
     input: Option<&'a str>,
     tools: Option<&'a str>,
+    temperature: Option<&'a str>,
+    seed: Option<&'a str>,
     size: AnswerSize,
     /// A field that leads to what a backend keeps, where it says something.
     kept: Option<&'static str>,
 }
 
 impl<'a> Peeked<'a> {
+    fn is_deterministic(&self, endpoint: Endpoint) -> bool {
+        let is_cold = |temperature: &str| temperature.parse() == Ok(0.0);
+        // To some servers a negative one means that there is none.
+        let is_seeded = |seed: &str| seed.parse::<u64>().is_ok();
+        endpoint == Endpoint::Embeddings
+            || self.temperature.is_some_and(is_cold)
+            || self.seed.is_some_and(is_seeded)
+    }
+
     fn read(endpoint: Endpoint, text: &'a str) -> Read<Self> {
         let (mut peeked, mut json) = (Self::default(), Json::new(text));
         json.object(|json, key| peeked.take(endpoint, &key, json))?;
@@ -75,17 +88,20 @@ impl<'a> Peeked<'a> {
     }
 
     fn take_other(&mut self, key: &str, json: &mut Json<'a>) -> Read<()> {
-        if PEEKED_FIELDS.iter().any(|field| key.eq_ignore_ascii_case(field)) {
+        if PEEKED_FIELDS.iter().any(|field| is_spelling_of(key, field)) {
             return Err(RequestError::body(format!("the field {key} must be in lower case")));
         }
         let value = json.value()?;
-        if let Some(field) = KEPT_BY_BACKENDS.into_iter().find(|field| key.eq_ignore_ascii_case(field))
+        if let Some(field) = KEPT_BY_BACKENDS.into_iter().find(|field| is_spelling_of(key, field))
             && !matches!(value, "null" | "false")
         {
             self.kept = Some(field);
         }
-        if self.size.is_told_by(key) {
-            self.size.hear(key, value);
+        match key {
+            "temperature" => self.temperature = Some(value),
+            "seed" => self.seed = Some(value),
+            key if self.size.is_told_by(key) => self.size.hear(key, value),
+            _ => {}
         }
         Ok(())
     }
@@ -124,7 +140,8 @@ impl OpenAiRequest {
             _ => peeked.size.tokens(endpoint),
         };
         let model_value = start..start + model_json.len();
-        Ok(Self { endpoint, model, stream, answer_tokens, body, model_value })
+        let is_deterministic = peeked.is_deterministic(endpoint);
+        Ok(Self { endpoint, model, stream, is_deterministic, answer_tokens, body, model_value })
     }
 
     /// The body for a backend that knows the model by `name`: the same bytes unless the name differs.
@@ -148,6 +165,12 @@ impl OpenAiRequest {
     /// Tokens that it may use.
     pub fn estimated_tokens(&self) -> u64 {
         self.estimated_prompt_tokens().saturating_add(self.answer_tokens)
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> &str {
+        // It was checked.
+        std::str::from_utf8(&self.body).unwrap_or_default()
     }
 
     /// The body as it came.
@@ -232,6 +255,10 @@ mod tests {
         for (fields, refused) in [
             (r#""previous_response_id":"r1""#, "previous_response_id"),
             (r#""Previous_Response_ID":"r1""#, "previous_response_id"),
+            (r#""previouſ_response_id":"r1""#, "previous_response_id"),
+            (r#""tools":[{"type":"function","type":"file_search"}]"#, "tools[0].type"),
+            (r#""tools":[{"type":"function","TYPE":"file_search"}]"#, "tools[0].type"),
+            (r#""input":[{"type":"message","type":"item_reference","id":"i"}]"#, "input[0].type"),
             (r#""conversation":{"id":"c"}"#, "conversation"),
             (r#""prompt":{"id":"p"}"#, "prompt"),
             (r#""background":true"#, "background"),
@@ -263,6 +290,8 @@ mod tests {
                 error.message
             );
         }
+        let error = parse(&with(r#""ſtream":true"#)).unwrap_err();
+        assert!(error.message.contains("lower case"), "{}", error.message);
         assert!(parse(&with(r#""modelling":"clay""#)).is_ok());
     }
 

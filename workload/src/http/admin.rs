@@ -33,6 +33,9 @@ pub(super) async fn ready_without_reason(service: State<Service>) -> (StatusCode
 
 /// Prometheus' text format.
 pub(super) async fn metrics(State(service): State<Service>) -> impl IntoResponse {
+    service.cache().measure().await;
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    service.metrics().tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], service.metrics().render())
 }
 

@@ -1,7 +1,9 @@
 //! Errors in OpenAI's shape, with the statuses that official SDKs turn into their exceptions.
 
-use super::limits::{Unchecked, add_refusal, status_of};
+use super::limits::{add_refusal, ask_no_more, status_of};
+use super::served::Neutral;
 use crate::backend::BackendError;
+use crate::gateway::Trouble;
 use crate::identity::TokenError;
 use crate::limits::Refusal;
 use crate::request_error::RequestError;
@@ -23,6 +25,8 @@ pub(super) struct ApiError {
     message: String,
     /// What the client should wait, seconds.
     retry_after: Option<u64>,
+    /// Whether it says nothing about how the replica serves.
+    is_neutral: bool,
     /// What a limit says, where one refuses it.
     refusal: Option<Box<Refusal>>,
 }
@@ -41,6 +45,7 @@ impl ApiError {
             parameter: None,
             message: message.into(),
             retry_after: None,
+            is_neutral: false,
             refusal: None,
         }
     }
@@ -78,6 +83,13 @@ impl ApiError {
         Self { retry_after: Some(RETRY_AFTER_SECONDS), ..error }
     }
 
+    /// It is not kept, and the client wants nothing else.
+    pub(super) fn not_kept() -> Self {
+        let message = "The answer is not kept, and the request has the directive only-if-cached.";
+        let error = Self::new(StatusCode::GATEWAY_TIMEOUT, "invalid_request_error", "not_cached", message);
+        Self { is_neutral: true, ..error }
+    }
+
     /// One of the limits refuses it, or none can be asked.
     pub(super) fn limited(refusal: Refusal) -> Self {
         let (kind, code) = match refusal.limit {
@@ -86,7 +98,8 @@ impl ApiError {
         };
         let status = status_of(&refusal);
         let message = format!("{} Try again in {} seconds.", refusal.description, refusal.retry_seconds());
-        Self { refusal: Some(Box::new(refusal)), ..Self::new(status, kind, code, message) }
+        let is_neutral = refusal.limit.is_none();
+        Self { is_neutral, refusal: Some(Box::new(refusal)), ..Self::new(status, kind, code, message) }
     }
 
     pub(super) fn document(&self) -> Value {
@@ -107,9 +120,11 @@ impl IntoResponse for ApiError {
         }
         if let Some(refusal) = &self.refusal {
             add_refusal(headers, refusal);
-            if refusal.limit.is_none() {
-                response.extensions_mut().insert(Unchecked);
-            }
+        } else if self.is_neutral {
+            ask_no_more(headers);
+        }
+        if self.is_neutral {
+            response.extensions_mut().insert(Neutral);
         }
         response
     }
@@ -165,5 +180,14 @@ impl From<BackendError> for ApiError {
         };
         let message = error.to_string();
         Self { retry_after, ..Self::new(status, kind, code, message) }
+    }
+}
+
+impl From<Trouble> for ApiError {
+    fn from(trouble: Trouble) -> Self {
+        Self::from(match trouble {
+            Trouble::TimedOut => BackendError::TimedOut,
+            Trouble::Cut => BackendError::Cut,
+        })
     }
 }

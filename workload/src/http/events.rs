@@ -2,8 +2,6 @@
 
 use super::error::ApiError;
 use super::farewell::{LastWords, until_farewell};
-use crate::backend::BackendError;
-use crate::gateway::Trouble;
 use crate::service::Service;
 use axum::body::Body;
 use axum::response::Response;
@@ -14,9 +12,14 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 /// A response that streams events, and ends with such last words should the service have to end before it.
 pub(super) fn event_stream(service: &Service, body: Body, last_words: LastWords) -> Response {
     let mut response = Response::new(until_farewell(service, body, last_words));
+    as_events(&mut response);
+    response
+}
+
+/// Says that the body is events.
+pub(super) fn as_events(response: &mut Response) {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
 }
 
 /// An error as an event, in OpenAI's shape.
@@ -31,13 +34,4 @@ pub(super) fn error_event_of_response(error: &ApiError) -> Bytes {
     // The number that it would have, whoever does not look into the events cannot know.
     event["sequence_number"] = 0.into();
     format!("event: error\ndata: {event}\n\n").into()
-}
-
-impl From<Trouble> for ApiError {
-    fn from(trouble: Trouble) -> Self {
-        Self::from(match trouble {
-            Trouble::TimedOut => BackendError::TimedOut,
-            Trouble::Cut => BackendError::Cut,
-        })
-    }
 }

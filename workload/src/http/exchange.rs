@@ -26,6 +26,8 @@ struct Noted {
     /// By the name that clients use.
     model: OnceLock<String>,
     answering: OnceLock<Answering>,
+    /// What became of a request whose answer is kept.
+    cache: OnceLock<&'static str>,
     /// Which limit refuses it, or would.
     limit: OnceLock<Refusing>,
     tokens: TokenNote,
@@ -52,6 +54,7 @@ impl Exchange {
             client: OnceLock::new(),
             model: OnceLock::new(),
             answering: OnceLock::new(),
+            cache: OnceLock::new(),
             limit: OnceLock::new(),
             tokens: TokenNote::default(),
             waited: AtomicU64::new(0),
@@ -78,6 +81,10 @@ impl Exchange {
 
     pub(super) fn note_backend(&self, backend: Option<&str>, attempts: usize) {
         let _ = self.0.answering.set(Answering { backend: backend.map(str::to_owned), attempts });
+    }
+
+    pub(super) fn note_cache(&self, outcome: &'static str) {
+        let _ = self.0.cache.set(outcome);
     }
 
     pub(super) fn note_limit(&self, limit: Refusing) {
@@ -157,7 +164,7 @@ impl Drop for Ending {
             self.count(client_gone());
         }
         let Some(Began { status, after, own }) = self.began else { return };
-        let Noted { correlation, client, model, answering, limit, tokens, .. } = &*self.exchange.0;
+        let Noted { correlation, client, model, answering, cache, limit, tokens, .. } = &*self.exchange.0;
         let (answering, tokens) = (answering.get(), tokens.get());
         if let Some(model) = model.get() {
             self.service.metrics().models.used(model, tokens);
@@ -174,6 +181,7 @@ impl Drop for Ending {
             model: model.get().map(String::as_str),
             backend: answering.and_then(|answering| answering.backend.as_deref()),
             attempts: answering.map_or(0, |answering| answering.attempts),
+            cache: cache.get().copied(),
             limit,
             shadow_limit,
             tokens,

@@ -1,9 +1,10 @@
-//! The end of a stream that is still under way when the service has to end: an event that says so, and no end mark, so that its client knows that
-//! there is more, and asks again elsewhere.
+//! What clients are told whose answers are still under way when the service has to end. A stream ends with an event that says so, and without its end
+//! mark, so that its client knows that there is more, and asks again elsewhere.
 
 use super::error::ApiError;
 use crate::service::Service;
 use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::future::Future as _;
@@ -23,6 +24,12 @@ struct UntilFarewell {
     farewell: Pin<Box<WaitForCancellationFutureOwned>>,
     last_words: LastWords,
     is_over: bool,
+}
+
+/// An answer, or that there will be none, should it not have begun when the service has to end.
+pub(super) async fn answered_in_time(service: &Service, answer: impl Future<Output = Response>) -> Response {
+    let answered = service.farewell().run_until_cancelled(answer).await;
+    answered.unwrap_or_else(|| ApiError::stopping().into_response())
 }
 
 /// A stream of events that lasts no longer than the service.

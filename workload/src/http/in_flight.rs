@@ -1,11 +1,11 @@
-//! Counts requests while they are answered: a stream until its last byte, or until its client is gone. None is waited for when the service has to end.
+//! Counts requests while they are answered: a stream until its last byte, or until its client is gone.
 
-use super::error::ApiError;
+use super::farewell::answered_in_time;
 use super::watched_body::{Watch, watched};
 use crate::service::Service;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use prometheus::IntGauge;
 
 /// Counts one request.
@@ -28,6 +28,6 @@ impl Watch for Counted {}
 
 pub(super) async fn count(State(service): State<Service>, request: Request, next: Next) -> Response {
     let counted = Counted::begin(&service.metrics().requests_in_flight);
-    let answered = service.farewell().run_until_cancelled(next.run(request)).await;
-    answered.unwrap_or_else(|| ApiError::stopping().into_response()).map(|body| watched(body, counted))
+    let response = answered_in_time(&service, next.run(request)).await;
+    response.map(|body| watched(body, counted))
 }

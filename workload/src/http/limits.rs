@@ -74,17 +74,18 @@ pub(super) fn status_of(refusal: &Refusal) -> StatusCode {
     }
 }
 
-/// A request that none of the limits could be asked about: it says nothing about how the replica serves.
-#[derive(Clone, Copy)]
-pub(super) struct Unchecked;
-
 /// Says when to come back, and how a client stands with the limits.
 pub(super) fn add_refusal(headers: &mut HeaderMap, refusal: &Refusal) {
     headers.insert(RETRY_AFTER, HeaderValue::from(refusal.retry_seconds()));
     if refusal.retry_seconds() > LONGEST_RETRY_SECONDS {
-        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        ask_no_more(headers);
     }
     add_limits(headers, &refusal.told);
+}
+
+/// Says that to ask again soon is no use.
+pub(super) fn ask_no_more(headers: &mut HeaderMap) {
+    headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
 }
 
 /// Says how a client stands with the limits that are in force.

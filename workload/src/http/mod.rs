@@ -6,6 +6,7 @@ mod admin;
 mod admission;
 mod authentication;
 mod body;
+mod cache;
 mod error;
 mod events;
 mod exchange;

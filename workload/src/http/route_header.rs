@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::{HeaderName, HeaderValue};
 
 /// Names a backend, never its address.
-const ROUTE: HeaderName = HeaderName::from_static("x-codecrucible-route");
+pub(super) const ROUTE: HeaderName = HeaderName::from_static("x-codecrucible-route");
 
 pub(super) fn tell_route(mut response: Response, ledger: &Ledger) -> Response {
     if let Some(value) = ledger.summary().and_then(|summary| HeaderValue::try_from(summary).ok()) {

@@ -24,6 +24,8 @@ pub struct AccessLine<'a> {
     pub backend: Option<&'a str>,
     /// After how many attempts.
     pub attempts: usize,
+    /// What became of a request whose answer is kept: whether it was a hit.
+    pub cache: Option<&'a str>,
     /// Which limit refused it.
     pub limit: Option<&'a str>,
     /// Which one would, if it were in force.
@@ -63,6 +65,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow_limit: Option<&'a str>,
@@ -101,6 +105,7 @@ impl AccessLine<'_> {
             model: self.model,
             backend: self.backend,
             attempts: (self.attempts > 0).then_some(self.attempts),
+            cache: self.cache,
             limit: self.limit,
             shadow_limit: self.shadow_limit,
             prompt_tokens: tokens(self.tokens.prompt),
@@ -123,7 +128,9 @@ impl AccessLine<'_> {
 
     fn is_wanted(&self, AccessLog { sample_percent, slower_than_ms }: AccessLog, chance: u16) -> bool {
         let is_slow = slower_than_ms.is_some_and(|most| self.ended_after > Duration::from_millis(most));
-        self.status.is_server_error() || is_slow || chance < sample_percent
+        (self.status.is_server_error() && self.cache != Some(crate::cache::ABSENT))
+            || is_slow
+            || chance < sample_percent
     }
 }
 

@@ -1,6 +1,6 @@
 //! Prometheus metrics, named `codecrucible_<noun>_<unit>[_total]`. Every label has few values.
 
-use super::{LimitMetrics, ModelMetrics};
+use super::{CacheMetrics, LimitMetrics, ModelMetrics};
 use codecrucible_contract::REQUESTS_IN_FLIGHT_METRIC;
 use prometheus::core::Collector;
 use prometheus::{
@@ -20,6 +20,8 @@ pub struct Metrics {
     pub shadow_comparisons: IntCounterVec,
     /// What models answered.
     pub models: ModelMetrics,
+    /// What was given again.
+    pub cache: CacheMetrics,
     /// What limits say.
     pub limits: LimitMetrics,
     /// Tokens issued.
@@ -32,6 +34,8 @@ pub struct Metrics {
     pub configuration_stale: IntGauge,
     /// Requests that are being answered, streams to their end.
     pub requests_in_flight: IntGauge,
+    /// Tasks of the runtime that have not ended.
+    pub tasks: IntGauge,
     /// Open connections.
     pub connections: IntGauge,
     /// When the certificate ends that clients are shown, seconds since 1970; zero where there is none.
@@ -70,6 +74,7 @@ impl Metrics {
                 &["action", "difference"],
             )?,
             models: ModelMetrics::registered(&registry)?,
+            cache: CacheMetrics::registered(&registry)?,
             limits: LimitMetrics::registered(&registry)?,
             tokens_issued: counter("codecrucible_access_tokens_issued_total", "Access tokens issued.")?,
             bundle_info: registered(
@@ -87,6 +92,7 @@ impl Metrics {
                 "codecrucible_configuration_stale",
                 "1 while the newest configuration is refused.",
             )?,
+            tasks: gauge("codecrucible_tasks", "Tasks that have not ended.")?,
             connections: gauge("codecrucible_connections", "Open connections to the public API.")?,
             requests_in_flight: gauge(
                 REQUESTS_IN_FLIGHT_METRIC,

@@ -1,6 +1,7 @@
 //! What the service says about itself: log lines and metrics.
 
 mod access_log;
+mod cache;
 mod correlation;
 mod limits;
 mod logging;
@@ -10,6 +11,7 @@ mod served;
 mod used_tokens;
 
 pub use access_log::AccessLine;
+pub use cache::CacheMetrics;
 pub use correlation::{Correlation, REQUEST_ID};
 pub use limits::LimitMetrics;
 pub use logging::{LogControl, install as install_logging, install_to as install_logging_to};

@@ -1,6 +1,6 @@
 //! What clients see of the end of a service that still answers them.
 
-use crate::support::{Api, Backend, Folder, bundle, chat, policy, refusal, whole};
+use crate::support::{Api, Backend, chat, policy, refusal, whole};
 use codecrucible_contract::Timeouts;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -27,9 +27,7 @@ async fn patient(backend: &Backend) -> Api {
     const MS: u64 = 60_000;
     let mut policy = policy(&backend.url);
     policy.backends[0].timeouts = Timeouts { connect_ms: MS, first_byte_ms: MS, idle_ms: MS, total_ms: MS };
-    let folder = Folder::new();
-    folder.write_bundle(&bundle(policy));
-    Api::of(folder).await
+    Api::under(policy).await
 }
 
 /// The document of the last event, and whether a stream ended as if it was whole.

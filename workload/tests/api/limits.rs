@@ -1,6 +1,6 @@
 //! How much clients may ask for, and what they are told of it.
 
-use crate::support::{Api, Backend, Folder, STREAM_HEAD, bundle, policy, refusal, whole};
+use crate::support::{Api, Backend, STREAM_HEAD, policy, refusal, whole};
 use codecrucible_contract as contract;
 use contract::{Algorithm, Limit, LimitedRoute, Subject, Unit, WithoutStore};
 use serde_json::json;
@@ -31,12 +31,6 @@ fn limited(backend: &Backend, rules: Vec<Limit>) -> contract::Policy {
     contract::Policy { limits, ..policy(&backend.url) }
 }
 
-async fn api(policy: contract::Policy) -> Api {
-    let folder = Folder::new();
-    folder.write_bundle(&bundle(policy));
-    Api::of(folder).await
-}
-
 async fn answering() -> Backend {
     Backend::saying(whole("200 OK", "application/json", ANSWER)).await
 }
@@ -55,7 +49,7 @@ fn remaining(response: &reqwest::Response) -> u64 {
 #[tokio::test]
 async fn a_client_is_told_how_it_stands_and_refused_when_nothing_is_left() {
     let backend = answering().await;
-    let api = api(limited(&backend, vec![limit("daily", 2)])).await;
+    let api = Api::under(limited(&backend, vec![limit("daily", 2)])).await;
     let first = api.chat(false).await;
     assert_eq!(first.status().as_u16(), 200);
     assert_eq!(header(&first, "ratelimit-policy"), r#""daily";q=1;w=2592000"#);
@@ -79,7 +73,7 @@ async fn what_a_limit_does_not_name_it_does_not_count() {
     let of_others = Limit { namespaces: vec!["others".into()], ..limit("others", 1) };
     let mut policy = limited(&backend, vec![of_chats, of_another, of_others]);
     policy.backends[0].models.push(contract::Model { name: "other".into(), alias: None });
-    let api = api(policy).await;
+    let api = Api::under(policy).await;
     let chat = api.chat(false).await;
     assert_eq!(header(&chat, "ratelimit-policy"), r#""chats";q=1;w=2592000"#);
     assert_eq!(api.chat(false).await.status().as_u16(), 429);
@@ -92,7 +86,7 @@ async fn what_a_limit_does_not_name_it_does_not_count() {
 #[tokio::test]
 async fn a_limit_in_shadow_refuses_nothing_and_is_not_told() {
     let backend = answering().await;
-    let api = api(limited(&backend, vec![Limit { is_shadow: true, ..limit("trial", 1) }])).await;
+    let api = Api::under(limited(&backend, vec![Limit { is_shadow: true, ..limit("trial", 1) }])).await;
     for _ in 0..3 {
         let response = api.chat(false).await;
         assert_eq!((response.status().as_u16(), header(&response, "ratelimit")), (200, String::new()));
@@ -105,7 +99,8 @@ async fn a_limit_in_shadow_refuses_nothing_and_is_not_told() {
 #[tokio::test]
 async fn tokens_are_taken_by_estimate_and_settled_by_what_the_backend_says() {
     let backend = answering().await;
-    let api = api(limited(&backend, vec![Limit { unit: Unit::Tokens, ..limit("tokens", 10_000) }])).await;
+    let api =
+        Api::under(limited(&backend, vec![Limit { unit: Unit::Tokens, ..limit("tokens", 10_000) }])).await;
     let body = json!({"model": "coder", "max_tokens": 500, "messages": [{"role": "user", "content": "hi"}]});
     let first = api.post("/v1/chat/completions", body.to_string()).await;
     let taken = 10_000 - remaining(&first);
@@ -126,7 +121,9 @@ async fn of_a_stream_the_usage_at_its_end_counts_or_else_its_events() {
         (format!("{chunk}{chunk}data: [DONE]\n\n"), prompt + 3),
     ] {
         let backend = Backend::saying(format!("{STREAM_HEAD}{events}")).await;
-        let api = api(limited(&backend, vec![Limit { unit: Unit::Tokens, ..limit("tokens", 10_000) }])).await;
+        let api =
+            Api::under(limited(&backend, vec![Limit { unit: Unit::Tokens, ..limit("tokens", 10_000) }]))
+                .await;
         let first = api.post("/v1/chat/completions", body.clone()).await;
         let taken = 10_000 - remaining(&first);
         assert_eq!(first.text().await.unwrap(), events, "frames pass untouched");
@@ -138,7 +135,8 @@ async fn of_a_stream_the_usage_at_its_end_counts_or_else_its_events() {
 #[tokio::test]
 async fn what_no_backend_answers_costs_no_tokens() {
     let backend = Backend::saying(whole("500 No", "application/json", "{}")).await;
-    let api = api(limited(&backend, vec![Limit { unit: Unit::Tokens, ..limit("tokens", 10_000) }])).await;
+    let api =
+        Api::under(limited(&backend, vec![Limit { unit: Unit::Tokens, ..limit("tokens", 10_000) }])).await;
     let (first, second) = (api.chat(false).await, api.chat(false).await);
     assert_eq!((first.status().as_u16(), second.status().as_u16()), (502, 502));
     assert_eq!(remaining(&second), remaining(&first));
@@ -147,7 +145,7 @@ async fn what_no_backend_answers_costs_no_tokens() {
 #[tokio::test]
 async fn a_request_that_may_need_more_than_there_is_takes_a_quarter_and_owes_the_rest() {
     let backend = answering().await;
-    let api = api(limited(&backend, vec![Limit { unit: Unit::Tokens, ..limit("tokens", 100) }])).await;
+    let api = Api::under(limited(&backend, vec![Limit { unit: Unit::Tokens, ..limit("tokens", 100) }])).await;
     let body =
         json!({"model": "coder", "max_tokens": 5_000, "messages": [{"role": "user", "content": "hi"}]});
     let first = api.post("/v1/chat/completions", body.to_string()).await;
@@ -161,7 +159,7 @@ async fn who_asks_for_tokens_is_limited_by_address_behind_trusted_proxies() {
     let backend = answering().await;
     let logins = Limit { routes: vec![LimitedRoute::Token], per: Subject::Address, ..limit("logins", 2) };
     let policy = contract::Policy { trusted_proxy_hops: 1, ..limited(&backend, vec![logins]) };
-    let api = api(policy).await;
+    let api = Api::under(policy).await;
     let ask = |forwarded: &'static str| {
         let request = api.http.post(format!("{}/oauth/token", api.base)).header("x-forwarded-for", forwarded);
         let request = request.header("content-type", "application/x-www-form-urlencoded");
@@ -180,7 +178,7 @@ async fn who_asks_for_tokens_is_limited_by_address_behind_trusted_proxies() {
 #[tokio::test]
 async fn models_and_syntheses_are_requests_too() {
     let backend = answering().await;
-    let api = api(limited(&backend, vec![limit("daily", 2)])).await;
+    let api = Api::under(limited(&backend, vec![limit("daily", 2)])).await;
     let list = || api.http.get(format!("{}/v1/models", api.base)).bearer_auth(&api.token).send();
     assert_eq!(list().await.unwrap().status().as_u16(), 200);
     let synthesis = api.post("/v1/synthesis", r#"{"task":"Write add(a, b) in Python."}"#).await;
@@ -194,7 +192,8 @@ async fn the_voices_of_a_synthesis_use_tokens_together() {
     let chunk = "data: {\"choices\":[{\"delta\":{\"content\":\"def add(a, b): return a + b\"}}]}\n\n";
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":10,\"total_tokens\":30}}\n\n";
     let backend = Backend::saying(format!("{STREAM_HEAD}{chunk}{usage}data: [DONE]\n\n")).await;
-    let api = api(limited(&backend, vec![Limit { unit: Unit::Tokens, ..limit("tokens", 10_000) }])).await;
+    let api =
+        Api::under(limited(&backend, vec![Limit { unit: Unit::Tokens, ..limit("tokens", 10_000) }])).await;
     let body = r#"{"task":"Write add(a, b) in Python.","voices":["developer","security"]}"#;
     let first = api.post("/v1/synthesis", body).await;
     let taken = 10_000 - remaining(&first);

@@ -101,6 +101,7 @@ pub fn policy(backend_url: &str) -> contract::Policy {
         routing: contract::Routing::default(),
         limits: contract::Limits::default(),
         store: None,
+        cache: None,
         trusted_proxy_hops: 0,
         synthesis: contract::Synthesis {
             voices: contract::voices::built_in(),
@@ -129,8 +130,13 @@ pub struct Api {
 impl Api {
     /// A service in front of a backend.
     pub async fn in_front_of(backend_url: &str) -> Self {
+        Self::under(policy(backend_url)).await
+    }
+
+    /// A service under a policy.
+    pub async fn under(policy: contract::Policy) -> Self {
         let folder = Folder::new();
-        folder.write_bundle(&bundle(policy(backend_url)));
+        folder.write_bundle(&bundle(policy));
         Self::of(folder).await
     }
 
@@ -148,6 +154,15 @@ impl Api {
             Shutdown { stop: stop.clone(), grace: Duration::ZERO, farewell: service.farewell().clone() };
         tokio::spawn(listener.serve(public_router(service.clone()), None, shutdown));
         Self { base, token, http: reqwest::Client::new(), folder, service, stop }
+    }
+
+    /// From now on another policy holds.
+    pub fn apply(&self, policy: contract::Policy) {
+        self.folder.write_bundle(&bundle(policy));
+        let configuration = Configuration::read(&Folders::new(&self.folder.0)).unwrap();
+        let current = self.service.snapshot();
+        let snapshot = Snapshot::build(configuration, Some(&current), &Engines::default()).unwrap();
+        self.service.replace_snapshot(snapshot);
     }
 
     /// The end of the service, whose answers get no time to end by themselves.

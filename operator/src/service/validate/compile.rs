@@ -176,18 +176,28 @@ pub(super) fn explain(error: &BundleError, resource: &CodeCrucible) -> String {
     let field = match path.as_str() {
         "identity.accessTokenSeconds" => "auth.accessTokenLifetime".to_owned(),
         "observability.accessLog.slowerThanMs" => "observability.accessLog.slowerThan".to_owned(),
+        "cache.memoryBytes" => "cache.memory".to_owned(),
         "trustedProxyHops" => "network.trustedProxyHops".to_owned(),
-        other => match (other.strip_prefix("limits.rules"), other.strip_prefix("store")) {
-            (Some(limit), _) => {
-                let matched = ["models", "namespaces", "exceptNamespaces"]
-                    .map(|field| (format!("].{field}"), format!("].match.{field}")));
-                let limit = limit.replace("windowMs", "window");
-                let limit = matched.iter().fold(limit, |path, (from, to)| path.replace(from, to));
-                format!("rateLimits{limit}")
+        other => {
+            let within = |prefix: &str| other.strip_prefix(prefix);
+            if let Some(limit) = within("limits.rules") {
+                format!("rateLimits{}", matched(&limit.replace("windowMs", "window")))
+            } else if let Some(rule) = within("cache.rules") {
+                format!("cache.rules{}", matched(&rule.replace("ttlMs", "ttl")))
+            } else if let Some(store) = within("store") {
+                format!("redis{store}")
+            } else {
+                other.to_owned()
             }
-            (_, Some(store)) => format!("redis{store}"),
-            _ => other.to_owned(),
-        },
+        }
     };
     format!("spec.{field}: {problem}")
+}
+
+/// What a rule is matched by is a group of its own in the resource.
+fn matched(path: &str) -> String {
+    let fields = ["models", "namespaces", "exceptNamespaces"];
+    fields
+        .iter()
+        .fold(path.to_owned(), |path, field| path.replace(&format!("].{field}"), &format!("].match.{field}")))
 }

@@ -1,12 +1,14 @@
 //! Step two: whether the resource makes sense together with what it refers to.
 
 mod access;
+mod cache;
 mod canary;
 mod clients;
 mod compile;
 mod in_force;
 mod ingress;
 mod limits;
+mod quantity;
 mod store;
 mod tls;
 
@@ -127,6 +129,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         observability: compile::observability(resource)?,
         routing: compile::routing(resource)?,
         limits: limits::limits(resource)?,
+        cache: cache::cache(resource)?,
         store,
         trusted_proxy_hops: compile::trusted_proxy_hops(resource)?,
         backends,

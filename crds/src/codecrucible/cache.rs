@@ -1,0 +1,104 @@
+//! Which answers are given again to the same request.
+
+use crate::Duration;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// Answers that are given again to the same request.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Cache {
+    /// Room for answers in the memory of each replica: 1Mi to 64Gi, and at most half of `resources.limits.memory`. Of what is too much, that goes
+    /// which is asked for least. Streams that are being kept take up to a quarter more.
+    #[serde(default = "default_memory")]
+    pub memory: Quantity,
+    /// The first that matches a request decides, `requests` included; where none does, nothing is given again. Only whole answers are, without an
+    /// error, of at most 4 MiB, of backends of the first priority; of streams those with an end mark, which Responses have not. Clients are told in
+    /// `Cache-Status` and `Age`, and may ask for other things in `Cache-Control`: `no-store`, `no-cache`, `max-age`, `only-if-cached`.
+    #[schemars(length(min = 1, max = 32))]
+    pub rules: Vec<CacheRule>,
+}
+
+/// Which answers are given again, to whom, and for how long.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CacheRule {
+    /// Unique name; metrics tell it.
+    #[schemars(length(min = 1, max = 40), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// What it applies to: everything, if it is not given.
+    #[serde(default, rename = "match")]
+    pub matching: CacheMatch,
+    /// Which requests: `Deterministic` ones, which ask for the same answer each time (embeddings, and what has a `temperature` of 0 or a `seed`), or
+    /// `All`.
+    #[serde(default)]
+    pub requests: CachedRequests,
+    /// Who is given what another one was answered: nobody but the `Client` itself, or all clients of its `Namespace`. Nobody else ever is.
+    #[serde(default)]
+    pub shared_by: SharedBy,
+    /// For how long: 1s to 30d.
+    #[serde(default = "one_hour")]
+    pub ttl: Duration,
+    /// With a number that the rule never had, nothing that was answered before is given any more.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    pub epoch: i32,
+}
+
+/// What a rule of the cache applies to.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CacheMatch {
+    /// Parts of the API; all of these if none is named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub routes: Vec<CachedRoute>,
+    /// Models, by the names that clients use; all if none is named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub models: Vec<String>,
+    /// Namespaces of clients; all if none is named. The service's own client is of its namespace.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))
+    )]
+    pub namespaces: Vec<String>,
+}
+
+/// A part of the API whose answers can be given again.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub enum CachedRoute {
+    ChatCompletions,
+    Completions,
+    Responses,
+    Embeddings,
+}
+
+/// Which requests are answered alike.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub enum CachedRequests {
+    #[default]
+    Deterministic,
+    All,
+}
+
+/// Who is given what another one was answered.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub enum SharedBy {
+    #[default]
+    Client,
+    Namespace,
+}
+
+fn default_memory() -> Quantity {
+    Quantity("64Mi".to_owned())
+}
+
+fn one_hour() -> Duration {
+    Duration::literal("1h")
+}

@@ -1,0 +1,118 @@
+//! Which rule of the policy applies to a request, and with whom its answer is shared.
+
+use crate::backend::Endpoint;
+use crate::identity::namespace_of;
+use codecrucible_contract::{Cache, CacheRule, CachedRequests, CachedRoute, SharedBy};
+
+/// A request, as far as rules are concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Where it goes.
+    pub endpoint: Endpoint,
+    /// The model, by the name that clients use.
+    pub model: &'a str,
+    /// Who asks.
+    pub client: &'a str,
+    /// Whether it asks for the same answer each time.
+    pub is_deterministic: bool,
+}
+
+/// Who is given an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharers<'a> {
+    Client(&'a str),
+    Namespace(&'a str),
+}
+
+/// The first rule that applies, if any does.
+pub(super) fn applying<'a>(cache: &'a Cache, asked: &Asked<'a>) -> Option<(&'a CacheRule, Sharers<'a>)> {
+    let namespace = namespace_of(asked.client, &cache.namespace);
+    let rule = cache.rules.iter().find(|rule| applies(rule, asked, namespace))?;
+    let sharers = match rule.shared_by {
+        SharedBy::Client => Sharers::Client(asked.client),
+        SharedBy::Namespace => Sharers::Namespace(namespace),
+    };
+    Some((rule, sharers))
+}
+
+fn applies(rule: &CacheRule, asked: &Asked<'_>, namespace: &str) -> bool {
+    let is_named = |names: &[String], name: &str| names.is_empty() || names.iter().any(|named| named == name);
+    (rule.routes.is_empty() || rule.routes.contains(&route(asked.endpoint)))
+        && is_named(&rule.models, asked.model)
+        && is_named(&rule.namespaces, namespace)
+        && (asked.is_deterministic || rule.requests == CachedRequests::All)
+}
+
+fn route(endpoint: Endpoint) -> CachedRoute {
+    match endpoint {
+        Endpoint::ChatCompletions => CachedRoute::ChatCompletions,
+        Endpoint::Completions => CachedRoute::Completions,
+        Endpoint::Responses => CachedRoute::Responses,
+        Endpoint::Embeddings => CachedRoute::Embeddings,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(name: &str) -> CacheRule {
+        CacheRule {
+            name: name.into(),
+            routes: Vec::new(),
+            models: Vec::new(),
+            namespaces: Vec::new(),
+            requests: CachedRequests::Deterministic,
+            shared_by: SharedBy::Client,
+            ttl_ms: 60_000,
+            epoch: 0,
+        }
+    }
+
+    fn cache(rules: Vec<CacheRule>) -> Cache {
+        Cache { memory_bytes: 1 << 20, rules, namespace: "models".into() }
+    }
+
+    const ASKED: Asked<'static> = Asked {
+        endpoint: Endpoint::ChatCompletions,
+        model: "coder",
+        client: "apps.shop",
+        is_deterministic: true,
+    };
+
+    fn found(cache: &Cache, asked: Asked<'_>) -> Option<String> {
+        applying(cache, &asked).map(|(rule, _)| rule.name.clone())
+    }
+
+    #[test]
+    fn the_first_rule_that_applies_decides() {
+        let embeddings = CacheRule { routes: vec![CachedRoute::Embeddings], ..rule("embeddings") };
+        let model = CacheRule { models: vec!["other".into()], ..rule("model") };
+        let namespace = CacheRule { namespaces: vec!["models".into()], ..rule("namespace") };
+        let cache = cache(vec![embeddings, model, namespace, rule("rest")]);
+        let with = |asked| found(&cache, asked).unwrap();
+        assert_eq!(with(ASKED), "rest");
+        assert_eq!(with(Asked { endpoint: Endpoint::Embeddings, ..ASKED }), "embeddings");
+        assert_eq!(with(Asked { model: "other", ..ASKED }), "model");
+        assert_eq!(with(Asked { client: "demo", ..ASKED }), "namespace");
+    }
+
+    #[test]
+    fn what_may_be_answered_otherwise_is_only_meant_where_all_requests_are() {
+        let by_chance = Asked { is_deterministic: false, ..ASKED };
+        assert_eq!(found(&cache(vec![rule("a")]), by_chance), None);
+        let all = CacheRule { requests: CachedRequests::All, ..rule("all") };
+        assert_eq!(found(&cache(vec![rule("a"), all]), by_chance).unwrap(), "all");
+    }
+
+    #[test]
+    fn answers_are_shared_by_a_client_or_its_namespace() {
+        let shared = CacheRule { shared_by: SharedBy::Namespace, ..rule("shared") };
+        let sharers = |cache: &Cache, client| {
+            applying(cache, &Asked { client, ..ASKED }).map(|(_, sharers)| format!("{sharers:?}")).unwrap()
+        };
+        assert_eq!(sharers(&cache(vec![rule("own")]), "apps.shop"), "Client(\"apps.shop\")");
+        assert_eq!(sharers(&cache(vec![shared.clone()]), "apps.shop"), "Namespace(\"apps\")");
+        assert_eq!(sharers(&cache(vec![shared]), "demo"), "Namespace(\"models\")");
+    }
+}
