@@ -1,5 +1,5 @@
 # The few commands that a person needs. What they need is installed, built or fetched by themselves.
-.PHONY: demo demo-down test model images generate goldens lint bench bench-peers prepare
+.PHONY: demo demo-down test model images generate goldens lint bench bench-peers soak prepare
 
 # From nothing to a running service that writes code.
 demo: prepare
@@ -46,7 +46,11 @@ bench: prepare
 
 # The figures beside other projects', which are built into the cache first.
 bench-peers: prepare
-	INSTALL_PEERS=1 cargo bench --locked -p codecrucible-benches --bench decode
+	INSTALL_PEERS=1 cargo bench --locked -p codecrucible-benches --bench decode --bench peers
+
+# Ten minutes of all kinds of requests at once; draws memory, descriptors and tasks in docs/soak.svg.
+soak: prepare
+	cargo run --locked --release -p codecrucible-benches --bin soak
 
 # Installs Debian packages and builds the cluster's programs, where they are missing.
 prepare:

@@ -3,11 +3,11 @@
 #![allow(clippy::print_stdout, reason = "benchmarks print their figures")]
 
 use anyhow::{Context as _, ensure};
-use codecrucible_benches::median;
+use codecrucible_benches::{median, peer};
 use codecrucible_engine::{Engine, EngineConfig, Event, Generation, Role, Turn, prepare_process};
 use codecrucible_tests::model::{Model, QWEN, SMOLLM};
 use codecrucible_tests::paths;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -22,33 +22,14 @@ const QUESTION: &str =
     "Write a Python function that sorts a list of numbers with merge sort. Explain each step.";
 /// The peer: llama.cpp with its Python bindings, at the version that the comparison was written against.
 const PEER: &str = "llama-cpp-python==0.3.36";
-/// Set by `make bench-peers`: install the peer if it is not there.
-const INSTALL: &str = "INSTALL_PEERS";
 
 fn main() -> anyhow::Result<()> {
     prepare_process();
-    let peer = peer()?;
+    let peer = peer(PEER, "llama_cpp")?;
     for model in [SMOLLM, QWEN] {
         measure(&model, peer.as_deref())?;
     }
     Ok(())
-}
-
-/// The folder of the peer's packages, where there is one.
-fn peer() -> anyhow::Result<Option<PathBuf>> {
-    let folder = paths::cache()?.join("peers").join(PEER);
-    if folder.join("llama_cpp").is_dir() {
-        return Ok(Some(folder));
-    }
-    if std::env::var_os(INSTALL).is_none() {
-        println!("decode: llama.cpp is not at hand; `make bench-peers` builds it for the comparison");
-        return Ok(None);
-    }
-    println!("decode: building {PEER}, which takes minutes");
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PEER, "--target"];
-    let installed = Command::new("python3").args(install).arg(&folder).status()?;
-    ensure!(installed.success(), "{PEER} does not build");
-    Ok(Some(folder))
 }
 
 fn measure(model: &Model, peer: Option<&Path>) -> anyhow::Result<()> {

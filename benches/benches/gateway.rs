@@ -1,10 +1,11 @@
 //! Processor time of the gateway for a request, beside the floor in the same run: bare, and with everything on.
 #![allow(clippy::print_stdout, reason = "benchmarks print their figures")]
 
-use codecrucible_benches::{Ask, Backend, Extent, Load, Server, Target, floor, median, pin_to, product};
+use codecrucible_benches::{
+    Ask, Backend, Extent, Load, Server, Target, floor, median, pin_to, start_product,
+};
 use codecrucible_workload::telemetry::install_logging_to;
 use std::fs::File;
-use std::net::SocketAddr;
 
 /// The workload's own allocator.
 #[global_allocator]
@@ -47,7 +48,7 @@ fn main() -> anyhow::Result<()> {
         if !named.is_empty() && !named.iter().any(|part| name.contains(part.as_str())) {
             continue;
         }
-        let (gateway, to_gateway) = started(backend, extent)?;
+        let (gateway, to_gateway) = start_product(MEASURED_PROCESSOR, backend, extent)?;
         let (load, of_floor) = (Load::new(ask, status), Load::of_floor(ask));
         if status == 429 {
             // The one that is admitted.
@@ -72,15 +73,4 @@ fn main() -> anyhow::Result<()> {
         println!("{name}: gateway {gateway:.1} µs, floor {floor:.1} µs, ratio {ratio:.2} (budget {budget})");
     }
     Ok(())
-}
-
-fn started(backend: SocketAddr, extent: Extent) -> anyhow::Result<(Server, Target)> {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let gateway = Server::start(MEASURED_PROCESSOR, move || async move {
-        let (address, token) = product(backend, extent).await?;
-        sender.send(token)?;
-        Ok(address)
-    })?;
-    let target = Target { address: gateway.address, token: receiver.recv()? };
-    Ok((gateway, target))
 }

@@ -1,4 +1,4 @@
-//! The parts of the gateway's benchmark: a backend, a floor, the product, and a clock of processor time.
+//! The parts of the benchmarks: a backend, a floor, the product on one thread or as a program, other projects, load, and clocks of processor time.
 #![allow(clippy::print_stdout, reason = "benchmarks print their figures")]
 
 mod backend;
@@ -6,11 +6,15 @@ mod clock;
 mod floor;
 mod load;
 mod median;
+mod peer;
 mod product;
+mod program;
 
 pub use backend::Backend;
 pub use clock::{Server, pin_to};
 pub use floor::floor;
 pub use load::{Ask, Load, Target};
 pub use median::median;
-pub use product::{Extent, policy, product};
+pub use peer::{PeerServer, peer};
+pub use product::{Extent, policy, policy_of, start_product};
+pub use program::{Program, metric};

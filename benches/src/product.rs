@@ -1,5 +1,6 @@
 //! The product's gateway in front of a backend, with tokens, validation and metrics as in production.
 
+use crate::{Server, Target};
 use codecrucible_contract as contract;
 use codecrucible_workload::backend::Engines;
 use codecrucible_workload::configuration::{ClientFiles, Configuration, Folders, compile, initialize};
@@ -24,12 +25,28 @@ pub enum Extent {
     Kept,
 }
 
+/// The product on one processor, and how it is reached.
+pub fn start_product(
+    processor: usize,
+    backend: SocketAddr,
+    extent: Extent,
+) -> anyhow::Result<(Server, Target)> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let server = Server::start(processor, move || async move {
+        let (address, token) = product(backend, extent).await?;
+        sender.send(token)?;
+        Ok(address)
+    })?;
+    let target = Target { address: server.address, token: receiver.recv()? };
+    Ok((server, target))
+}
+
 /// Serves the product and gives its address and a token.
-pub async fn product(backend: SocketAddr, extent: Extent) -> anyhow::Result<(SocketAddr, String)> {
+async fn product(backend: SocketAddr, extent: Extent) -> anyhow::Result<(SocketAddr, String)> {
     let folder = std::env::temp_dir().join(format!("codecrucible-bench-{}-{extent:?}", std::process::id()));
     let folders = Folders::new(&folder);
     initialize(&folders)?;
-    compile(&folders, serde_json::to_vec(&extended(policy(backend), extent))?.as_slice())?;
+    compile(&folders, serde_json::to_vec(&policy_of(backend, extent))?.as_slice())?;
     let snapshot = Snapshot::build(Configuration::read(&folders)?, None, &Engines::default())?;
     let clients = KnownClients::from(&ClientFiles::read(&folders)?);
     std::fs::remove_dir_all(&folder)?;
@@ -41,7 +58,9 @@ pub async fn product(backend: SocketAddr, extent: Extent) -> anyhow::Result<(Soc
     Ok((address, token))
 }
 
-fn extended(policy: contract::Policy, extent: Extent) -> contract::Policy {
+/// A policy with one backend, of which so much is on.
+pub fn policy_of(backend: SocketAddr, extent: Extent) -> contract::Policy {
+    let policy = policy(backend);
     let requests = match extent {
         Extent::Bare => {
             let access_log = contract::AccessLog { sample_percent: 0, slower_than_ms: None };
