@@ -1,5 +1,5 @@
 # The few commands that a person needs. What they need is installed, built or fetched by themselves.
-.PHONY: demo demo-down test model images generate goldens lint bench bench-peers soak prepare
+.PHONY: demo demo-down test model images generate goldens lint bench bench-peers soak fuzz prepare
 
 # From nothing to a running service that writes code.
 demo: prepare
@@ -51,6 +51,13 @@ bench-peers: prepare
 # Ten minutes of all kinds of requests at once; draws memory, descriptors and tasks in docs/soak.svg.
 soak: prepare
 	cargo run --locked --release -p codecrucible-benches --bin soak
+
+# A minute of each fuzz target. What they find lies in fuzz/artifacts.
+fuzz:
+	cargo install --quiet --locked --root target/tools cargo-fuzz@0.13.2
+	for target in request events bundle headers; do mkdir -p fuzz/corpus/$$target; \
+		PATH="$(CURDIR)/target/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target \
+		-- -max_total_time=60 -max_len=16384 || exit 1; done
 
 # Installs Debian packages and builds the cluster's programs, where they are missing.
 prepare:

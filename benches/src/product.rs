@@ -154,6 +154,7 @@ pub fn policy(backend: SocketAddr) -> contract::Policy {
         store: None,
         cache: None,
         trusted_proxy_hops: 0,
+        allowed_origins: Vec::new(),
         synthesis: contract::Synthesis {
             voices: contract::voices::built_in(),
             default_voices: vec!["developer".into()],

@@ -11,6 +11,8 @@ mod cache;
 pub mod cli;
 mod collect;
 pub mod configuration;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 pub mod gateway;
 pub mod http;
 pub mod identity;

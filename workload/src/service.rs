@@ -146,6 +146,11 @@ impl Service {
         self.0.public_certificate.load().as_ref().map(|shown| Arc::clone(&shown.config))
     }
 
+    /// Whether clients come over TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.0.public_certificate.load().is_some()
+    }
+
     /// From the next connection on clients are shown this.
     pub fn replace_public_certificate(&self, certificate: PublicCertificate) {
         self.0.metrics.certificate_end_seconds.set(certificate.not_after);

@@ -81,6 +81,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.profile == 'Development' || !has(self.network.allowedOrigins) || !('*' in self.network.allowedOrigins)").message("network.allowedOrigins may have * only for profile Development; name the origins"))]
 #[x_kube(validation = Rule::new("self.profile == 'Development' || self.tls.mode != 'Disabled'").message("tls.mode Disabled is only for profile Development; set that profile, or another mode"))]
 pub struct CodeCrucibleSpec {
     /// `Production` and `Staging` refuse what is not safe; `Development` lets `tls.mode` be `Disabled`.

@@ -29,6 +29,14 @@ pub struct Network {
     /// those of the proxies alone.
     #[schemars(range(min = 0, max = 8))]
     pub trusted_proxy_hops: i32,
+    /// Origins whose pages may use the API from a browser (CORS), such as `https://app.example.com`; none without. `*` is all of them, only for profile
+    /// `Development`. Pages send an access token like everybody else, and had better not have a client's secret: whoever sees the page has it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(min = 1, max = 253), regex(pattern = r"^([*]|https?://[a-z0-9.-]+(:[0-9]{1,5})?)$"))
+    )]
+    pub allowed_origins: Vec<String>,
     /// Annotations of the Service, for what forwards to it: some are told there that it speaks TLS, and whom to trust.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]

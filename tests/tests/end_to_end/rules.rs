@@ -35,6 +35,7 @@ fn broken() -> Vec<(&'static str, Value)> {
         service(json!({"podMetadata": {"labels": {"app.kubernetes.io/name": "x"}}})),
         service(json!({"podMetadata": {"annotations": {"codecrucible.dev/template": "x"}}})),
         service(json!({"backends": ["a", "a"]})),
+        service(json!({"network": {"allowedOrigins": ["*"]}})),
         service(json!({"tls": {"mode": "Disabled"}})),
         service(json!({"tls": {"mode": "Secret"}})),
         service(json!({"tls": {"mode": "CertManager"}})),

@@ -35,6 +35,9 @@ pub struct Policy {
     /// end of the connection is the client.
     #[serde(default, skip_serializing_if = "is_default")]
     pub trusted_proxy_hops: u16,
+    /// Origins whose pages may use the API from a browser, such as `https://app.example.com`; `*` is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_origins: Vec<String>,
     /// How several voices answer together.
     pub synthesis: Synthesis,
     /// Who may do what; whoever has a token may do everything where there is nothing.

@@ -35,6 +35,8 @@ const MIN_OPEN_MS: u64 = 100;
 const WHOLE_PERCENT: u16 = 100;
 /// Most tokens that one voice may write.
 const MAX_TOKENS_PER_VOICE: u32 = 32_768;
+/// Most origins whose pages may use the API.
+const MAX_ORIGINS: usize = 32;
 /// Most proxies between clients and the service.
 const MAX_TRUSTED_PROXY_HOPS: u16 = 8;
 /// Hottest temperature, hundredths.
@@ -77,9 +79,24 @@ impl Policy {
         check(hops <= MAX_TRUSTED_PROXY_HOPS, "trustedProxyHops", || {
             format!("{hops} is more than {MAX_TRUSTED_PROXY_HOPS}")
         })?;
+        origins(&self.allowed_origins)?;
         self.synthesis.validate()?;
         self.access.as_ref().map_or(Ok(()), Access::validate)
     }
+}
+
+fn origins(origins: &[String]) -> Checked {
+    check(origins.len() <= MAX_ORIGINS, "allowedOrigins", || {
+        format!("has {} entries, more than {MAX_ORIGINS}", origins.len())
+    })?;
+    origins.iter().enumerate().try_for_each(|(index, origin)| {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte);
+        let is_origin = host.is_some_and(|host| !host.is_empty() && host.bytes().all(is_plain));
+        check(origin.len() <= MAX_NAME_BYTES && (is_origin || origin == "*"), &format!("allowedOrigins[{index}]"), || {
+            format!("{origin:?} is not a scheme, a host in lower case and perhaps a port, such as https://app.example.com, nor *")
+        })
+    })
 }
 
 fn access_log(AccessLog { sample_percent, slower_than_ms }: AccessLog) -> Checked {
@@ -303,6 +320,7 @@ pub(crate) mod tests {
             store: None,
             cache: None,
             trusted_proxy_hops: 0,
+            allowed_origins: Vec::new(),
             synthesis: Synthesis {
                 voices: voices::built_in(),
                 default_voices: voices::DEFAULT.map(str::to_owned).to_vec(),

@@ -1,13 +1,14 @@
 //! One request and its answer, from the first byte to the last: by what it is known, how it is counted, how much of its time was the service's own
 //! (`x-codecrucible-overhead-us`), and the line of the log that tells of it.
 
+use super::browsers::{harden, tell_origin};
 use super::watched_body::{Watch, watched};
 use crate::service::Service;
 use crate::telemetry::{AccessLine, Correlation, REQUEST_ID, TokenNote};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, ORIGIN};
 use http::{HeaderName, HeaderValue, StatusCode, Version};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -101,6 +102,7 @@ impl Exchange {
 pub(super) async fn tell(State(service): State<Service>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let version = request.version();
+    let origin = request.headers().get(ORIGIN).cloned();
     let exchange = Exchange::new(Correlation::of(request.headers()));
     request.extensions_mut().insert(exchange.clone());
     let mut ending =
@@ -110,6 +112,8 @@ pub(super) async fn tell(State(service): State<Service>, mut request: Request, n
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, ending.exchange.correlation().request_id().clone());
     headers.insert(OVERHEAD, HeaderValue::from(u64::try_from(own.as_micros()).unwrap_or(u64::MAX)));
+    harden(&ending.service, headers);
+    tell_origin(&ending.service, origin.as_ref(), headers);
     if version <= Version::HTTP_11 && ending.service.is_draining() {
         // Whoever would send another request on a connection that is about to be closed had better open one elsewhere.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -26,8 +26,17 @@ use tokio_util::sync::CancellationToken;
 const MAX_CONNECTIONS: usize = 8_192;
 /// Longest time that a client may take to send a request's head, seconds.
 const MAX_HEAD_SECONDS: u64 = 10;
+/// Longest head of a request over HTTP/1, in no more than the 100 headers that are the library's limit, bytes. More is refused with 431.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The same over HTTP/2, names and values with 32 bytes for each, bytes.
+const MAX_HEADER_LIST_BYTES: u32 = 32 * 1024;
 /// Requests under way at once on one connection of HTTP/2.
 const MAX_CONCURRENT_STREAMS: u32 = 100;
+/// Requests over one connection of HTTP/2 that its client has taken back and nobody has looked at yet; with one more it is closed.
+const MAX_RESET_STREAMS: usize = 20;
+/// What a client of HTTP/2 may send of one body, and of all on a connection, before it is read, bytes.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Time after which a silent connection of HTTP/2 is asked whether it is still there, seconds.
 const PING_SECONDS: u64 = 30;
 /// Time in which those whose answers are still under way are told that there will be no more, seconds.
@@ -195,11 +204,19 @@ async fn greet(stream: TcpStream, certificate: Option<Certificate>) -> Option<St
 
 fn server() -> auto::Builder<TokioExecutor> {
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(MAX_HEAD_SECONDS));
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(MAX_HEAD_SECONDS))
+        .max_buf_size(MAX_HEAD_BYTES);
     server
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(Some(Duration::from_secs(PING_SECONDS)));
     server
 }

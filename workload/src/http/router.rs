@@ -1,14 +1,18 @@
 //! Which path leads where.
 
 use super::error::ApiError;
-use super::{admin, authentication, exchange, gateway, in_flight, models, oauth, served, synthesis};
+use super::{
+    admin, authentication, browsers, exchange, gateway, in_flight, models, oauth, served, synthesis,
+};
 use crate::backend::Endpoint;
 use crate::service::Service;
 use axum::Router;
+use axum::extract::State;
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use codecrucible_contract::STATUS_PATH;
-use http::StatusCode;
+use http::{HeaderMap, Method, StatusCode};
 
 /// The public API.
 pub fn public_router(service: Service) -> Router {
@@ -61,7 +65,11 @@ async fn not_found() -> ApiError {
     )
 }
 
-async fn method_not_allowed() -> ApiError {
-    let message = "The route does not take this method.";
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed", message)
+/// Browsers ask with a method of their own what pages may send.
+async fn method_not_allowed(State(service): State<Service>, method: Method, headers: HeaderMap) -> Response {
+    let refused = || {
+        let message = "The route does not take this method.";
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed", message)
+    };
+    browsers::preflight(&service, &method, &headers).unwrap_or_else(|| refused().into_response())
 }

@@ -9,6 +9,7 @@
 mod access;
 mod attempts;
 mod backends;
+mod browsers;
 mod cache;
 mod configuration;
 mod endpoints;

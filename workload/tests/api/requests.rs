@@ -95,6 +95,55 @@ async fn a_client_that_says_nothing_keeps_nobody_else_out_and_is_let_go() {
     }
 }
 
+/// What is answered to bytes on a connection of their own, until it is closed or waits for more.
+async fn raw(api: &Api, bytes: &[u8]) -> String {
+    let address = api.base.strip_prefix("http://").unwrap();
+    let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+    // It may be closed while there is more to say.
+    let _ = client.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = client.read(&mut buffer).await {
+        answer.extend_from_slice(&buffer[..count]);
+        if answer.windows(4).any(|window| window == b"\r\n\r\n") {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_head_with_too_many_headers_or_too_long_ones_is_refused_and_nobody_else_notices() {
+    let (_backend, api) = api().await;
+    let head = |headers: &str| format!("GET /livez HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+    let status = async |headers: &str| {
+        let answer = raw(&api, head(headers).as_bytes()).await;
+        answer.get(..12).unwrap_or_default().to_owned()
+    };
+    assert_eq!(status(&"x: y\r\n".repeat(90)).await, "HTTP/1.1 200");
+    assert_eq!(status(&"x: y\r\n".repeat(110)).await, "HTTP/1.1 431");
+    assert_eq!(status(&format!("x: {}\r\n", "y".repeat(32 * 1024))).await, "HTTP/1.1 200");
+    for long in [format!("x: {}\r\n", "y".repeat(1024 * 1024)), "x: y\r\n".repeat(100_000)] {
+        // Or the connection is gone before the answer is read.
+        let told = status(&long).await;
+        assert!(["HTTP/1.1 431", ""].contains(&&*told), "{told}");
+    }
+    assert_eq!(api.chat(false).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_request_with_two_lengths_is_one_request_and_the_last_on_its_connection() {
+    let (_backend, api) = api().await;
+    let bytes = "POST /oauth/token HTTP/1.1\r\nhost: x\r\ncontent-length: 40\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n\
+                 GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+    let address = api.base.strip_prefix("http://").unwrap();
+    let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+    client.write_all(bytes.as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+}
+
 #[tokio::test]
 async fn unknown_paths_and_methods_are_refused_in_the_same_shape() {
     let (_backend, api) = api().await;

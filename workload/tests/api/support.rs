@@ -103,6 +103,7 @@ pub fn policy(backend_url: &str) -> contract::Policy {
         store: None,
         cache: None,
         trusted_proxy_hops: 0,
+        allowed_origins: Vec::new(),
         synthesis: contract::Synthesis {
             voices: contract::voices::built_in(),
             default_voices: vec!["developer".into(), "security".into()],

@@ -177,6 +177,7 @@ pub(super) fn explain(error: &BundleError, resource: &CodeCrucible) -> String {
         "identity.accessTokenSeconds" => "auth.accessTokenLifetime".to_owned(),
         "observability.accessLog.slowerThanMs" => "observability.accessLog.slowerThan".to_owned(),
         "cache.memoryBytes" => "cache.memory".to_owned(),
+        origin if origin.starts_with("allowedOrigins") => format!("network.{origin}"),
         "trustedProxyHops" => "network.trustedProxyHops".to_owned(),
         other => {
             let within = |prefix: &str| other.strip_prefix(prefix);

@@ -132,6 +132,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         cache: cache::cache(resource)?,
         store,
         trusted_proxy_hops: compile::trusted_proxy_hops(resource)?,
+        allowed_origins: resource.spec.network.allowed_origins.clone(),
         backends,
         synthesis: compile::synthesis(resource)?,
         access,

@@ -1,0 +1,86 @@
+//! Parts that read what strangers send, for fuzz targets: what must hold of them, whatever it is.
+
+use crate::backend::{Endpoint, EventReader};
+use crate::cache::Directives;
+use crate::gateway::OpenAiRequest;
+use crate::telemetry::Correlation;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+
+/// The name that a backend knows the model by: with everything that has to be escaped.
+const BACKEND_MODEL: &str = "or\"g/\\m\u{1}";
+/// Most bytes of the pieces that events arrive in.
+const PIECE_BYTES: usize = 3;
+
+/// A request that is let through is for a backend what it was for us, but for the model's name.
+pub fn request(bytes: &[u8]) {
+    for endpoint in Endpoint::ALL {
+        let Ok(request) = OpenAiRequest::parse(endpoint, Bytes::copy_from_slice(bytes)) else { continue };
+        let (Ok(before), Ok(after)) = (document(bytes), document(&request.body_for(BACKEND_MODEL))) else {
+            // Numbers and surrogates that other parsers do not take are for backends to judge.
+            continue;
+        };
+        assert_eq!(before["model"], request.model.as_str());
+        assert_eq!(after["model"], BACKEND_MODEL);
+        assert_eq!(after["stream"].as_bool().unwrap_or_default(), request.stream);
+        let renamed = |mut document: Value| {
+            document["model"] = Value::Null;
+            document
+        };
+        assert_eq!(renamed(before), renamed(after));
+    }
+}
+
+fn document(bytes: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(bytes)
+}
+
+/// Events are the same however their bytes arrive.
+pub fn events(bytes: &[u8]) {
+    let at_once = EventReader::default().read(bytes);
+    let mut reader = EventReader::default();
+    let in_pieces: Result<Vec<_>, _> = bytes.chunks(PIECE_BYTES).map(|piece| reader.read(piece)).collect();
+    if let (Ok(at_once), Ok(in_pieces)) = (at_once, in_pieces) {
+        assert_eq!(at_once, in_pieces.concat());
+    }
+}
+
+/// Whatever headers say, those that go on are few and short.
+pub fn headers(bytes: &[u8]) {
+    const NAMES: [&str; 4] = ["cache-control", "x-request-id", "traceparent", "tracestate"];
+    const MOST_BYTES: usize = 1024;
+    let mut headers = HeaderMap::new();
+    for (index, line) in bytes.split(|byte| *byte == b'\n').take(64).enumerate() {
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            headers.append(HeaderName::from_static(NAMES[index % NAMES.len()]), value);
+        }
+    }
+    let _ = Directives::of(&headers);
+    let correlation = Correlation::of(&headers);
+    let mut onward = HeaderMap::new();
+    correlation.add_to(&mut onward);
+    assert!(onward.values().all(|value| value.len() <= MOST_BYTES), "{onward:?}");
+    assert!(onward.len() < NAMES.len(), "{onward:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{read, read_dir};
+
+    /// What fuzzing begins with, and what it found.
+    fn seeds(target: &str) -> Vec<Vec<u8>> {
+        let folder = format!("{}/../fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
+        read_dir(folder).unwrap().map(|seed| read(seed.unwrap().path()).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_must_hold_does_for_each_seed() {
+        for (target, check) in [("request", request as fn(&[u8])), ("events", events), ("headers", headers)] {
+            let seeds = seeds(target);
+            assert!(!seeds.is_empty(), "{target}");
+            seeds.iter().for_each(|seed| check(seed));
+        }
+    }
+}
