@@ -19,10 +19,13 @@ pub(crate) fn is_spelling_of(key: &str, field: &str) -> bool {
     key.chars().map(folded).eq(field.chars())
 }
 
-/// The fields of an object, each with its value as it is written; nothing for what is none.
-pub(crate) fn fields(text: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
+/// The fields of an object, each with its value as it is written; nothing for what is none, or has more than `most`.
+pub(crate) fn fields(text: &str, most: usize) -> Option<Vec<(Cow<'_, str>, &str)>> {
     let (mut fields, mut json) = (Vec::new(), Json::new(text));
     json.object(|json, key| {
+        if fields.len() == most {
+            return Err(json.expected("fewer fields"));
+        }
         fields.push((key, json.value()?));
         Ok(())
     })

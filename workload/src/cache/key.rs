@@ -35,10 +35,7 @@ pub(super) fn key(
         hash.add(target.backend.identity());
         hash.add(target.backend_model.as_bytes());
     }
-    let mut fields = fields(body)?;
-    if fields.len() > MAX_FIELDS {
-        return None;
-    }
+    let mut fields = fields(body, MAX_FIELDS)?;
     // The name of the model is that of the route, and the order of fields says nothing.
     fields.retain(|(name, _)| name != "model");
     fields.sort_by(|(one, _), (other, _)| one.cmp(other));

@@ -20,11 +20,13 @@ use crate::telemetry::Metrics;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use codecrucible_contract::Cache as CachePolicy;
+use futures::FutureExt as _;
 use key::{Key, key};
 use moka::Expiry;
 use moka::future::Cache;
 use recording::Written;
 use rules::applying;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use worth::{are_whole_events, is_whole_document};
@@ -65,11 +67,11 @@ impl Content {
     }
 
     fn is_worth_keeping(&self, endpoint: Endpoint) -> bool {
-        let is_whole = match self {
+        let is_whole = || match self {
             Self::Document(document) => is_whole_document(endpoint, document),
             Self::Events(events) => are_whole_events(endpoint, events),
         };
-        self.bytes().len() <= MAX_KEPT_BYTES && is_whole
+        self.bytes().len() <= MAX_KEPT_BYTES && is_whole()
     }
 
     /// In memory of its own: what was read may be a piece of something larger, which would be kept with it.
@@ -231,7 +233,9 @@ impl Place {
     /// Nothing where that one's answer is not to be kept.
     pub async fn answer_or(&self, ask: impl Future<Output = Option<Content>>) -> Option<Arc<KeptAnswer>> {
         let kept = async { self.kept_answer(ask.await?) };
-        self.kept.answers.optionally_get_with(self.key, kept).await
+        let together = AssertUnwindSafe(self.kept.answers.optionally_get_with(self.key, kept));
+        // Where hundreds left before whoever waits had its turn, the library panics; such a one had better ask by itself.
+        together.catch_unwind().await.unwrap_or_default()
     }
 
     fn written(&self) -> &Written {

@@ -7,10 +7,18 @@ use crate::json::fields;
 const COMPLETED: &str = "\"completed\"";
 const DATA: &str = "data:";
 const END_MARK: &str = "[DONE]";
+/// How lines of events begin that tell of an error: the second is a field of its own to some servers.
+const ERRORS: [&str; 3] = ["event: error", "event:error", "error:"];
+/// What servers say of an answer that they gave up.
+const GIVEN_UP: [&str; 2] = ["\"finish_reason\":\"abort\"", "\"finish_reason\": \"abort\""];
 
 /// Whether a document is a whole answer.
 pub(super) fn is_whole_document(endpoint: Endpoint, document: &[u8]) -> bool {
-    let Some(fields) = std::str::from_utf8(document).ok().and_then(fields) else { return false };
+    let Ok(document) = std::str::from_utf8(document) else { return false };
+    if GIVEN_UP.iter().any(|given_up| document.contains(given_up)) {
+        return false;
+    }
+    let Some(fields) = fields(document, usize::MAX) else { return false };
     fields.iter().all(|(name, value)| match &**name {
         "error" => *value == "null",
         "status" => endpoint != Endpoint::Responses || *value == COMPLETED,
@@ -21,8 +29,12 @@ pub(super) fn is_whole_document(endpoint: Endpoint, document: &[u8]) -> bool {
 /// Whether the events of a stream are those of a whole answer.
 pub(super) fn are_whole_events(endpoint: Endpoint, events: &[u8]) -> bool {
     let Ok(events) = std::str::from_utf8(events) else { return false };
-    let mut data = events.lines().filter_map(|line| Some(line.strip_prefix(DATA)?.trim()));
-    data.all(|data| data == END_MARK || is_whole_document(endpoint, data.as_bytes()))
+    if events.lines().any(|line| ERRORS.iter().any(|error| line.starts_with(error))) {
+        return false;
+    }
+    let data = events.lines().filter_map(|line| Some(line.strip_prefix(DATA)?.trim()));
+    let mut documents = data.filter(|data| *data != END_MARK).peekable();
+    documents.peek().is_some() && documents.all(|data| is_whole_document(endpoint, data.as_bytes()))
 }
 
 #[cfg(test)]
@@ -46,6 +58,14 @@ mod tests {
         let are_whole = |events: &str| are_whole_events(Endpoint::ChatCompletions, events.as_bytes());
         assert!(are_whole(": hello\n\ndata: {\"choices\":[]}\r\n\r\ndata:[DONE]\n\n"));
         assert!(!are_whole("data: {\"choices\":[]}\n\ndata: {\"error\":{}}\n\ndata: [DONE]\n\n"));
-        assert!(!are_whole("data: {\"cho\n\ndata: [DONE]\n\n"));
+        for events in [
+            "data: {\"cho\n\ndata: [DONE]\n\n",
+            "data: [DONE]\n\n",
+            "data: {}\n\nerror: {\"code\":500}\n\ndata: [DONE]\n\n",
+            "data: {}\n\nevent: error\ndata: {}\n\ndata: [DONE]\n\n",
+            "data: {\"choices\":[{\"finish_reason\":\"abort\"}]}\n\ndata: [DONE]\n\n",
+        ] {
+            assert!(!are_whole(events), "{events}");
+        }
     }
 }

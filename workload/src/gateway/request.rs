@@ -259,6 +259,9 @@ mod tests {
             (r#""tools":[{"type":"function","type":"file_search"}]"#, "tools[0].type"),
             (r#""tools":[{"type":"function","TYPE":"file_search"}]"#, "tools[0].type"),
             (r#""input":[{"type":"message","type":"item_reference","id":"i"}]"#, "input[0].type"),
+            (r#""input":[{"id":"i"}]"#, "input[0]"),
+            (r#""input":["x",{"id":"i","type":null}]"#, "input[1]"),
+            (r#""tools":[{"name":"f"}]"#, "tools[0].type"),
             (r#""conversation":{"id":"c"}"#, "conversation"),
             (r#""prompt":{"id":"p"}"#, "prompt"),
             (r#""background":true"#, "background"),
@@ -269,6 +272,7 @@ mod tests {
         }
         for fields in [
             r#""previous_response_id":null,"background":false"#,
+            r#""input":[{"role":"user","content":"x"},{"type":"reasoning","id":"r","summary":[]}]"#,
             r#""input":"hi","tools":[{"type":"function"},{"type":"custom"}]"#,
             r#""input":[{"type":"message","role":"user","content":"x"}]"#,
         ] {

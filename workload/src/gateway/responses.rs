@@ -14,14 +14,16 @@ const REFERENCE: &str = "item_reference";
 
 /// Checks the tools and the input of a request; of what is not a list of objects, backends have their own opinions.
 pub(super) fn check(tools: Option<&str>, input: Option<&str>) -> Result<(), RequestError> {
-    for (index, kind) in kinds("tools", tools)? {
-        if !TOOLS.contains(&kind.as_str()) {
+    for (index, Typed { kind, .. }) in typed("tools", tools)? {
+        if !kind.is_some_and(|kind| TOOLS.contains(&kind.as_str())) {
             let parameter = format!("tools[{index}].type");
             let problem = format!("{parameter} must be one of {}, which the client runs", TOOLS.join(", "));
             return Err(RequestError::at(parameter, problem));
         }
     }
-    match kinds("input", input)?.into_iter().find(|(_, kind)| kind == REFERENCE) {
+    // What is given says its type, or whose message it is; to some servers the rest is a reference.
+    let is_reference = |item: &Typed| item.kind.as_ref().map_or(!item.has_role, |kind| kind == REFERENCE);
+    match typed("input", input)?.into_iter().find(|(_, item)| is_reference(item)) {
         Some((index, _)) => Err(kept(&format!("input[{index}]"))),
         None => Ok(()),
     }
@@ -33,32 +35,41 @@ pub(super) fn kept(parameter: &str) -> RequestError {
     RequestError::at(parameter, problem)
 }
 
-/// The types of the objects in a list. One that has several is refused: which of them counts, others may see otherwise.
-fn kinds(field: &str, list: Option<&str>) -> Read<Vec<(usize, String)>> {
-    let mut kinds = Vec::new();
+/// An object of a list.
+#[derive(Default)]
+struct Typed {
+    /// Nothing where it has none, or one that is no text.
+    kind: Option<String>,
+    has_role: bool,
+}
+
+/// The objects of a list. One that has several types is refused: which of them counts, others may see otherwise.
+fn typed(field: &str, list: Option<&str>) -> Read<Vec<(usize, Typed)>> {
+    let mut objects = Vec::new();
     let mut json = Json::new(list.unwrap_or_default());
     if json.peek() != Some(b'[') {
-        return Ok(kinds);
+        return Ok(objects);
     }
     json.array(|json, index| {
         if json.peek() != Some(b'{') {
             return json.value().map(drop);
         }
-        let before = kinds.len();
+        let (mut object, mut has_type) = (Typed::default(), false);
         json.object(|json, key| {
             let value = json.value()?;
-            if !is_spelling_of(&key, "type") {
-                return Ok(());
+            object.has_role |= key == "role" && value != "null";
+            if is_spelling_of(&key, "type") {
+                if std::mem::replace(&mut has_type, true) {
+                    let parameter = format!("{field}[{index}].type");
+                    let problem = format!("{parameter} occurs twice");
+                    return Err(RequestError::at(parameter, problem));
+                }
+                object.kind = json.decoded(value).ok();
             }
-            if kinds.len() > before {
-                let parameter = format!("{field}[{index}].type");
-                let problem = format!("{parameter} occurs twice");
-                return Err(RequestError::at(parameter, problem));
-            }
-            // Whatever is no text is no type either.
-            kinds.push((index, json.decoded(value).unwrap_or_default()));
             Ok(())
-        })
+        })?;
+        objects.push((index, object));
+        Ok(())
     })?;
-    Ok(kinds)
+    Ok(objects)
 }

@@ -45,7 +45,8 @@ async fn answer(
     let snapshot = service.snapshot();
     let Admitted { public_model, targets } =
         admit(&service, &snapshot, &caller, Action::Complete, Some(&request.model))?;
-    let all_targets = targets.clone();
+    // Also those that an embedded engine is left out of below.
+    let all_targets = if snapshot.bundle.policy().cache.is_some() { targets.clone() } else { Vec::new() };
     let (question, targets) = OpenAiQuestion::new(&request, exchange.correlation(), targets)?;
     let wanted =
         Wanted { route: endpoint.into(), model: Some(public_model), tokens: request.estimated_tokens() };
