@@ -138,12 +138,12 @@ impl AnswerCache {
     /// Where the answer to a request is kept, if it is to be.
     pub fn place(
         &self,
-        policy: Option<&CachePolicy>,
+        policy: &CachePolicy,
         asked: &Asked<'_>,
         targets: &[&Target],
         body: &str,
     ) -> Option<Place> {
-        let (rule, sharers) = applying(policy?, asked)?;
+        let (rule, sharers) = applying(policy, asked)?;
         Some(Place {
             kept: self.kept.load_full()?,
             key: key(asked, sharers, rule.epoch, targets, body)?,

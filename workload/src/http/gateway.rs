@@ -89,7 +89,7 @@ fn place(
     (request, model): (&OpenAiRequest, &str),
     targets: &[&Target],
 ) -> Option<Place> {
-    let policy = snapshot.bundle.policy().cache.as_ref();
+    let policy = snapshot.bundle.policy().cache.as_ref()?;
     let OpenAiRequest { endpoint, is_deterministic, .. } = *request;
     let asked = Asked { endpoint, model, client: &caller.principal.subject, is_deterministic };
     service.cache().place(policy, &asked, targets, request.text())

@@ -1,5 +1,6 @@
 //! Answers that are given again, over the wire.
 
+use crate::limits::limit;
 use crate::support::{Api, Backend, Folder, STREAM_HEAD, bundle, policy, refusal, whole};
 use codecrucible_contract::{
     self as contract, Cache, CacheRule, CachedRequests, Clients, RegisteredClient, SharedBy, sha256_hex,
@@ -302,21 +303,7 @@ async fn a_shorter_life_is_one_for_what_is_kept_too() {
 #[tokio::test]
 async fn what_is_given_again_costs_no_tokens() {
     let (backend, _) = counting().await;
-    let limit = contract::Limit {
-        name: "tokens".into(),
-        routes: Vec::new(),
-        models: Vec::new(),
-        namespaces: Vec::new(),
-        except_namespaces: Vec::new(),
-        per: contract::Subject::Client,
-        unit: contract::Unit::Tokens,
-        algorithm: contract::Algorithm::FixedWindow,
-        limit: 100_000,
-        window_ms: contract::MAX_WINDOW_MS,
-        burst: 100_000,
-        is_shadow: false,
-        without_store: contract::WithoutStore::Local,
-    };
+    let limit = contract::Limit { unit: contract::Unit::Tokens, ..limit("tokens", 100_000) };
     let limits = contract::Limits { rules: vec![limit], ..contract::Limits::default() };
     let api = Api::under(contract::Policy { limits, ..caching(&backend.url, rule()) }).await;
     let standing = async || {

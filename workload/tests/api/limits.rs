@@ -7,7 +7,8 @@ use serde_json::json;
 
 const ANSWER: &str = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}"#;
 
-fn limit(name: &str, count: u64) -> Limit {
+/// Of requests of each client.
+pub fn limit(name: &str, count: u64) -> Limit {
     Limit {
         name: name.into(),
         routes: Vec::new(),
