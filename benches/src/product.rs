@@ -137,6 +137,7 @@ pub fn policy(backend: SocketAddr) -> contract::Policy {
             kind: contract::BackendKind::Remote(contract::Remote {
                 url: format!("http://{backend}/v1"),
                 has_credential: false,
+                protocol: contract::Protocol::OpenAi,
             }),
             models: vec![contract::Model { name: "m".into(), alias: None }],
             timeouts: contract::Timeouts {

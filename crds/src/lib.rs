@@ -28,8 +28,8 @@ pub use codecrucible::{
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};
 pub use model_backend::{
-    BackendType, CircuitBreaker, EmbeddedModel, Model, ModelBackend, ModelBackendSpec, SecretKeyReference,
-    Timeouts,
+    BackendType, CircuitBreaker, EmbeddedModel, Model, ModelBackend, ModelBackendSpec, Ollama,
+    SecretKeyReference, Timeouts,
 };
 pub use synthesis_client::{
     Credentials, SynthesisClient, SynthesisClientSpec, SynthesisClientStatus, TargetReference,

@@ -4,8 +4,7 @@ use crate::duration::Duration;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-/// One place where models answer: a server that speaks OpenAI's protocol, or a model file that the
-/// replicas load themselves.
+/// One place where models answer: a server that is asked over HTTP, or a model file that the replicas load themselves.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "codecrucible.dev",
@@ -23,20 +22,21 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, kube(cel))]
 #[allow(clippy::duplicated_attributes, reason = "columns have a type each")]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(self.type == 'OpenAI') == has(self.url)").message("url is required for type OpenAI and not allowed for other types"))]
+#[x_kube(validation = Rule::new("(self.type != 'Embedded') == has(self.url)").message("url is not allowed for type Embedded and required for all other types"))]
 #[x_kube(validation = Rule::new("(self.type == 'Embedded') == has(self.embedded)").message("embedded is required for type Embedded and not allowed for other types"))]
-#[x_kube(validation = Rule::new("!has(self.credentialsSecretRef) || self.type == 'OpenAI'").message("credentialsSecretRef is only allowed for type OpenAI"))]
+#[x_kube(validation = Rule::new("!has(self.credentialsSecretRef) || self.type != 'Embedded'").message("credentialsSecretRef is not allowed for type Embedded"))]
+#[x_kube(validation = Rule::new("!has(self.ollama) || self.type == 'Ollama'").message("ollama is only allowed for type Ollama"))]
 pub struct ModelBackendSpec {
     /// How the models are reached.
     #[serde(rename = "type")]
     pub type_: BackendType,
-    /// Base URL of an OpenAI-compatible server, such as `http://vllm.models.svc:8000/v1`; `/chat/completions` is
-    /// appended. The service's network policy opens the URL's port, so it must be the one that the server's pods
-    /// listen on.
+    /// Base URL of the server: for type `OpenAI` such as `http://vllm.models.svc:8000/v1`, to which `/chat/completions` is appended; for the others
+    /// without the version, such as `https://api.anthropic.com` or `http://ollama.models.svc:11434`. The service's network policy opens the URL's
+    /// port, so it must be the one that the server's pods listen on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@][^\s?#@]*$"))]
     pub url: Option<String>,
-    /// The key of a Secret whose value is sent as a bearer token.
+    /// The key of a Secret whose value is sent as a bearer token, for type `Anthropic` as `x-api-key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretKeyReference>,
     /// Models that clients may name.
@@ -59,6 +59,9 @@ pub struct ModelBackendSpec {
     /// When the backend is left alone because it fails.
     #[serde(default)]
     pub circuit_breaker: CircuitBreaker,
+    /// What the server is told with each chat, for type `Ollama`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ollama: Option<Ollama>,
     /// The model file, for type `Embedded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedded: Option<EmbeddedModel>,
@@ -67,10 +70,28 @@ pub struct ModelBackendSpec {
 /// How the models are reached.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
 pub enum BackendType {
-    /// A server with OpenAI's HTTP API: OpenAI, vLLM, Ollama, llama.cpp and many more.
+    /// A server with OpenAI's HTTP API: OpenAI, vLLM, SGLang, llama.cpp and many more. Its answers pass byte for byte to clients of that API.
     OpenAI,
+    /// Anthropic's API, or one like it, which answers chats. What clients of OpenAI's API ask is translated, and back.
+    Anthropic,
+    /// An Ollama server, asked by its own API for chats, and by the one like OpenAI's for all else.
+    Ollama,
     /// A model file in the replica's own process.
     Embedded,
+}
+
+/// What an Ollama server is told with each chat; its own defaults hold for what is not given.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Ollama {
+    /// Tokens of a prompt and its answer together that a model is to have room for. Of what is longer, the server drops the beginning without
+    /// telling anybody; its own default is 4096 on many machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 256, max = 4194304))]
+    pub context_tokens: Option<i32>,
+    /// For how long a model stays in memory after a chat: a number and s, m or h, at most 168h.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<Duration>,
 }
 
 /// One key of a Secret in the same namespace.
@@ -183,9 +204,20 @@ mod tests {
     #[test]
     fn one_of_url_and_embedded_goes_with_each_type() {
         let models = json!([{"name": "m"}]);
+        for type_ in ["Anthropic", "Ollama"] {
+            assert_eq!(problems(json!({"type": type_, "url": "http://x", "models": models})), "");
+        }
+        let ollama = json!({"contextTokens": 8192, "keepAlive": "5m"});
+        let spec =
+            |type_: &str| json!({"type": type_, "url": "http://x", "models": models, "ollama": ollama});
+        assert_eq!(problems(spec("Ollama")), "");
+        assert!(problems(spec("OpenAI")).contains("ollama is only allowed"));
         assert_eq!(problems(json!({"type": "OpenAI", "url": "http://x/v1", "models": models})), "");
         assert_eq!(problems(json!({"type": "Embedded", "embedded": embedded(), "models": models})), "");
-        assert!(problems(json!({"type": "OpenAI", "models": models})).contains("url is required"));
+        assert!(
+            problems(json!({"type": "OpenAI", "models": models}))
+                .contains("url is not allowed for type Embedded")
+        );
         assert!(problems(json!({"type": "Embedded", "models": models})).contains("embedded is required"));
         let both = json!({"type": "OpenAI", "url": "http://x", "embedded": embedded(), "models": models});
         assert!(problems(both).contains("embedded is required for type Embedded and not allowed"));
@@ -195,6 +227,6 @@ mod tests {
     fn an_embedded_model_has_no_credentials() {
         let reference = json!({"name": "s", "key": "k"});
         let spec = json!({"type": "Embedded", "embedded": embedded(), "models": [{"name": "m"}], "credentialsSecretRef": reference});
-        assert!(problems(spec).contains("credentialsSecretRef is only allowed"));
+        assert!(problems(spec).contains("credentialsSecretRef is not allowed"));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::backend::{Endpoint, EventReader};
 use crate::cache::Directives;
-use crate::gateway::OpenAiRequest;
+use crate::gateway::ModelRequest;
 use crate::telemetry::Correlation;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -16,7 +16,7 @@ const PIECE_BYTES: usize = 3;
 /// A request that is let through is for a backend what it was for us, but for the model's name.
 pub fn request(bytes: &[u8]) {
     for endpoint in Endpoint::ALL {
-        let Ok(request) = OpenAiRequest::parse(endpoint, Bytes::copy_from_slice(bytes)) else { continue };
+        let Ok(request) = ModelRequest::parse(endpoint, Bytes::copy_from_slice(bytes)) else { continue };
         let (Ok(before), Ok(after)) = (document(bytes), document(&request.body_for(BACKEND_MODEL))) else {
             // Numbers and surrogates that other parsers do not take are for backends to judge.
             continue;

@@ -52,7 +52,7 @@ pub struct CacheRule {
 pub struct CacheMatch {
     /// Parts of the API; all of these if none is named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4))]
+    #[schemars(length(max = 5))]
     pub routes: Vec<CachedRoute>,
     /// Models, by the names that clients use; all if none is named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -75,6 +75,7 @@ pub enum CachedRoute {
     Completions,
     Responses,
     Embeddings,
+    Messages,
 }
 
 /// Which requests are answered alike.

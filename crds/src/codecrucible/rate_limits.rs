@@ -59,7 +59,7 @@ pub struct RateLimit {
 pub struct LimitMatch {
     /// Parts of the API; all but `Token` if none is named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 7))]
+    #[schemars(length(max = 8))]
     pub routes: Vec<LimitedRoute>,
     /// Models, by the names that clients use; all if none is named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -90,6 +90,7 @@ pub enum LimitedRoute {
     Completions,
     Responses,
     Embeddings,
+    Messages,
     Synthesis,
     Models,
     Token,

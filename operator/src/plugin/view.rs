@@ -120,10 +120,10 @@ impl PodView {
 impl BackendView {
     fn of(name: &str, backend: Option<&ModelBackend>) -> Self {
         let kind = backend.map(|backend| match backend.spec.type_ {
-            BackendType::OpenAI => {
-                harmless(&format!("OpenAI {}", backend.spec.url.as_deref().unwrap_or_default()))
-            }
             BackendType::Embedded => "Embedded".to_owned(),
+            remote @ (BackendType::OpenAI | BackendType::Anthropic | BackendType::Ollama) => {
+                harmless(&format!("{remote:?} {}", backend.spec.url.as_deref().unwrap_or_default()))
+            }
         });
         let models = backend.map(|backend| backend.spec.models.iter());
         let public = |model: &codecrucible_crds::Model| harmless(model.alias.as_ref().unwrap_or(&model.name));

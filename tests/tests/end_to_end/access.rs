@@ -1,7 +1,8 @@
 //! Who may do what: access policies that a service selects, in every replica, with an SDK that nobody changed.
 
+use crate::sdk::run_with_sdk;
 use crate::served::{Service, metrics, select};
-use crate::support::{Namespace, eventually, run_with_sdk};
+use crate::support::{Namespace, eventually};
 use serde_json::{Value, json};
 
 fn policy(name: &str, spec: &Value) -> String {

@@ -1,8 +1,9 @@
 //! Answers that are given again, while what is kept is changed by `kubectl patch`.
 
 use crate::model_server::ModelServer;
+use crate::sdk::run_with_sdk;
 use crate::served::{metrics, select};
-use crate::support::{CLUSTER, Namespace, eventually, run_with_sdk};
+use crate::support::{CLUSTER, Namespace, eventually};
 use codecrucible_tests::client::{Client, Credentials};
 use codecrucible_tests::port_forward::PortForward;
 use serde_json::json;

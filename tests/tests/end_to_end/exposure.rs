@@ -1,6 +1,7 @@
 //! A service is reached from outside the cluster: by an Ingress, and by Gateways that check whom they speak to.
 
-use crate::support::{CLUSTER, Namespace, eventually, run_with_sdk_inside};
+use crate::sdk::run_with_sdk_inside;
+use crate::support::{CLUSTER, Namespace, eventually};
 use codecrucible_tests::client::Credentials;
 use serde_json::{Value, json};
 

@@ -1,8 +1,9 @@
 //! Two backends that serve one model: one of them is killed under load, and no client notices.
 
 use crate::model_server::ModelServer;
+use crate::sdk::run_with_sdk;
 use crate::served::metrics;
-use crate::support::{CLUSTER, Namespace, eventually, run_with_sdk};
+use crate::support::{CLUSTER, Namespace, eventually};
 use codecrucible_tests::client::{Client, Credentials};
 use codecrucible_tests::port_forward::PortForward;
 use serde_json::json;

@@ -1,5 +1,9 @@
 //! A server on the node that says yes in OpenAI's protocol, whatever it is asked, and can be told to fail for some pods, or be killed and started anew.
 
+mod dialects;
+
+pub use dialects::VLLM_MODEL;
+
 use crate::support::CLUSTER;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -22,6 +26,9 @@ const DELTA: &str = r#"{"type":"response.output_text.delta","item_id":"m","outpu
 
 /// Content type and content of the answer to a request.
 fn answer(path: &str, body: &str) -> (&'static str, String) {
+    if let Some(answer) = dialects::answer(path, body) {
+        return answer;
+    }
     let json = |document: &str| ("application/json", document.to_owned());
     match path {
         "/v1/completions" => json(COMPLETION),
@@ -136,7 +143,8 @@ fn answer_all(stream: &TcpStream, who: IpAddr, known: &Known) -> std::io::Result
         requests.read_exact(&mut body)?;
         let body = String::from_utf8_lossy(&body);
         let is_served = !known.unserved.lock().unwrap().contains(&who);
-        if is_served && path == "/v1/chat/completions" && body.contains("\"stream\":true") {
+        let is_stream = path == "/v1/chat/completions" && body.contains("\"stream\":true");
+        if is_served && is_stream && dialects::answer(&path, &body).is_none() {
             return stream_chat(answers, known);
         }
         let (status, (kind, body)) = if is_served {

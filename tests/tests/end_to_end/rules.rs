@@ -56,6 +56,7 @@ fn broken() -> Vec<(&'static str, Value)> {
         service(json!({"synthesis": {"defaultVoices": ["developer", "developer"]}})),
         backend(json!({"url": null})),
         backend(json!({"embedded": embedded})),
+        backend(json!({"ollama": {"contextTokens": 8192}})),
         backend(json!({
             "type": "Embedded", "url": null, "embedded": embedded,
             "credentialsSecretRef": {"name": "s", "key": "k"},

@@ -1,6 +1,7 @@
 //! A service that runs: for its clients, and for who operates it.
 
-use crate::support::{Namespace, eventually, run_with_sdk};
+use crate::sdk::run_with_sdk;
+use crate::support::{Namespace, eventually};
 use codecrucible_tests::client::{Client, Credentials};
 use codecrucible_tests::paths;
 use codecrucible_tests::port_forward::PortForward;

@@ -1,18 +1,13 @@
 //! The shared cluster, namespaces of their own for the tests, and waiting.
 
 use codecrucible_tests::cluster::Cluster;
-use codecrucible_tests::{model, paths, product, wait};
+use codecrucible_tests::{model, product, wait};
 use serde_json::Value;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Longest wait for anything, seconds.
 pub const LIMIT_SECONDS: u64 = 120;
-
-/// The official SDK at the version that the suite was written against.
-const OPENAI_SDK: &str = "openai==3.54.0";
 
 /// One cluster for the suite, with the operator in it. It stays up for the next run; `make test` removes it.
 pub static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
@@ -243,40 +238,4 @@ impl Drop for Namespace<'_> {
 /// Waits for a condition.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     wait::until(what, Duration::from_secs(LIMIT_SECONDS), || Ok(holds())).unwrap();
-}
-
-/// Runs a script of `tests/sdk` with the official SDK, which is installed first if need be.
-pub fn run_with_sdk(script: &str, base: &str, token: &str, more: &[(&str, &str)]) {
-    let base = format!("{base}/v1");
-    let told = [("OPENAI_BASE_URL", &*base), ("OPENAI_API_KEY", token)];
-    run_python(Command::new("python3"), script, &[&told, more].concat());
-}
-
-/// Runs a script of `tests/sdk` with the official SDK inside the cluster's network, where it reaches the node.
-pub fn run_with_sdk_inside(script: &str, told: &[(&str, &str)]) {
-    run_python(CLUSTER.inside("python3"), script, told);
-}
-
-fn run_python(mut python: Command, script: &str, told: &[(&str, &str)]) {
-    let run = python
-        .arg(paths::repository().join("tests/sdk").join(script))
-        .env("PYTHONPATH", sdk())
-        .envs(told.iter().copied())
-        .output()
-        .unwrap();
-    print!("{}", String::from_utf8_lossy(&run.stdout));
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-}
-
-/// Where the official SDK is, which is installed if it is not there yet.
-fn sdk() -> PathBuf {
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let packages = paths::cache().unwrap().join(format!("python-{OPENAI_SDK}"));
-    let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    if !packages.join("openai").exists() {
-        let install =
-            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", OPENAI_SDK, "--target"];
-        assert!(Command::new("python3").args(install).arg(&packages).status().unwrap().success());
-    }
-    packages
 }

@@ -1,7 +1,8 @@
 //! Connections of clients are encrypted, with a certificate that is renewed without a failed request, or with one that
 //! somebody gave.
 
-use crate::support::{Namespace, eventually, run_with_sdk};
+use crate::sdk::run_with_sdk;
+use crate::support::{Namespace, eventually};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use codecrucible_contract::certificates::{Certified, Role, authority, issue};

@@ -62,6 +62,7 @@ pub enum CachedRoute {
     Completions,
     Responses,
     Embeddings,
+    Messages,
 }
 
 /// Which requests are answered alike.

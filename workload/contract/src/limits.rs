@@ -92,6 +92,7 @@ pub enum LimitedRoute {
     Completions,
     Responses,
     Embeddings,
+    Messages,
     Synthesis,
     Models,
     /// Asking for an access token: there is no client yet.

@@ -171,20 +171,48 @@ impl Default for Routing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BackendKind {
-    /// Over HTTP, in OpenAI's protocol.
+    /// Over HTTP.
     Remote(Remote),
     /// In the replica's own process.
     Embedded(Embedded),
 }
 
-/// A backend that speaks OpenAI's protocol.
+/// A backend that is asked over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Remote {
-    /// Base URL, up to and without `/chat/completions`.
+    /// Base URL: for OpenAI's protocol up to and without `/chat/completions`, for the others without the version too.
     pub url: String,
-    /// Whether a credential file of the backend's name exists, sent as a bearer token.
+    /// Whether a credential file of the backend's name exists, sent as the protocol has it.
     pub has_credential: bool,
+    /// What it speaks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub protocol: Protocol,
+}
+
+/// What a backend speaks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Protocol {
+    /// OpenAI's API, which many others speak too.
+    #[default]
+    OpenAi,
+    /// Anthropic's messages.
+    Anthropic,
+    /// Ollama's own chat API, and OpenAI's for all but chats.
+    Ollama(Ollama),
+}
+
+/// What Ollama is told with each chat; its own defaults hold for what is not said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ollama {
+    /// Tokens of a prompt and its answer together that the model is to have room for; of what is longer, the beginning is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_tokens: Option<u32>,
+    /// For how long the model stays in memory after a chat, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_alive_seconds: Option<u32>,
 }
 
 /// A model file that the replica loads itself.

@@ -2,7 +2,8 @@
 
 use crate::access::Access;
 use crate::policy::{
-    AccessLog, Backend, BackendKind, CircuitBreaker, Model, Policy, Synthesis, Timeouts, Voice,
+    AccessLog, Backend, BackendKind, CircuitBreaker, Model, Ollama, Policy, Protocol, Synthesis, Timeouts,
+    Voice,
 };
 use crate::store::Store;
 use std::collections::HashSet;
@@ -33,6 +34,11 @@ const MAX_MINIMUM_REQUESTS: u32 = 10_000;
 const MIN_OPEN_MS: u64 = 100;
 /// A whole, percent.
 const WHOLE_PERCENT: u16 = 100;
+/// Least and most tokens that an Ollama server's model may have room for.
+const MIN_CONTEXT_TOKENS: u32 = 256;
+const MAX_CONTEXT_TOKENS: u32 = 4_194_304;
+/// Longest time that a model stays in such a server's memory, seconds (a week).
+const MAX_KEEP_ALIVE_SECONDS: u32 = 604_800;
 /// Most tokens that one voice may write.
 const MAX_TOKENS_PER_VOICE: u32 = 32_768;
 /// Most origins whose pages may use the API.
@@ -175,7 +181,13 @@ fn kind(path: &str, kind: &BackendKind) -> Checked {
                 "is not an http or https URL in ASCII, without query, fragment and credentials, and with a port of 1 \
                  to 65535 if it names one"
                     .into()
-            })
+            })?;
+            match &remote.protocol {
+                Protocol::Ollama(settings) => {
+                    ollama(&format!("{path}.kind.remote.protocol.ollama"), settings)
+                }
+                Protocol::OpenAi | Protocol::Anthropic => Ok(()),
+            }
         }
         BackendKind::Embedded(embedded) => {
             check(embedded.path.starts_with('/'), &format!("{path}.kind.embedded.path"), || {
@@ -188,6 +200,21 @@ fn kind(path: &str, kind: &BackendKind) -> Checked {
             })
         }
     }
+}
+
+fn ollama(path: &str, settings: &Ollama) -> Checked {
+    let is_within =
+        |number: Option<u32>, least, most| number.is_none_or(|number| (least..=most).contains(&number));
+    check(
+        is_within(settings.context_tokens, MIN_CONTEXT_TOKENS, MAX_CONTEXT_TOKENS),
+        &format!("{path}.contextTokens"),
+        || format!("is outside {MIN_CONTEXT_TOKENS} to {MAX_CONTEXT_TOKENS} tokens"),
+    )?;
+    check(
+        is_within(settings.keep_alive_seconds, 1, MAX_KEEP_ALIVE_SECONDS),
+        &format!("{path}.keepAliveSeconds"),
+        || format!("is outside 1 to {MAX_KEEP_ALIVE_SECONDS} seconds"),
+    )
 }
 
 /// Strict, because a replica must be able to use whatever passes here.
@@ -308,7 +335,11 @@ pub(crate) mod tests {
             observability: Observability { log_level: LogLevel::Info, access_log: AccessLog::default() },
             backends: vec![Backend {
                 name: "local".into(),
-                kind: BackendKind::Remote(Remote { url: "http://localhost:1".into(), has_credential: false }),
+                kind: BackendKind::Remote(Remote {
+                    url: "http://localhost:1".into(),
+                    has_credential: false,
+                    protocol: Protocol::OpenAi,
+                }),
                 models: vec![Model { name: "m".into(), alias: None }],
                 timeouts: Timeouts { connect_ms: 1, first_byte_ms: 1, idle_ms: 1, total_ms: 1 },
                 priority: 0,
@@ -433,7 +464,11 @@ pub(crate) mod tests {
             "http://a:99999",
             "http://a/b c",
         ] {
-            let remote = BackendKind::Remote(Remote { url: url.into(), has_credential: false });
+            let remote = BackendKind::Remote(Remote {
+                url: url.into(),
+                has_credential: false,
+                protocol: Protocol::OpenAi,
+            });
             assert_eq!(path_of(|p| p.backends[0].kind = remote), "backends[0].kind.remote.url", "{url}");
         }
     }
@@ -448,7 +483,11 @@ pub(crate) mod tests {
             "http://10.0.0.1/openai/deployments/a%20b",
         ] {
             let mut policy = sample_policy();
-            policy.backends[0].kind = BackendKind::Remote(Remote { url: url.into(), has_credential: false });
+            policy.backends[0].kind = BackendKind::Remote(Remote {
+                url: url.into(),
+                has_credential: false,
+                protocol: Protocol::OpenAi,
+            });
             assert_eq!(policy.validate(), Ok(()), "{url}");
         }
     }

@@ -132,7 +132,11 @@ mod tests {
 
     fn targets(count: usize) -> Vec<Target> {
         let backend = |index: usize| {
-            let remote = contract::Remote { url: "http://localhost".into(), has_credential: false };
+            let remote = contract::Remote {
+                url: "http://localhost".into(),
+                has_credential: false,
+                protocol: contract::Protocol::OpenAi,
+            };
             let timeouts = contract::Timeouts { connect_ms: 1, first_byte_ms: 1, idle_ms: 1, total_ms: 1 };
             let backend = contract::Backend {
                 name: index.to_string(),

@@ -1,16 +1,14 @@
-//! A model's answer as pieces of text, whoever gives it.
+//! What the embedded engine is asked, and the patience with answers that come piece by piece.
 
 use super::{BackendError, Deadline};
+use crate::dialects::Role;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
-use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-/// What to ask a model.
+/// What to ask the engine.
 #[derive(Clone, Debug)]
 pub struct CompletionRequest {
-    /// The backend's own name of the model.
-    pub model: String,
     /// The conversation.
     pub turns: Vec<Turn>,
     /// Most tokens to write.
@@ -25,18 +23,8 @@ pub struct CompletionRequest {
     pub stop: Vec<String>,
 }
 
-/// Who speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "OpenAI's own names")]
-pub enum Role {
-    System,
-    User,
-    Assistant,
-}
-
 /// One message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
     /// Who speaks.
     pub role: Role,
@@ -44,47 +32,13 @@ pub struct Turn {
     pub content: String,
 }
 
-/// A part of an answer. The last one is [`Piece::Finished`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// More text.
-    Text(String),
-    /// The end.
-    Finished(Finish),
-}
-
-/// How an answer ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Finish {
-    /// Why.
-    pub reason: FinishReason,
-    /// Tokens read; zero where the backend does not say.
-    pub prompt_tokens: usize,
-    /// Tokens written; zero where the backend does not say.
-    pub completion_tokens: usize,
-}
-
-/// Why an answer ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FinishReason {
-    /// The model was done.
-    #[default]
-    Stop,
-    /// The limit of tokens was reached.
-    Length,
-}
-
-/// An answer that is still being given. Dropping it cancels the work behind it.
-pub type Completion = BoxStream<'static, Result<Piece, BackendError>>;
-
 /// Ends an answer whose first piece does not come until `first`, that stalls, or that takes too long
 /// altogether.
-pub(super) fn within(
-    answer: impl Stream<Item = Result<Piece, BackendError>> + Send + 'static,
+pub(super) fn within<T: Send + 'static>(
+    answer: impl Stream<Item = Result<T, BackendError>> + Send + 'static,
     deadline: Deadline,
     first: Instant,
-) -> Completion {
+) -> BoxStream<'static, Result<T, BackendError>> {
     futures::stream::unfold(Some((answer.boxed(), first)), move |state| async move {
         let (mut answer, until) = state?;
         match timeout_at(until, answer.next()).await {
@@ -113,7 +67,7 @@ mod tests {
         let deadline = Deadline::starting_now(TIMEOUTS);
         let pieces = stream::iter(pauses_ms).then(|pause| async move {
             tokio::time::sleep(Duration::from_millis(pause)).await;
-            Ok(Piece::Text("x".into()))
+            Ok("x")
         });
         let all: Vec<_> = within(Box::pin(pieces), deadline, deadline.first_byte()).collect().await;
         let error = all.last().and_then(|last| last.clone().err());

@@ -1,13 +1,14 @@
 //! Models in this process. Loading takes seconds, so it happens on a thread of its own while the service
 //! goes on; a model that is loaded stays when the policy changes around it.
 
-use super::completion::{CompletionRequest, Finish, FinishReason, Piece, Role};
-use super::{BackendError, Completion, Readiness};
+use super::completion::CompletionRequest;
+use super::{BackendError, Readiness};
+use crate::dialects::{Delta, Deltas, Role, StopReason, Usage};
 use codecrucible_contract::Embedded;
 use codecrucible_engine::{
     self as engine, Engine, EngineConfig, EngineError, Event, Generation, SubmitError,
 };
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -88,7 +89,7 @@ impl EmbeddedBackend {
     }
 
     /// Queues a generation and gives its pieces.
-    pub fn complete(&self, request: CompletionRequest) -> Result<Completion, BackendError> {
+    pub fn complete(&self, request: CompletionRequest) -> Result<Deltas, BackendError> {
         let engine = match self.slot.get() {
             None => return Err(BackendError::Loading),
             Some(Err(_)) => return Err(BackendError::Unavailable),
@@ -103,7 +104,7 @@ impl EmbeddedBackend {
 }
 
 fn generation(request: CompletionRequest) -> Generation {
-    let CompletionRequest { model: _, turns, max_tokens, temperature, top_p, seed, stop } = request;
+    let CompletionRequest { turns, max_tokens, temperature, top_p, seed, stop } = request;
     let messages = turns
         .into_iter()
         .map(|turn| engine::Turn {
@@ -124,25 +125,26 @@ fn generation(request: CompletionRequest) -> Generation {
     Generation { messages, max_tokens, temperature, top_p, seed, stop }
 }
 
-fn pieces(events: tokio::sync::mpsc::Receiver<Event>) -> Completion {
-    futures::stream::unfold(Some(events), |events| async move {
+fn pieces(events: tokio::sync::mpsc::Receiver<Event>) -> Deltas {
+    let said = futures::stream::unfold(Some(events), |events| async move {
         let mut events = events?;
         Some(match events.recv().await {
-            Some(Event::Text(text)) => (Ok(Piece::Text(text)), Some(events)),
-            Some(Event::Finished(finish)) => (Ok(Piece::Finished(translate(&finish))), None),
+            Some(Event::Text(text)) => (Ok(vec![Delta::Text(text)]), Some(events)),
+            Some(Event::Finished(finish)) => (Ok(end(&finish)), None),
             Some(Event::Failed(error)) => (Err(engine_error(error)), None),
             None => (Err(BackendError::Failed), None),
         })
-    })
-    .boxed()
+    });
+    said.map_ok(|deltas| futures::stream::iter(deltas.into_iter().map(Ok))).try_flatten().boxed()
 }
 
-fn translate(finish: &engine::Finish) -> Finish {
-    let reason = match finish.reason {
-        engine::FinishReason::Stop => FinishReason::Stop,
-        engine::FinishReason::Length => FinishReason::Length,
+fn end(finish: &engine::Finish) -> Vec<Delta> {
+    let stop = match finish.reason {
+        engine::FinishReason::Stop => StopReason::Done,
+        engine::FinishReason::Length => StopReason::Length,
     };
-    Finish { reason, prompt_tokens: finish.prompt_tokens, completion_tokens: finish.completion_tokens }
+    let (prompt, completion) = (finish.prompt_tokens as u64, finish.completion_tokens as u64);
+    vec![Delta::Stop(stop), Delta::Usage(Usage { prompt, cached: 0, completion }), Delta::End]
 }
 
 fn engine_error(error: EngineError) -> BackendError {

@@ -1,7 +1,8 @@
 //! Stands in for the embedded engine in builds without it: such backends fail, and say so.
 
 use super::completion::CompletionRequest;
-use super::{BackendError, Completion, Readiness};
+use super::{BackendError, Readiness};
+use crate::dialects::Deltas;
 use codecrucible_contract::Embedded;
 
 /// No engines.
@@ -28,7 +29,7 @@ impl EmbeddedBackend {
     pub fn wait(&self) {}
 
     /// Always unavailable.
-    pub fn complete(&self, _: CompletionRequest) -> Result<Completion, BackendError> {
+    pub fn complete(&self, _: CompletionRequest) -> Result<Deltas, BackendError> {
         Err(BackendError::Unavailable)
     }
 }

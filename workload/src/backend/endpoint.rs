@@ -1,4 +1,4 @@
-//! The parts of OpenAI's API that remote backends are asked for: the path below the base URL of each, and how its streams end.
+//! The parts of OpenAI's and Anthropic's APIs that remote backends are asked for, and how the streams of each end.
 
 /// One part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Endpoint {
     Responses,
     /// Vectors of texts.
     Embeddings,
+    /// Chats in Anthropic's way.
+    Messages,
 }
 
 /// By what a client can tell that a stream is whole.
@@ -18,21 +20,25 @@ pub enum Endpoint {
 pub enum StreamEnd {
     /// By a line `data: [DONE]`.
     Mark,
+    /// By an event of its own that is called `message_stop`.
+    MessageStop,
     /// By an event of its own, which is one among others here: the stream is whole when its connection says so.
     Connection,
 }
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::ChatCompletions, Self::Completions, Self::Responses, Self::Embeddings];
+    pub const ALL: [Self; 5] =
+        [Self::ChatCompletions, Self::Completions, Self::Responses, Self::Embeddings, Self::Messages];
 
-    /// Below a base URL that ends before the slash.
+    /// Below `/v1`.
     pub const fn path(self) -> &'static str {
         match self {
             Self::ChatCompletions => "/chat/completions",
             Self::Completions => "/completions",
             Self::Responses => "/responses",
             Self::Embeddings => "/embeddings",
+            Self::Messages => "/messages",
         }
     }
 
@@ -40,6 +46,7 @@ impl Endpoint {
     pub const fn stream_end(self) -> StreamEnd {
         match self {
             Self::Responses => StreamEnd::Connection,
+            Self::Messages => StreamEnd::MessageStop,
             Self::ChatCompletions | Self::Completions | Self::Embeddings => StreamEnd::Mark,
         }
     }

@@ -1,10 +1,11 @@
 //! Where models answer.
 //!
-//! A backend answers in two ways: [`remote::RemoteBackend::forward`] hands bytes through unread, for the
-//! gateway; [`Backend::complete`] gives pieces of text, for synthesis, from remote and embedded models alike.
+//! A backend answers in two ways: [`remote::RemoteBackend::forward`] hands bytes through unread, for clients that speak its protocol;
+//! [`Backend::ask`] gives pieces of an answer, from remote and embedded models alike, for synthesis and for all other clients.
 
 mod begun;
 mod breaker;
+mod chat;
 mod completion;
 mod deadline;
 #[cfg_attr(not(feature = "embedded-engine"), path = "embedded_absent.rs")]
@@ -12,21 +13,25 @@ mod embedded;
 mod endpoint;
 mod error;
 mod health;
+mod lines;
 mod remote;
 mod remote_client;
 mod sse;
 
 pub use begun::Begun;
-pub use completion::{Completion, CompletionRequest, Finish, FinishReason, Piece, Role, Turn};
+pub use chat::{Refusal, Said};
+pub use completion::{CompletionRequest, Turn};
 pub use deadline::Deadline;
 pub use embedded::{EmbeddedBackend, Engines};
 pub use endpoint::{Endpoint, StreamEnd};
 pub use error::{BackendError, Retry, SetupError};
 pub use health::{Health, InFlight};
+pub use lines::LineReader;
 pub(crate) use remote::seconds;
-pub use remote::{Answer, RemoteBackend};
+pub use remote::{ANTHROPIC_VERSION, Answer, RemoteBackend, Told};
 pub use sse::EventReader;
 
+use crate::dialects::{Chat, embedded as engines_dialect};
 use codecrucible_contract::{self as contract, BackendKind, Timeouts};
 use futures::StreamExt as _;
 use std::sync::Arc;
@@ -64,7 +69,8 @@ impl Backend {
     ) -> Result<Self, SetupError> {
         let kind = match &backend.kind {
             BackendKind::Remote(remote) => {
-                Kind::Remote(RemoteBackend::new(&remote.url, credential, backend.timeouts)?)
+                let protocol = remote.protocol.clone();
+                Kind::Remote(RemoteBackend::new(&remote.url, protocol, credential, backend.timeouts)?)
             }
             BackendKind::Embedded(embedded) => Kind::Embedded(engines.backend(embedded)),
         };
@@ -113,24 +119,30 @@ impl Backend {
         }
     }
 
-    /// Asks a model and reads its answer piece by piece, within a deadline. Gives it once its first piece has come.
-    pub async fn complete(
+    /// Asks a model, by the backend's own name of it, and reads its answer piece by piece, within a deadline. Gives it once its first piece has come.
+    pub async fn ask(
         &self,
-        request: CompletionRequest,
+        chat: &Chat,
+        model: &str,
+        told: Told<'_>,
         deadline: Deadline,
-    ) -> Result<Completion, BackendError> {
+    ) -> Result<Said, BackendError> {
         let mut answer = match &self.kind {
-            Kind::Remote(remote) => {
-                let answer = remote.complete(request, deadline).await?;
+            Kind::Remote(remote) => match chat::ask(remote, chat, model, told, deadline).await? {
                 // It has begun already.
-                completion::within(answer, deadline, deadline.next_after(Instant::now()))
-            }
+                Said::Answer(answer) => {
+                    completion::within(answer, deadline, deadline.next_after(Instant::now()))
+                }
+                refusal @ Said::Refusal(_) => return Ok(refusal),
+            },
             Kind::Embedded(embedded) => {
+                // Whoever sends one here has looked whether it can be.
+                let request = engines_dialect::request(chat).map_err(|_| BackendError::Failed)?;
                 completion::within(embedded.complete(request)?, deadline, deadline.first_byte())
             }
         };
         let first = answer.next().await.ok_or(BackendError::Cut)??;
-        Ok(futures::stream::iter([Ok(first)]).chain(answer).boxed())
+        Ok(Said::Answer(futures::stream::iter([Ok(first)]).chain(answer).boxed()))
     }
 }
 

@@ -1,37 +1,47 @@
-//! A backend that speaks OpenAI's protocol over HTTP.
+//! A backend that is asked over HTTP, in one of the protocols that there are. What it answers is given unread here; [`super::chat`] reads it.
 
-use super::completion::{CompletionRequest, Finish, FinishReason, Piece};
 use super::remote_client::{HttpClient, http_client};
-use super::{BackendError, Begun, Deadline, Endpoint, EventReader, SetupError};
+use super::{BackendError, Begun, Deadline, Endpoint, SetupError};
 use crate::collect::{CollectError, collect};
 use crate::telemetry::Correlation;
 use bytes::Bytes;
-use codecrucible_contract::Timeouts;
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use codecrucible_contract::{Protocol, Timeouts};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, InvalidHeaderValue, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use serde::Deserialize;
-use serde_json::json;
-use std::collections::VecDeque;
 use tokio::time::timeout_at;
 
 /// Largest whole answer, bytes.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// Statuses that tell the client something about its own request; others are our trouble, not its.
 const PASSED_ON: [u16; 6] = [400, 404, 413, 415, 422, 429];
+/// Which of its ways Anthropic's API is asked in.
+pub const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+/// The way that is asked for unless the client says otherwise; there was no other one since 2023.
+const USUAL_ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// A server's address, credential and connections.
 pub struct RemoteBackend {
+    protocol: Protocol,
     /// Of each endpoint, in their order.
     addresses: [Uri; Endpoint::ALL.len()],
-    authorization: Option<HeaderValue>,
+    /// What goes with each request.
+    headers: HeaderMap,
     client: HttpClient,
 }
 
-/// An answer in OpenAI's protocol, unread.
+/// What a request says beside its body.
+#[derive(Clone, Copy, Default)]
+pub struct Told<'a> {
+    /// By what it is known.
+    pub correlation: Option<&'a Correlation>,
+    /// Headers that mean something in the backend's protocol.
+    pub headers: Option<&'a HeaderMap>,
+}
+
+/// An answer, unread.
 pub enum Answer {
     /// A whole JSON document.
     Whole {
@@ -42,40 +52,54 @@ pub enum Answer {
         /// The document.
         body: Bytes,
     },
-    /// Server-sent events that have begun, and until when they may come.
+    /// Events that have begun, and until when they may come.
     Stream(Begun<Incoming>, Deadline),
 }
 
 impl RemoteBackend {
     /// A backend at a base URL. Nothing is connected yet.
-    pub fn new(url: &str, credential: Option<&str>, timeouts: Timeouts) -> Result<Self, SetupError> {
+    pub fn new(
+        url: &str,
+        protocol: Protocol,
+        credential: Option<&str>,
+        timeouts: Timeouts,
+    ) -> Result<Self, SetupError> {
         let base = url.trim_end_matches('/');
         let mut addresses = Endpoint::ALL.map(|_| Uri::default());
         for (address, endpoint) in addresses.iter_mut().zip(Endpoint::ALL) {
-            *address = format!("{base}{}", endpoint.path()).parse().map_err(|_| SetupError::Url)?;
+            let path = path(&protocol, endpoint);
+            *address = format!("{base}{path}").parse().map_err(|_| SetupError::Url)?;
         }
-        let authorization = credential.map(|credential| {
-            let mut value = HeaderValue::try_from(format!("Bearer {credential}"))?;
-            value.set_sensitive(true);
-            Ok::<_, http::header::InvalidHeaderValue>(value)
-        });
-        Ok(Self {
-            addresses,
-            authorization: authorization.transpose().map_err(|_| SetupError::Credential)?,
-            client: http_client(timeouts),
-        })
+        let headers = headers(&protocol, credential).map_err(|_| SetupError::Credential)?;
+        Ok(Self { protocol, addresses, headers, client: http_client(timeouts) })
     }
 
-    /// Sends a request body as it is, with what the request is known by, and gives the answer as it comes.
+    /// What it speaks.
+    pub fn protocol(&self) -> &Protocol {
+        &self.protocol
+    }
+
+    /// Sends a request body as it is, and gives the answer as it comes.
     pub async fn forward(
         &self,
         endpoint: Endpoint,
         body: Bytes,
-        correlation: Option<&Correlation>,
+        told: Told<'_>,
         deadline: Deadline,
     ) -> Result<Answer, BackendError> {
-        let mut request = self.request(endpoint, body);
-        correlation.inspect(|correlation| correlation.add_to(request.headers_mut()));
+        self.send(endpoint, body, told, deadline, MediaType::Events).await
+    }
+
+    /// The same, where streams are of another type.
+    pub(super) async fn send(
+        &self,
+        endpoint: Endpoint,
+        body: Bytes,
+        told: Told<'_>,
+        deadline: Deadline,
+        streams: MediaType,
+    ) -> Result<Answer, BackendError> {
+        let request = self.request(endpoint, body, told);
         let answer = timeout_at(deadline.first_byte(), self.client.request(request))
             .await
             .map_err(|_elapsed| BackendError::TimedOut)?
@@ -84,7 +108,7 @@ impl RemoteBackend {
         let retry_after = parts.headers.get(RETRY_AFTER).cloned();
         let kind = media_type(parts.headers.get(CONTENT_TYPE));
         match (kind, parts.status.as_u16()) {
-            (Some(MediaType::Events), 200..=299) => {
+            (Some(kind), 200..=299) if kind == streams => {
                 Ok(Answer::Stream(begun(body, deadline).await?, deadline))
             }
             (Some(MediaType::Json), status) if parts.status.is_success() || PASSED_ON.contains(&status) => {
@@ -94,35 +118,49 @@ impl RemoteBackend {
         }
     }
 
-    fn request(&self, endpoint: Endpoint, body: Bytes) -> Request<Full<Bytes>> {
+    fn request(&self, endpoint: Endpoint, body: Bytes, told: Told<'_>) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.addresses[endpoint as usize].clone();
         let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        if let Some(authorization) = &self.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
+        headers.clone_from(&self.headers);
+        if let Some(more) = told.headers {
+            more.keys().for_each(|name| drop(headers.remove(name)));
+            headers.extend(more.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        if let Some(correlation) = told.correlation {
+            correlation.add_to(headers);
         }
         request
     }
+}
 
-    /// Asks for a streamed answer and reads its pieces.
-    pub(super) async fn complete(
-        &self,
-        request: CompletionRequest,
-        deadline: Deadline,
-    ) -> Result<BoxStream<'static, Result<Piece, BackendError>>, BackendError> {
-        let body = serde_json::to_vec(&request_document(&request)).map_err(|_| BackendError::Failed)?;
-        match self.forward(Endpoint::ChatCompletions, body.into(), None, deadline).await? {
-            Answer::Stream(body, _) => Ok(pieces(body)),
-            Answer::Whole { status, body, .. } if status.is_success() => {
-                let answer: Chunk = serde_json::from_slice(&body).map_err(|_| BackendError::Protocol)?;
-                Ok(futures::stream::iter(answer.pieces_of_whole()?).map(Ok).boxed())
-            }
-            Answer::Whole { status, retry_after, .. } => Err(refusal(status.as_u16(), retry_after.as_ref())),
-        }
+/// Below the base URL, which for OpenAI's protocol has the version in it, as its SDKs have it.
+fn path(protocol: &Protocol, endpoint: Endpoint) -> String {
+    match (protocol, endpoint) {
+        (Protocol::OpenAi, endpoint) => endpoint.path().to_owned(),
+        (Protocol::Ollama(_), Endpoint::ChatCompletions) => "/api/chat".to_owned(),
+        (Protocol::Ollama(_) | Protocol::Anthropic, endpoint) => format!("/v1{}", endpoint.path()),
     }
+}
+
+fn headers(protocol: &Protocol, credential: Option<&str>) -> Result<HeaderMap, InvalidHeaderValue> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+    let (name, scheme) = match protocol {
+        Protocol::Anthropic => {
+            headers.insert(ANTHROPIC_VERSION, USUAL_ANTHROPIC_VERSION);
+            (X_API_KEY, "")
+        }
+        Protocol::OpenAi | Protocol::Ollama(_) => (AUTHORIZATION, "Bearer "),
+    };
+    if let Some(credential) = credential {
+        let mut value = HeaderValue::try_from(format!("{scheme}{credential}"))?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
 }
 
 async fn begun(mut body: Incoming, deadline: Deadline) -> Result<Begun<Incoming>, BackendError> {
@@ -139,129 +177,15 @@ async fn whole(body: Incoming, deadline: Deadline) -> Result<Bytes, BackendError
     })
 }
 
-fn request_document(request: &CompletionRequest) -> serde_json::Value {
-    let CompletionRequest { model, turns, max_tokens, temperature, top_p, seed, stop } = request;
-    let mut document = json!({
-        "model": model, "messages": turns, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p,
-        "stream": true, "stream_options": {"include_usage": true},
-    });
-    if let Some(seed) = seed {
-        document["seed"] = json!(seed);
-    }
-    if !stop.is_empty() {
-        document["stop"] = json!(stop);
-    }
-    document
-}
-
-fn pieces(body: Begun<Incoming>) -> BoxStream<'static, Result<Piece, BackendError>> {
-    let answer = StreamedAnswer {
-        body,
-        reader: EventReader::default(),
-        events: VecDeque::new(),
-        finish: Finish::default(),
-    };
-    futures::stream::unfold(Some(answer), |answer| async move {
-        let mut answer = answer?;
-        match answer.next_piece().await {
-            Ok(piece @ Piece::Text(_)) => Some((Ok(piece), Some(answer))),
-            end => Some((end, None)),
-        }
-    })
-    .boxed()
-}
-
-/// A streamed answer that is being read.
-struct StreamedAnswer {
-    body: Begun<Incoming>,
-    reader: EventReader,
-    events: VecDeque<String>,
-    finish: Finish,
-}
-
-impl StreamedAnswer {
-    async fn next_piece(&mut self) -> Result<Piece, BackendError> {
-        loop {
-            let event = self.next_event().await?;
-            if event == "[DONE]" {
-                return Ok(Piece::Finished(self.finish));
-            }
-            if let Some(text) = read_chunk(&event, &mut self.finish)? {
-                return Ok(Piece::Text(text));
-            }
-        }
-    }
-
-    async fn next_event(&mut self) -> Result<String, BackendError> {
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return Ok(event);
-            }
-            let frame = self.body.frame().await.ok_or(BackendError::Cut)?.map_err(|_| BackendError::Cut)?;
-            if let Ok(bytes) = frame.into_data() {
-                self.events.extend(self.reader.read(&bytes)?);
-            }
-        }
-    }
-}
-
-fn read_chunk(event: &str, finish: &mut Finish) -> Result<Option<String>, BackendError> {
-    let chunk: Chunk = serde_json::from_str(event).map_err(|_| BackendError::Protocol)?;
-    if let Some(usage) = chunk.usage {
-        (finish.prompt_tokens, finish.completion_tokens) = (usage.prompt_tokens, usage.completion_tokens);
-    }
-    let Some(choice) = chunk.choices.into_iter().next() else {
-        return Ok(None);
-    };
-    if choice.finish_reason.as_deref() == Some("length") {
-        finish.reason = FinishReason::Length;
-    }
-    Ok(choice.delta.content.filter(|text| !text.is_empty()))
-}
-
-/// The parts of OpenAI's chat answers, whole and streamed, that synthesis needs.
-#[derive(Deserialize)]
-struct Chunk {
-    choices: Vec<Choice>,
-    usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(default, alias = "message")]
-    delta: Message,
-    finish_reason: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-struct Message {
-    content: Option<String>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-struct Usage {
-    prompt_tokens: usize,
-    completion_tokens: usize,
-}
-
-impl Chunk {
-    fn pieces_of_whole(self) -> Result<[Piece; 2], BackendError> {
-        let choice = self.choices.into_iter().next().ok_or(BackendError::Protocol)?;
-        let reason = if choice.finish_reason.as_deref() == Some("length") {
-            FinishReason::Length
-        } else {
-            FinishReason::Stop
-        };
-        let (prompt_tokens, completion_tokens) =
-            self.usage.map_or((0, 0), |usage| (usage.prompt_tokens, usage.completion_tokens));
-        let text = choice.delta.content.unwrap_or_default();
-        Ok([Piece::Text(text), Piece::Finished(Finish { reason, prompt_tokens, completion_tokens })])
-    }
-}
-
-enum MediaType {
+/// What an answer is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum MediaType {
+    /// A document.
     Json,
+    /// Server-sent events.
     Events,
+    /// A document in each line.
+    Lines,
 }
 
 fn media_type(value: Option<&HeaderValue>) -> Option<MediaType> {
@@ -269,6 +193,7 @@ fn media_type(value: Option<&HeaderValue>) -> Option<MediaType> {
     match essence {
         _ if essence.eq_ignore_ascii_case("application/json") => Some(MediaType::Json),
         _ if essence.eq_ignore_ascii_case("text/event-stream") => Some(MediaType::Events),
+        _ if essence.eq_ignore_ascii_case("application/x-ndjson") => Some(MediaType::Lines),
         _ => None,
     }
 }
@@ -281,6 +206,8 @@ fn refusal(status: u16, retry_after: Option<&HeaderValue>) -> BackendError {
         404 | 405 | 501 => BackendError::Faulty { status: 404 },
         429 => BackendError::PutOff { seconds: seconds(retry_after) },
         503 if retry_after.is_some() => BackendError::PutOff { seconds: seconds(retry_after) },
+        // Anthropic's API has too much to do.
+        529 => BackendError::PutOff { seconds: seconds(retry_after) },
         status if PASSED_ON.contains(&status) => BackendError::Faulty { status },
         400..=499 if status != 408 => BackendError::Faulty { status: 400 },
         400.. => BackendError::Refused { status },

@@ -15,6 +15,8 @@ pub struct Asked<'a> {
     pub client: &'a str,
     /// Whether it asks for the same answer each time.
     pub is_deterministic: bool,
+    /// What a backend is told beside the request.
+    pub told: &'a str,
 }
 
 /// Who is given an answer.
@@ -49,6 +51,7 @@ fn route(endpoint: Endpoint) -> CachedRoute {
         Endpoint::Completions => CachedRoute::Completions,
         Endpoint::Responses => CachedRoute::Responses,
         Endpoint::Embeddings => CachedRoute::Embeddings,
+        Endpoint::Messages => CachedRoute::Messages,
     }
 }
 
@@ -78,6 +81,7 @@ mod tests {
         model: "coder",
         client: "apps.shop",
         is_deterministic: true,
+        told: "",
     };
 
     fn found(cache: &Cache, asked: Asked<'_>) -> Option<String> {

@@ -51,6 +51,7 @@ impl AnswerSize {
         let (limit, texts) = match endpoint {
             Endpoint::ChatCompletions => (older.max(newer), None),
             Endpoint::Responses => (of_responses, None),
+            Endpoint::Messages => (older, None),
             Endpoint::Completions | Endpoint::Embeddings => (older, self.prompts),
         };
         estimated_answer_tokens(limit, self.answers).saturating_mul(texts.unwrap_or(1).max(1))
@@ -87,13 +88,13 @@ fn texts(value: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::OpenAiRequest;
+    use crate::gateway::ModelRequest;
     use bytes::Bytes;
 
     fn answer_tokens(endpoint: Endpoint, more: &str) -> u64 {
         let needed = r#""model":"m","messages":[{"role":"user","content":"x"}],"input":"x""#;
         let body = format!("{{{needed},{more}}}");
-        let request = OpenAiRequest::parse(endpoint, Bytes::from(body)).unwrap();
+        let request = ModelRequest::parse(endpoint, Bytes::from(body)).unwrap();
         request.estimated_tokens() - request.estimated_prompt_tokens()
     }
 

@@ -1,9 +1,10 @@
 //! A streamed answer on its way to the client.
 //!
 //! Frames pass untouched. An answer that stalls, breaks or ends without its end mark gets one last event
-//! in OpenAI's error shape, and no `[DONE]`: nothing is spliced, and the client can tell.
+//! that tells of an error, and no end mark: nothing is spliced, and the client can tell.
 
 use super::Meter;
+use super::stream_tail::Tail;
 use crate::backend::{Deadline, StreamEnd};
 use crate::cache::Recording;
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -11,11 +12,6 @@ use http_body::{Body, Frame};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Instant, Sleep};
-
-/// The line that every complete stream ends with, blank lines aside; the space may be missing.
-const END_MARKS: [&[u8]; 2] = [b"data: [DONE]", b"data:[DONE]"];
-/// How much of the end is remembered to find the mark, bytes.
-const TAIL_BYTES: usize = 24;
 
 /// Why a stream did not end well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +56,7 @@ impl<B, H> GuardedStream<B, H> {
             deadline,
             last_frame,
             timer,
-            tail: Tail::default(),
+            tail: Tail::new(guarded.end),
             guarded,
             meter: None,
             recording: None,
@@ -130,7 +126,7 @@ impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
                     if let Some(mut recording) = this.recording.take() {
                         recording.frame(data);
                         // Now, since a client may leave when it has read the mark.
-                        if this.tail.has_end_mark() {
+                        if this.tail.has_end() {
                             recording.keep();
                         } else {
                             this.recording = Some(recording);
@@ -140,52 +136,18 @@ impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
                 this.last_frame = Instant::now();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(None) if this.guarded.end == StreamEnd::Connection || this.tail.has_end_mark() => {
+            Poll::Ready(None) if this.guarded.end == StreamEnd::Connection || this.tail.has_end() => {
                 Poll::Ready(None)
             }
             // What comes after the end mark does not matter any more.
-            Poll::Ready(Some(Err(_))) if this.tail.has_end_mark() => Poll::Ready(None),
+            Poll::Ready(Some(Err(_))) if this.tail.has_end() => Poll::Ready(None),
             Poll::Ready(_) => Poll::Ready(this.finish(Trouble::Cut)),
             Poll::Pending => {
                 ready!(this.poll_patience(context));
                 // A whole answer whose connection merely stays open is whole.
-                Poll::Ready(if this.tail.has_end_mark() { None } else { this.finish(Trouble::TimedOut) })
+                Poll::Ready(if this.tail.has_end() { None } else { this.finish(Trouble::TimedOut) })
             }
         }
-    }
-}
-
-/// The last bytes that passed.
-#[derive(Default)]
-struct Tail {
-    bytes: [u8; TAIL_BYTES],
-    length: usize,
-}
-
-impl Tail {
-    fn push(&mut self, data: &[u8]) {
-        if data.len() >= TAIL_BYTES {
-            self.bytes.copy_from_slice(&data[data.len() - TAIL_BYTES..]);
-            self.length = TAIL_BYTES;
-            return;
-        }
-        let kept = self.length.min(TAIL_BYTES - data.len());
-        self.bytes.copy_within(self.length - kept..self.length, 0);
-        self.bytes[kept..kept + data.len()].copy_from_slice(data);
-        self.length = kept + data.len();
-    }
-
-    fn has_end_mark(&self) -> bool {
-        let tail = self.bytes[..self.length].trim_ascii_end();
-        END_MARKS.iter().any(|mark| {
-            // A line of its own: inside an event's text a line cannot begin.
-            tail.strip_suffix(*mark).is_some_and(|before| before.is_empty() || before.ends_with(b"\n"))
-        })
-    }
-
-    fn is_between_events(&self) -> bool {
-        let tail = &self.bytes[..self.length];
-        tail.is_empty() || tail.ends_with(b"\n\n") || tail.ends_with(b"\r\n\r\n")
     }
 }
 

@@ -2,16 +2,16 @@
 //! for an answer's bytes on their way back.
 
 mod answer_size;
-mod embedded_chat;
+mod anthropic;
 mod guarded_stream;
 mod messages;
 mod question;
 mod request;
 mod responses;
+mod stream_tail;
 mod usage;
 
-pub use embedded_chat::{ChunkWriter, parse_for_embedded, whole_answer};
 pub use guarded_stream::{Guarded, GuardedStream, Trouble};
-pub use question::{OpenAiAnswer, OpenAiQuestion};
-pub use request::OpenAiRequest;
+pub use question::{ModelAnswer, ModelQuestion};
+pub use request::ModelRequest;
 pub use usage::Meter;

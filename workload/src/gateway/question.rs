@@ -1,97 +1,165 @@
-//! A request as one backend after the other is asked it: bytes through to a remote one, OpenAI's documents read for the embedded one.
+//! A request as one backend after the other is asked it: as its bytes are where the backend speaks as the client does, and otherwise as a chat that is
+//! written as the backend speaks.
 
-use super::{OpenAiRequest, parse_for_embedded};
+use super::ModelRequest;
 use crate::attempts::{Question, Verdict};
 use crate::backend::{
-    Answer, BackendError, Completion, CompletionRequest, Deadline, Endpoint, Kind, seconds,
+    Answer, Backend, BackendError, Deadline, Endpoint, Kind, Refusal, RemoteBackend, Said, Told, seconds,
 };
+use crate::dialects::{Chat, Deltas, anthropic, embedded, ollama, openai};
 use crate::request_error::RequestError;
 use crate::routing::Target;
-use crate::telemetry::Correlation;
-use http::StatusCode;
+use codecrucible_contract::Protocol;
+use http::{HeaderValue, StatusCode};
 use std::time::Duration;
 
 /// One request.
-pub struct OpenAiQuestion<'a> {
-    request: &'a OpenAiRequest,
-    correlation: &'a Correlation,
-    /// What the embedded engine reads of it, where one may be asked, and whether a stream is to end with the usage.
-    for_embedded: Option<(CompletionRequest, bool)>,
+pub struct ModelQuestion<'a> {
+    request: &'a ModelRequest,
+    told: Told<'a>,
+    /// What is read of it, where somebody may be asked who does not speak as the client does.
+    chat: Option<Chat>,
 }
 
 /// What a backend answers.
-pub enum OpenAiAnswer {
-    /// A remote one, in OpenAI's protocol.
-    Remote(Answer),
-    /// The embedded one.
-    Embedded {
-        /// The answer, which has begun.
-        completion: Completion,
-        /// Whether a stream is to end with the usage.
-        include_usage: bool,
-    },
+pub enum ModelAnswer {
+    /// In the client's own way, unread.
+    Passing(Answer),
+    /// In pieces.
+    Pieces(Deltas),
+    /// Nothing, and why, in its own words.
+    Refusal(Refusal),
 }
 
-impl<'a> OpenAiQuestion<'a> {
-    /// A request, and who of these can be asked it: what the embedded engine does not understand is only an error where nobody else
-    /// may be asked.
+/// How a backend is asked.
+enum Way<'a> {
+    /// With the request's bytes.
+    Pass(&'a RemoteBackend),
+    /// With the chat that it is.
+    Chat,
+    /// Not at all.
+    Never,
+}
+
+fn way(endpoint: Endpoint, backend: &Backend) -> Way<'_> {
+    match (endpoint, backend.kind()) {
+        (Endpoint::ChatCompletions | Endpoint::Messages, Kind::Embedded(_)) => Way::Chat,
+        (_, Kind::Embedded(_)) => Way::Never,
+        (endpoint, Kind::Remote(remote)) => match (endpoint, remote.protocol()) {
+            (Endpoint::Messages, Protocol::Anthropic) => Way::Pass(remote),
+            (Endpoint::Messages, _) => Way::Chat,
+            (Endpoint::ChatCompletions, Protocol::Anthropic | Protocol::Ollama(_)) => Way::Chat,
+            (_, Protocol::Anthropic) => Way::Never,
+            (_, Protocol::OpenAi | Protocol::Ollama(_)) => Way::Pass(remote),
+        },
+    }
+}
+
+impl<'a> ModelQuestion<'a> {
+    /// A request, and who of these can be asked it: what one does not understand is only an error where nobody else may be asked.
     pub fn new<'t>(
-        request: &'a OpenAiRequest,
-        correlation: &'a Correlation,
+        request: &'a ModelRequest,
+        told: Told<'a>,
         mut targets: Vec<&'t Target>,
     ) -> Result<(Self, Vec<&'t Target>), RequestError> {
-        let is_embedded = |target: &&Target| matches!(target.backend.kind(), Kind::Embedded(_));
-        if !targets.iter().any(is_embedded) {
-            return Ok((Self { request, correlation, for_embedded: None }, targets));
+        let endpoint = request.endpoint;
+        if targets.iter().all(|target| matches!(way(endpoint, &target.backend), Way::Pass(_))) {
+            return Ok((Self { request, told, chat: None }, targets));
         }
-        let read = match request.endpoint {
-            Endpoint::ChatCompletions => parse_for_embedded(request.body()),
-            _ => Err(RequestError::at("model", "the embedded model answers chat completions only")),
-        };
-        let for_embedded = match read {
-            Ok(read) => Some(read),
-            Err(error) => {
-                targets.retain(|target| !is_embedded(target));
-                if targets.is_empty() {
-                    return Err(error);
-                }
-                None
-            }
-        };
-        Ok((Self { request, correlation, for_embedded }, targets))
+        let is_chat = |target: &&Target| matches!(way(endpoint, &target.backend), Way::Chat);
+        let mut read = targets.iter().any(is_chat).then(|| read(endpoint, request.body())).transpose();
+        let mut problem = None;
+        targets.retain(|target| {
+            let found = match (way(endpoint, &target.backend), &read) {
+                (Way::Pass(_), _) => None,
+                (Way::Chat, Ok(Some(chat))) => unsupported(&target.backend, chat),
+                (Way::Chat, Err(error)) => Some(error.clone()),
+                (Way::Chat, Ok(None)) | (Way::Never, _) => Some(chats_only()),
+            };
+            let is_asked = found.is_none();
+            problem = problem.take().or(found);
+            is_asked
+        });
+        match problem {
+            Some(problem) if targets.is_empty() => Err(problem),
+            _ => Ok((Self { request, told, chat: read.as_mut().ok().and_then(Option::take) }, targets)),
+        }
     }
 }
 
-impl Question for OpenAiQuestion<'_> {
-    type Answer = OpenAiAnswer;
+impl ModelQuestion<'_> {
+    /// What is read of it, if anything had to be.
+    pub fn chat(&self) -> Option<&Chat> {
+        self.chat.as_ref()
+    }
+}
 
-    async fn ask(&self, target: &Target, deadline: Deadline) -> Result<OpenAiAnswer, BackendError> {
-        match (target.backend.kind(), &self.for_embedded) {
-            (Kind::Remote(remote), _) => {
-                let body = self.request.body_for(&target.backend_model);
-                Ok(OpenAiAnswer::Remote(
-                    remote.forward(self.request.endpoint, body, Some(self.correlation), deadline).await?,
-                ))
+fn chats_only() -> RequestError {
+    RequestError::at(
+        "model",
+        "this model's backend answers chats only: /v1/chat/completions and /v1/messages",
+    )
+}
+
+fn read(endpoint: Endpoint, body: &[u8]) -> Result<Chat, RequestError> {
+    match endpoint {
+        Endpoint::Messages => anthropic::read_request(body),
+        _ => openai::read_request(body),
+    }
+}
+
+/// What of a chat a backend cannot do.
+fn unsupported(backend: &Backend, chat: &Chat) -> Option<RequestError> {
+    match backend.kind() {
+        Kind::Embedded(_) => embedded::request(chat).err(),
+        Kind::Remote(remote) => match remote.protocol() {
+            Protocol::OpenAi => None,
+            Protocol::Anthropic => anthropic::unsupported(chat),
+            Protocol::Ollama(_) => ollama::unsupported(chat),
+        },
+    }
+}
+
+impl Question for ModelQuestion<'_> {
+    type Answer = ModelAnswer;
+
+    async fn ask(&self, target: &Target, deadline: Deadline) -> Result<ModelAnswer, BackendError> {
+        let Self { request, told, chat } = self;
+        match (way(request.endpoint, &target.backend), chat) {
+            (Way::Pass(remote), _) => {
+                let body = request.body_for(&target.backend_model);
+                Ok(ModelAnswer::Passing(remote.forward(request.endpoint, body, *told, deadline).await?))
             }
-            (Kind::Embedded(_), Some((asked, include_usage))) => {
-                let completion = target.backend.complete(asked.clone(), deadline).await?;
-                Ok(OpenAiAnswer::Embedded { completion, include_usage: *include_usage })
+            (Way::Chat, Some(chat)) => {
+                // The headers are those of the client's dialect.
+                let told = Told { headers: None, ..*told };
+                let said = target.backend.ask(chat, &target.backend_model, told, deadline).await?;
+                Ok(match said {
+                    Said::Answer(deltas) => ModelAnswer::Pieces(deltas),
+                    Said::Refusal(refusal) => ModelAnswer::Refusal(refusal),
+                })
             }
             // It is not among those who can be asked.
-            (Kind::Embedded(_), None) => Err(BackendError::Unavailable),
+            (Way::Chat, None) | (Way::Never, _) => Err(BackendError::Unavailable),
         }
     }
 
-    fn verdict(answer: &OpenAiAnswer) -> Verdict {
+    fn verdict(answer: &ModelAnswer) -> Verdict {
         match answer {
-            OpenAiAnswer::Remote(Answer::Whole {
-                status: StatusCode::TOO_MANY_REQUESTS,
-                retry_after,
-                ..
-            }) => Verdict::PutOff(seconds(retry_after.as_ref()).map(Duration::from_secs)),
-            OpenAiAnswer::Remote(Answer::Whole { status: StatusCode::NOT_FOUND, .. }) => Verdict::Unknown,
-            OpenAiAnswer::Remote(Answer::Whole { status, .. }) if !status.is_success() => Verdict::Refused,
-            _ => Verdict::Answered,
+            ModelAnswer::Passing(Answer::Whole { status, retry_after, .. })
+            | ModelAnswer::Refusal(Refusal { status, retry_after, .. }) => {
+                verdict(*status, retry_after.as_ref())
+            }
+            ModelAnswer::Passing(Answer::Stream(..)) | ModelAnswer::Pieces(_) => Verdict::Answered,
         }
+    }
+}
+
+fn verdict(status: StatusCode, retry_after: Option<&HeaderValue>) -> Verdict {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Verdict::PutOff(seconds(retry_after).map(Duration::from_secs)),
+        StatusCode::NOT_FOUND => Verdict::Unknown,
+        status if !status.is_success() => Verdict::Refused,
+        _ => Verdict::Answered,
     }
 }

@@ -1,8 +1,9 @@
 //! Reads from a request's bytes only what routing and validation need, and leaves them as they are.
 
 use super::answer_size::AnswerSize;
+use super::anthropic;
 use super::messages;
-use super::responses::{self, KEPT_BY_BACKENDS};
+use super::responses;
 use crate::backend::Endpoint;
 use crate::json::{Json, Read, is_spelling_of};
 use crate::limits::estimated_tokens;
@@ -12,7 +13,7 @@ use std::ops::Range;
 
 /// A request whose shape is known to be right.
 #[derive(Debug)]
-pub struct OpenAiRequest {
+pub struct ModelRequest {
     /// What is asked for.
     pub endpoint: Endpoint,
     /// The model that is asked for.
@@ -42,6 +43,7 @@ struct Peeked<'a> {
     temperature: Option<&'a str>,
     seed: Option<&'a str>,
     size: AnswerSize,
+    has_size: bool,
     /// A field that leads to what a backend keeps, where it says something.
     kept: Option<&'static str>,
 }
@@ -72,8 +74,12 @@ impl<'a> Peeked<'a> {
                 self.model.replace((json.value()?, start)).is_some()
             }
             "stream" => self.stream.replace(json.value()?).is_some(),
-            "messages" if endpoint == Endpoint::ChatCompletions => {
-                messages::read(json)?;
+            "messages" if matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Messages) => {
+                let inside = match endpoint {
+                    Endpoint::Messages => anthropic::content,
+                    _ => messages::any_content,
+                };
+                messages::read(json, inside)?;
                 std::mem::replace(&mut self.has_messages, true)
             }
             "messages" => {
@@ -82,21 +88,27 @@ impl<'a> Peeked<'a> {
             }
             "input" => self.input.replace(json.value()?).is_some(),
             "tools" => self.tools.replace(json.value()?).is_some(),
-            _ => return self.take_other(key, json),
+            _ => return self.take_other(endpoint, key, json),
         };
         if is_known { Err(RequestError::body(format!("the field {key} occurs twice"))) } else { Ok(()) }
     }
 
-    fn take_other(&mut self, key: &str, json: &mut Json<'a>) -> Read<()> {
+    fn take_other(&mut self, endpoint: Endpoint, key: &str, json: &mut Json<'a>) -> Read<()> {
         if PEEKED_FIELDS.iter().any(|field| is_spelling_of(key, field)) {
             return Err(RequestError::body(format!("the field {key} must be in lower case")));
         }
         let value = json.value()?;
-        if let Some(field) = KEPT_BY_BACKENDS.into_iter().find(|field| is_spelling_of(key, field))
+        let kept: &[&'static str] = match endpoint {
+            Endpoint::Responses => &responses::KEPT_BY_BACKENDS,
+            Endpoint::Messages => &anthropic::KEPT_BY_BACKENDS,
+            _ => &[],
+        };
+        if let Some(field) = kept.iter().find(|field| is_spelling_of(key, field))
             && !matches!(value, "null" | "false")
         {
             self.kept = Some(field);
         }
+        self.has_size |= key == "max_tokens";
         match key {
             "temperature" => self.temperature = Some(value),
             "seed" => self.seed = Some(value),
@@ -107,7 +119,7 @@ impl<'a> Peeked<'a> {
     }
 }
 
-impl OpenAiRequest {
+impl ModelRequest {
     /// Checks a body. Fields that are not ours to know pass unseen.
     pub fn parse(endpoint: Endpoint, body: Bytes) -> Result<Self, RequestError> {
         let text =
@@ -123,8 +135,15 @@ impl OpenAiRequest {
             Some(_) => return Err(RequestError::at("stream", "stream must be a boolean")),
         };
         match endpoint {
-            Endpoint::ChatCompletions if !peeked.has_messages => {
+            Endpoint::ChatCompletions | Endpoint::Messages if !peeked.has_messages => {
                 return Err(RequestError::at("messages", "messages is required"));
+            }
+            Endpoint::Messages if !peeked.has_size => {
+                return Err(RequestError::at("max_tokens", "max_tokens is required"));
+            }
+            Endpoint::Messages => {
+                peeked.kept.map_or(Ok(()), |field| Err(responses::kept(field)))?;
+                anthropic::check_tools(peeked.tools)?;
             }
             Endpoint::Embeddings if peeked.input.is_none() => {
                 return Err(RequestError::at("input", "input is required"));
@@ -183,8 +202,8 @@ impl OpenAiRequest {
 mod tests {
     use super::*;
 
-    fn parse(body: &str) -> Result<OpenAiRequest, RequestError> {
-        OpenAiRequest::parse(Endpoint::ChatCompletions, Bytes::copy_from_slice(body.as_bytes()))
+    fn parse(body: &str) -> Result<ModelRequest, RequestError> {
+        ModelRequest::parse(Endpoint::ChatCompletions, Bytes::copy_from_slice(body.as_bytes()))
     }
 
     fn parameter_of(body: &str) -> String {
@@ -235,7 +254,7 @@ mod tests {
 
     #[test]
     fn each_endpoint_asks_for_no_more_than_it_needs() {
-        let parse = |endpoint, body: &'static str| OpenAiRequest::parse(endpoint, Bytes::from(body));
+        let parse = |endpoint, body: &'static str| ModelRequest::parse(endpoint, Bytes::from(body));
         assert!(parse(Endpoint::Completions, r#"{"model":"m","prompt":"x"}"#).is_ok());
         assert!(parse(Endpoint::Responses, r#"{"model":"m","input":[]}"#).is_ok());
         let missing = parse(Endpoint::Embeddings, r#"{"model":"m"}"#).unwrap_err();
@@ -250,7 +269,7 @@ mod tests {
     fn what_a_backend_keeps_of_one_client_no_other_one_gets() {
         let parameter = |fields: &str| {
             let body = Bytes::from(format!(r#"{{"model":"m",{fields}}}"#));
-            OpenAiRequest::parse(Endpoint::Responses, body).err().and_then(|error| error.parameter)
+            ModelRequest::parse(Endpoint::Responses, body).err().and_then(|error| error.parameter)
         };
         for (fields, refused) in [
             (r#""previous_response_id":"r1""#, "previous_response_id"),
@@ -307,7 +326,7 @@ mod tests {
             assert_eq!(parse(body).unwrap_err().parameter, None, "{body}");
         }
         let error =
-            OpenAiRequest::parse(Endpoint::ChatCompletions, Bytes::from_static(b"{\"model\":\"\xff\"}"))
+            ModelRequest::parse(Endpoint::ChatCompletions, Bytes::from_static(b"{\"model\":\"\xff\"}"))
                 .unwrap_err();
         assert!(error.message.contains("UTF-8"));
         let deep = format!("{{\"model\":\"m\",\"metadata\":{}1{}}}", "[".repeat(100), "]".repeat(100));

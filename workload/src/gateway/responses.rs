@@ -37,14 +37,14 @@ pub(super) fn kept(parameter: &str) -> RequestError {
 
 /// An object of a list.
 #[derive(Default)]
-struct Typed {
+pub(super) struct Typed {
     /// Nothing where it has none, or one that is no text.
-    kind: Option<String>,
+    pub(super) kind: Option<String>,
     has_role: bool,
 }
 
 /// The objects of a list. One that has several types is refused: which of them counts, others may see otherwise.
-fn typed(field: &str, list: Option<&str>) -> Read<Vec<(usize, Typed)>> {
+pub(super) fn typed(field: &str, list: Option<&str>) -> Read<Vec<(usize, Typed)>> {
     let mut objects = Vec::new();
     let mut json = Json::new(list.unwrap_or_default());
     if json.peek() != Some(b'[') {

@@ -1,6 +1,7 @@
 //! How many tokens a request used: as the backend says at the end of its answer, or estimated where it does not.
 
-use crate::backend::{BackendError, Finish};
+use crate::backend::BackendError;
+use crate::dialects::Usage as Used;
 use crate::limits::{Reservation, estimated_tokens};
 use crate::telemetry::{TokenNote, UsedTokens};
 use serde::Deserialize;
@@ -16,7 +17,7 @@ const EVENT_BYTES: u64 = 400;
 const USAGE: &[u8] = b"\"usage\":";
 const EVENT: &[u8] = b"data:";
 
-/// What OpenAI's API says of an answer, in either of its two ways.
+/// What is said of an answer: by OpenAI's API in either of its two ways, or by Anthropic's, to which what was known from before is no input.
 #[derive(Deserialize)]
 struct Usage {
     total_tokens: Option<u64>,
@@ -24,6 +25,8 @@ struct Usage {
     prompt_tokens: Option<u64>,
     #[serde(alias = "output_tokens")]
     completion_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
 }
 
 /// What a document of an answer says: in OpenAI's responses, the last event has the whole response in it.
@@ -34,39 +37,43 @@ struct Answer {
 }
 
 impl Answer {
-    fn used(self) -> Option<UsedTokens> {
+    fn used(self, estimated: u64) -> Option<UsedTokens> {
         let within = self.response.and_then(|response| response.usage);
-        self.usage.or(within)?.used()
+        self.usage.or(within)?.used(estimated)
     }
 }
 
 impl Usage {
-    fn used(self) -> Option<UsedTokens> {
-        let Self { total_tokens, prompt_tokens, completion_tokens } = self;
-        let prompt = prompt_tokens.or(total_tokens)?.min(MOST_TOKENS);
+    /// The prompt's tokens are the estimated ones where only those of the answer are given: in streams, some say the former at the beginning.
+    fn used(self, estimated: u64) -> Option<UsedTokens> {
+        let Self { total_tokens, prompt_tokens, completion_tokens, .. } = self;
+        let known = [self.cache_creation_input_tokens, self.cache_read_input_tokens].into_iter().flatten();
+        let known = known.fold(0, u64::saturating_add);
+        let prompt = prompt_tokens.or(total_tokens).or_else(|| completion_tokens.map(|_| estimated))?;
+        let prompt = prompt.saturating_add(known).min(MOST_TOKENS);
         let rest = total_tokens.unwrap_or(prompt).saturating_sub(prompt);
         Some(UsedTokens { prompt, completion: completion_tokens.unwrap_or(rest).min(MOST_TOKENS) })
     }
 }
 
 /// What a whole answer says.
-fn said_by(document: &[u8]) -> Option<UsedTokens> {
-    serde_json::from_slice::<Answer>(document).ok()?.used()
+fn said_by(document: &[u8], estimated: u64) -> Option<UsedTokens> {
+    serde_json::from_slice::<Answer>(document).ok()?.used(estimated)
 }
 
 /// What the last of the events at the end of a stream says that says anything. An event that is longer than what is kept cannot be read; of it, what
 /// stands last counts.
-fn said_at_the_end(tail: &[u8]) -> Option<UsedTokens> {
+fn said_at_the_end(tail: &[u8], estimated: u64) -> Option<UsedTokens> {
     let events = memchr::memmem::rfind_iter(tail, EVENT).take(LAST_EVENTS);
     let whole = events.filter_map(|start| {
         let event = &tail[start + EVENT.len()..];
         let end = memchr::memchr(b'\n', event).unwrap_or(event.len());
-        said_by(&event[..end])
+        said_by(&event[..end], estimated)
     });
     whole.into_iter().next().or_else(|| {
         let start = memchr::memmem::rfind(tail, USAGE)? + USAGE.len();
         let usage = serde_json::Deserializer::from_slice(&tail[start..]).into_iter::<Usage>().next()?;
-        usage.ok()?.used()
+        usage.ok()?.used(estimated)
     })
 }
 
@@ -93,7 +100,11 @@ impl Meter {
     pub fn whole(mut self, is_success: bool, body: &[u8]) {
         let estimated =
             || UsedTokens { prompt: self.prompt_tokens, completion: estimated_tokens(body.len()) };
-        self.used(if is_success { said_by(body).unwrap_or_else(estimated) } else { UsedTokens::default() });
+        self.used(if is_success {
+            said_by(body, self.prompt_tokens).unwrap_or_else(estimated)
+        } else {
+            UsedTokens::default()
+        });
     }
 
     /// No answer. One that took too long or broke off may have cost all that was asked for; where a backend fails at once, a client does not pay.
@@ -114,18 +125,21 @@ impl Meter {
         self.tail.extend_from_slice(kept);
     }
 
-    /// A piece of the embedded model's answer, which is about a token.
+    /// A piece of an answer, which is about a token.
     pub fn piece(&mut self) {
         self.pieces += 1;
     }
 
-    /// The end of the embedded model's answer.
-    pub fn finished(&mut self, finish: &Finish) {
-        self.pieces = 0;
-        self.used(UsedTokens {
-            prompt: finish.prompt_tokens as u64,
-            completion: finish.completion_tokens as u64,
-        });
+    /// What an answer in pieces used, as its backend says; where it does not, its pieces count.
+    pub fn said(&mut self, usage: Used) {
+        let Used { prompt, completion, .. } = usage;
+        if prompt > 0 || completion > 0 {
+            self.pieces = 0;
+            self.used(UsedTokens {
+                prompt: prompt.min(MOST_TOKENS),
+                completion: completion.min(MOST_TOKENS),
+            });
+        }
     }
 
     fn used(&mut self, used: UsedTokens) {
@@ -145,7 +159,7 @@ impl Drop for Meter {
                 usize::try_from(self.bytes.saturating_sub(self.pieces * EVENT_BYTES)).unwrap_or(usize::MAX);
             let completion = self.pieces.max(estimated_tokens(texts));
             let counted = UsedTokens { prompt: self.prompt_tokens, completion };
-            self.used(said_at_the_end(&self.tail).unwrap_or(counted));
+            self.used(said_at_the_end(&self.tail, self.prompt_tokens).unwrap_or(counted));
         }
     }
 }
@@ -153,23 +167,25 @@ impl Drop for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::FinishReason;
 
     #[test]
     fn usage_is_read_where_the_protocol_has_it_and_nowhere_else() {
         let used = |prompt, completion| Some(UsedTokens { prompt, completion });
         let chat = br#"{"choices":[{"message":{"content":"say \"usage\": {}"}}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7},"x":1}"#;
-        assert_eq!(said_by(chat), used(3, 4));
-        assert_eq!(said_by(br#"{"usage":{"prompt_tokens":5,"total_tokens":5}}"#), used(5, 0));
-        assert_eq!(said_by(br#"{"usage":{"total_tokens":5}}"#), used(5, 0));
+        assert_eq!(said_by(chat, 1), used(3, 4));
+        assert_eq!(said_by(br#"{"usage":{"prompt_tokens":5,"total_tokens":5}}"#, 1), used(5, 0));
+        assert_eq!(said_by(br#"{"usage":{"total_tokens":5}}"#, 1), used(5, 0));
         let repeated = br#"{"usage":{"prompt_tokens":1,"completion_tokens":8},"tools":[{"usage":{"total_tokens":99}}],"metadata":{"usage":"x"}}"#;
-        assert_eq!(said_by(repeated), used(1, 8), "what the client has it repeat");
+        assert_eq!(said_by(repeated, 1), used(1, 8), "what the client has it repeat");
         let absurd = br#"{"usage":{"prompt_tokens":18446744073709551615,"completion_tokens":1}}"#;
-        assert_eq!(said_by(absurd), used(MOST_TOKENS, 1));
+        assert_eq!(said_by(absurd, 1), used(MOST_TOKENS, 1));
+        let message = br#"{"usage":{"input_tokens":3,"cache_read_input_tokens":2,"cache_creation_input_tokens":null,"output_tokens":4}}"#;
+        assert_eq!(said_by(message, 1), used(5, 4), "to Anthropic, what was known from before is no input");
+        assert_eq!(said_by(br#"{"usage":{"output_tokens":4}}"#, 1), used(1, 4), "the rest was said before");
         for nothing in
             [&b"{}"[..], br#"{"usage":null}"#, br#"{"usage":{"#, br#"{"x":{"usage":{"total_tokens":1}}}"#]
         {
-            assert_eq!(said_by(nothing), None, "{}", String::from_utf8_lossy(nothing));
+            assert_eq!(said_by(nothing, 1), None, "{}", String::from_utf8_lossy(nothing));
         }
     }
 
@@ -177,12 +193,12 @@ mod tests {
     fn of_a_stream_the_last_event_that_says_anything_counts() {
         let used = |prompt, completion| Some(UsedTokens { prompt, completion });
         let each_counts = b"data: {\"usage\":{\"prompt_tokens\":1}}\n\ndata: {\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":8}}\n\ndata: [DONE]\n\n";
-        assert_eq!(said_at_the_end(each_counts), used(1, 8));
+        assert_eq!(said_at_the_end(each_counts, 1), used(1, 8));
         let response = b"event: response.completed\ndata: {\"response\":{\"tools\":[{\"usage\":{\"total_tokens\":9}}],\"usage\": {\"input_tokens\":5,\"output_tokens\":6}}}\n\n";
-        assert_eq!(said_at_the_end(response), used(5, 6));
+        assert_eq!(said_at_the_end(response, 1), used(5, 6));
         let long = b"so long that its beginning is lost\",\"usage\":{\"input_tokens\":5,\"output_tokens\":6},\"metadata\":{}}}\n\n";
-        assert_eq!(said_at_the_end(long), used(5, 6));
-        assert_eq!(said_at_the_end(b"data: {\"choices\":[]}\n\ndata: [DONE]\n\n"), None);
+        assert_eq!(said_at_the_end(long, 1), used(5, 6));
+        assert_eq!(said_at_the_end(b"data: {\"choices\":[]}\n\ndata: [DONE]\n\n", 1), None);
     }
 
     /// What is noted after an answer.
@@ -195,14 +211,14 @@ mod tests {
 
     #[test]
     fn whichever_way_an_answer_ends_what_was_sent_until_then_counts() {
-        let finish = Finish { reason: FinishReason::Stop, prompt_tokens: 7, completion_tokens: 2 };
+        let usage = Used { prompt: 7, cached: 0, completion: 2 };
         assert_eq!(noted(drop), (10, 0), "it was asked");
         assert_eq!(noted(|meter| meter.failed(&BackendError::Unreachable)), (0, 0));
         assert_eq!(noted(|meter| meter.failed(&BackendError::TimedOut)), (10, 0));
         assert_eq!(noted(|meter| meter.whole(false, b"{}")), (0, 0));
         assert_eq!(noted(|meter| meter.whole(true, b"12345678")), (10, 2));
         assert_eq!(noted(|mut meter| meter.piece()), (10, 1), "the client left");
-        assert_eq!(noted(|mut meter| (meter.piece(), meter.piece(), meter.finished(&finish)).2), (7, 2));
+        assert_eq!(noted(|mut meter| (meter.piece(), meter.piece(), meter.said(usage)).2), (7, 2));
         assert_eq!(noted(|mut meter| meter.frame(b"data: {}\n\ndata: {}\n\n")), (10, 2));
         let long = format!("data: {}\n\n", "x".repeat(4_392));
         assert_eq!(noted(|mut meter| meter.frame(long.as_bytes())), (10, 1_000), "many tokens in one event");

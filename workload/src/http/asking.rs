@@ -1,38 +1,30 @@
-//! Asking backends, and what passes through: bytes to a remote one and back, or OpenAI's documents around the embedded one.
+//! Asking backends, and what passes through: bytes from one that speaks as the client does, pieces from any other one.
 
 use super::cache::FromBackend;
 use super::error::ApiError;
-use super::events::{error_event, error_event_of_response, event_stream};
+use super::events::{event_stream, last_words};
 use super::exchange::Exchange;
-use super::farewell::LastWords;
-use super::identifiers::{now_seconds, unique};
+use super::pieces::Pieces;
 use super::route_header::tell_route;
 use crate::attempts::{Answered, Ledger};
-use crate::backend::{Answer, BackendError, Completion, Endpoint, Finish, InFlight, Piece, StreamEnd};
+use crate::backend::{Answer, BackendError, InFlight, StreamEnd};
 use crate::cache::{Place, Recording};
-use crate::gateway::{
-    ChunkWriter, Guarded, GuardedStream, Meter, OpenAiAnswer, OpenAiQuestion, OpenAiRequest, Trouble,
-    whole_answer,
-};
+use crate::gateway::{Guarded, GuardedStream, Meter, ModelAnswer, ModelQuestion, ModelRequest};
 use crate::limits::Reservation;
 use crate::routing::Target;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 use axum::body::Body;
 use axum::response::IntoResponse;
-use bytes::Bytes;
-use futures::StreamExt as _;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
-use std::convert::Infallible;
-use std::time::Instant;
 
 /// A request that backends are asked.
 pub(super) struct Asking<'a> {
     pub(super) service: &'a Service,
     pub(super) snapshot: &'a Snapshot,
     pub(super) exchange: &'a Exchange,
-    pub(super) request: &'a OpenAiRequest,
+    pub(super) request: &'a ModelRequest,
     pub(super) public_model: &'a str,
     pub(super) place: Option<Place>,
 }
@@ -40,7 +32,7 @@ pub(super) struct Asking<'a> {
 impl Asking<'_> {
     pub(super) async fn ask(
         mut self,
-        question: &OpenAiQuestion<'_>,
+        question: &ModelQuestion<'_>,
         targets: &[&Target],
         reservation: Option<Reservation>,
     ) -> FromBackend {
@@ -56,7 +48,7 @@ impl Asking<'_> {
         }
         let keeps = self.place.is_some();
         let answer = match answered {
-            Ok(answered) => self.respond(answered, meter).await,
+            Ok(answered) => self.respond(question, answered, meter).await,
             Err(error) => {
                 meter.failed(&error);
                 Err(error)
@@ -71,31 +63,30 @@ impl Asking<'_> {
 
     async fn respond(
         self,
-        answered: Answered<OpenAiAnswer>,
-        mut meter: Meter,
+        question: &ModelQuestion<'_>,
+        answered: Answered<ModelAnswer>,
+        meter: Meter,
     ) -> Result<FromBackend, BackendError> {
         let Answered { answer, in_flight } = answered;
-        match answer {
-            OpenAiAnswer::Remote(answer) => Ok(self.pass_on(answer, in_flight, meter)),
-            OpenAiAnswer::Embedded { completion, include_usage } => {
-                let (id, created) = (unique("chatcmpl"), now_seconds());
-                if self.request.stream {
-                    let writer = ChunkWriter::new(id, created, self.public_model.to_owned(), include_usage);
-                    let recording = self.place.map(Recording::new);
-                    let events = events(completion, in_flight, writer, (meter, recording));
-                    return Ok(FromBackend::passing(event_stream(
-                        self.service,
-                        Body::from_stream(events),
-                        error_event,
-                    )));
-                }
-                let begin = Instant::now();
-                let (text, finish) = whole(completion).await?;
-                self.exchange.note_wait(begin.elapsed());
-                meter.finished(&finish);
-                let document = whole_answer(&id, created, self.public_model, &text, &finish);
-                Ok(FromBackend::whole(Bytes::from(document.to_string())))
+        let pieces = |chat| Pieces {
+            service: self.service,
+            exchange: self.exchange,
+            endpoint: self.request.endpoint,
+            chat,
+            public_model: self.public_model,
+        };
+        match (answer, question.chat()) {
+            (ModelAnswer::Passing(answer), _) => Ok(self.pass_on(answer, in_flight, meter)),
+            (ModelAnswer::Refusal(refusal), _) => {
+                meter.whole(false, &[]);
+                Ok(FromBackend::passing(ApiError::refused_by_backend(refusal).into_response()))
             }
+            (ModelAnswer::Pieces(deltas), Some(chat)) if self.request.stream => {
+                Ok(pieces(chat).stream(deltas, in_flight, meter, self.place))
+            }
+            (ModelAnswer::Pieces(deltas), Some(chat)) => pieces(chat).whole(deltas, meter).await,
+            // Pieces are what a chat is answered with.
+            (ModelAnswer::Pieces(_), None) => Err(BackendError::Failed),
         }
     }
 
@@ -116,14 +107,9 @@ impl Asking<'_> {
             }
             Answer::Stream(incoming, deadline) => {
                 let endpoint = self.request.endpoint;
-                let (last_words, in_trouble): (LastWords, fn(Trouble) -> Bytes) = match endpoint {
-                    Endpoint::Responses => {
-                        (error_event_of_response, |trouble| error_event_of_response(&trouble.into()))
-                    }
-                    _ => (error_event, |trouble| error_event(&trouble.into())),
-                };
+                let (last_words, in_trouble) = last_words(endpoint);
                 let end = endpoint.stream_end();
-                let recording = self.place.filter(|_| end == StreamEnd::Mark).map(Recording::new);
+                let recording = self.place.filter(|_| end != StreamEnd::Connection).map(Recording::new);
                 let guarded = Guarded { end, last_words: in_trouble };
                 let stream = GuardedStream::new(incoming, deadline, guarded, in_flight);
                 let stream = stream.metered(meter).recorded(recording);
@@ -138,48 +124,4 @@ fn is_of_first_choice(ledger: &Ledger, targets: &[&Target]) -> bool {
     let answered = targets.iter().find(|target| Some(target.backend.name()) == ledger.backend());
     let first = targets.iter().map(|target| target.priority).min();
     answered.map(|target| target.priority) == first
-}
-
-async fn whole(mut answer: Completion) -> Result<(String, Finish), BackendError> {
-    let mut text = String::new();
-    while let Some(piece) = answer.next().await {
-        match piece? {
-            Piece::Text(more) => text.push_str(&more),
-            Piece::Finished(finish) => return Ok((text, finish)),
-        }
-    }
-    Err(BackendError::Cut)
-}
-
-fn events(
-    answer: Completion,
-    in_flight: InFlight,
-    writer: ChunkWriter,
-    (mut meter, mut recording): (Meter, Option<Recording>),
-) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
-    let start = writer.start();
-    recording.iter_mut().for_each(|recording| recording.frame(&start));
-    let rest = answer.map(move |piece| {
-        let _kept_until_the_end = &in_flight;
-        let (event, is_end) = match piece {
-            Ok(Piece::Text(text)) => {
-                meter.piece();
-                (writer.text(&text), false)
-            }
-            Ok(Piece::Finished(finish)) => {
-                meter.finished(&finish);
-                (writer.end(&finish), true)
-            }
-            Err(error) => {
-                recording = None;
-                (error_event(&ApiError::from(error)), false)
-            }
-        };
-        recording.iter_mut().for_each(|recording| recording.frame(&event));
-        if is_end {
-            recording.take().into_iter().for_each(Recording::keep);
-        }
-        event
-    });
-    futures::stream::once(async move { start }).chain(rest).map(Ok)
 }

@@ -9,11 +9,13 @@ use crate::service::Service;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Who calls, and from where.
 #[derive(Clone)]
@@ -46,8 +48,12 @@ pub(super) async fn require_token(
     Ok(next.run(request).await)
 }
 
+/// The token, also where Anthropic's SDKs have their key.
 fn bearer_token(headers: &HeaderMap) -> Result<&str, TokenError> {
-    let value = headers.get(AUTHORIZATION).ok_or(TokenError::Missing)?;
+    let Some(value) = headers.get(AUTHORIZATION) else {
+        let key = headers.get(X_API_KEY).and_then(|key| key.to_str().ok());
+        return key.map(str::trim).ok_or(TokenError::Missing);
+    };
     let (scheme, token) =
         value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(TokenError::Missing)?;
     if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(TokenError::Missing) }

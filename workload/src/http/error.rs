@@ -2,7 +2,7 @@
 
 use super::limits::{add_refusal, ask_no_more, status_of};
 use super::served::Neutral;
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Refusal as BackendRefusal};
 use crate::gateway::Trouble;
 use crate::identity::TokenError;
 use crate::limits::Refusal;
@@ -100,6 +100,20 @@ impl ApiError {
         let message = format!("{} Try again in {} seconds.", refusal.description, refusal.retry_seconds());
         let is_neutral = refusal.limit.is_none();
         Self { is_neutral, refusal: Some(Box::new(refusal)), ..Self::new(status, kind, code, message) }
+    }
+
+    /// A backend refuses it, in its own words.
+    pub(super) fn refused_by_backend(refusal: BackendRefusal) -> Self {
+        let error = Self::from(BackendError::from(&refusal));
+        Self { message: refusal.message, ..error }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 
     pub(super) fn document(&self) -> Value {

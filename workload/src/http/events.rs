@@ -1,7 +1,10 @@
 //! Server-sent events on their way to clients.
 
+use super::dialect::anthropic_error;
 use super::error::ApiError;
 use super::farewell::{LastWords, until_farewell};
+use crate::backend::Endpoint;
+use crate::gateway::Trouble;
 use crate::service::Service;
 use axum::body::Body;
 use axum::response::Response;
@@ -28,10 +31,26 @@ pub(super) fn error_event(error: &ApiError) -> Bytes {
 }
 
 /// The same in the shape of the events of OpenAI's responses.
-pub(super) fn error_event_of_response(error: &ApiError) -> Bytes {
+fn error_event_of_response(error: &ApiError) -> Bytes {
     let mut event = error.document()["error"].take();
     event["type"] = "error".into();
     // The number that it would have, whoever does not look into the events cannot know.
     event["sequence_number"] = 0.into();
     format!("event: error\ndata: {event}\n\n").into()
+}
+
+/// The same in Anthropic's shape.
+fn error_event_of_message(error: &ApiError) -> Bytes {
+    format!("event: error\ndata: {}\n\n", anthropic_error(error.status(), error.message(), None)).into()
+}
+
+/// How streams of an endpoint end in trouble: by an error of the service, or of the backend.
+pub(super) fn last_words(endpoint: Endpoint) -> (LastWords, fn(Trouble) -> Bytes) {
+    match endpoint {
+        Endpoint::Responses => (error_event_of_response, |trouble| error_event_of_response(&trouble.into())),
+        Endpoint::Messages => (error_event_of_message, |trouble| error_event_of_message(&trouble.into())),
+        Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {
+            (error_event, |trouble| error_event(&trouble.into()))
+        }
+    }
 }

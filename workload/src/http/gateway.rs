@@ -1,4 +1,4 @@
-//! The routes of OpenAI's API: who may ask, whether it is answered again, and otherwise that backends are asked.
+//! The routes of OpenAI's and Anthropic's APIs that models answer: who may ask, whether it is answered again, and otherwise that backends are asked.
 
 use super::admission::{Admitted, admit};
 use super::asking::Asking;
@@ -9,9 +9,9 @@ use super::error::ApiError;
 use super::exchange::Exchange;
 use super::limits::{self, Wanted, tell_limits};
 use crate::authorization::Action;
-use crate::backend::Endpoint;
+use crate::backend::{ANTHROPIC_VERSION, Endpoint, Told};
 use crate::cache::{ABSENT, Asked, Directives, Place};
-use crate::gateway::{OpenAiQuestion, OpenAiRequest};
+use crate::gateway::{ModelQuestion, ModelRequest};
 use crate::limits::Allowance;
 use crate::routing::Target;
 use crate::service::Service;
@@ -21,8 +21,12 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use codecrucible_contract::LimitedRoute;
+use http::{HeaderMap, HeaderName};
 
-/// A route of OpenAI's API.
+/// What of Anthropic's API that is not final is used.
+const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+
+/// Such a route.
 pub(super) fn route(endpoint: Endpoint) -> MethodRouter<Service> {
     post(
         move |State(service): State<Service>,
@@ -40,14 +44,16 @@ async fn answer(
     request: Request,
 ) -> Result<Response, ApiError> {
     let directives = Directives::of(request.headers());
+    let headers = told_headers(endpoint, request.headers());
     let body = body::read(&service, &exchange, request.into_body(), MAX_BODY_BYTES).await?;
-    let request = OpenAiRequest::parse(endpoint, body.bytes.clone())?;
+    let request = ModelRequest::parse(endpoint, body.bytes.clone())?;
     let snapshot = service.snapshot();
     let Admitted { public_model, targets } =
         admit(&service, &snapshot, &caller, Action::Complete, Some(&request.model))?;
     // Also those that an embedded engine is left out of below.
     let all_targets = if snapshot.bundle.policy().cache.is_some() { targets.clone() } else { Vec::new() };
-    let (question, targets) = OpenAiQuestion::new(&request, exchange.correlation(), targets)?;
+    let told = Told { correlation: Some(exchange.correlation()), headers: headers.as_ref() };
+    let (question, targets) = ModelQuestion::new(&request, told, targets)?;
     let wanted =
         Wanted { route: endpoint.into(), model: Some(public_model), tokens: request.estimated_tokens() };
     let Allowance { told, reservation, .. } =
@@ -56,7 +62,7 @@ async fn answer(
     let place = if directives.no_store {
         None
     } else {
-        place(&service, &snapshot, &caller, (&request, public_model), &all_targets)
+        place(&service, &snapshot, &caller, (&request, public_model, headers.as_ref()), &all_targets)
     };
     let asking = Asking {
         service: &service,
@@ -81,17 +87,33 @@ async fn answer(
     Ok(tell_limits(response.unwrap_or_else(ApiError::into_response), &told))
 }
 
+/// What of a client's headers means something to a backend that speaks its dialect.
+fn told_headers(endpoint: Endpoint, headers: &HeaderMap) -> Option<HeaderMap> {
+    if endpoint != Endpoint::Messages {
+        return None;
+    }
+    let mut told = HeaderMap::new();
+    for name in [ANTHROPIC_VERSION, ANTHROPIC_BETA] {
+        for value in headers.get_all(&name) {
+            told.append(name.clone(), value.clone());
+        }
+    }
+    Some(told)
+}
+
 /// Where the answer is kept, if it is to be.
 fn place(
     service: &Service,
     snapshot: &Snapshot,
     caller: &Caller,
-    (request, model): (&OpenAiRequest, &str),
+    (request, model, headers): (&ModelRequest, &str, Option<&HeaderMap>),
     targets: &[&Target],
 ) -> Option<Place> {
     let policy = snapshot.bundle.policy().cache.as_ref()?;
-    let OpenAiRequest { endpoint, is_deterministic, .. } = *request;
-    let asked = Asked { endpoint, model, client: &caller.principal.subject, is_deterministic };
+    let ModelRequest { endpoint, is_deterministic, .. } = *request;
+    let values = headers.into_iter().flat_map(HeaderMap::iter);
+    let told: String = values.map(|(name, value)| format!("{name}: {value:?}\n")).collect();
+    let asked = Asked { endpoint, model, client: &caller.principal.subject, is_deterministic, told: &told };
     service.cache().place(policy, &asked, targets, request.text())
 }
 
@@ -102,6 +124,7 @@ impl From<Endpoint> for LimitedRoute {
             Endpoint::Completions => Self::Completions,
             Endpoint::Responses => Self::Responses,
             Endpoint::Embeddings => Self::Embeddings,
+            Endpoint::Messages => Self::Messages,
         }
     }
 }

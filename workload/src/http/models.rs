@@ -1,7 +1,8 @@
-//! `GET /v1/models`: those that the caller may see.
+//! `GET /v1/models`: those that the caller may see, in the shape of OpenAI's API or of Anthropic's.
 
 use super::access;
 use super::authentication::Caller;
+use super::dialect::is_anthropic;
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::limits::{self, Wanted, tell_limits};
@@ -13,6 +14,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use codecrucible_contract::LimitedRoute;
+use http::HeaderMap;
 use serde_json::{Value, json};
 
 /// Models that are decided about before others get their turn: each is some microseconds, and there may be thousands.
@@ -24,15 +26,18 @@ pub(super) async fn list(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Extension(exchange): Extension<Exchange>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let snapshot = service.snapshot();
     let told = limits::allowance(&service, &snapshot, (&caller, &exchange), LISTED).await?.told;
+    let is_anthropic = is_anthropic(&headers);
     let mut data = Vec::new();
     for routes in snapshot.routes.all().chunks(DECISIONS_AT_ONCE) {
         data.extend(routes.iter().filter_map(|route| shown(&service, &snapshot, &caller, route)));
         tokio::task::yield_now().await;
     }
-    Ok(tell_limits(Json(json!({"object": "list", "data": data})).into_response(), &told))
+    let list = if is_anthropic { anthropic_list(data) } else { json!({"object": "list", "data": data}) };
+    Ok(tell_limits(Json(list).into_response(), &told))
 }
 
 pub(super) async fn show(
@@ -40,6 +45,7 @@ pub(super) async fn show(
     Extension(caller): Extension<Caller>,
     Extension(exchange): Extension<Exchange>,
     Path(model): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let snapshot = service.snapshot();
     let told = limits::allowance(
@@ -54,7 +60,8 @@ pub(super) async fn show(
     // One that a client may not see does not exist for it.
     found
         .and_then(|route| shown(&service, &snapshot, &caller, route))
-        .map(|model| tell_limits(Json(model).into_response(), &told))
+        .map(|shown| if is_anthropic(&headers) { anthropic_model(&shown) } else { shown })
+        .map(|shown| tell_limits(Json(shown).into_response(), &told))
         .ok_or_else(|| ApiError::model_not_found(&model))
 }
 
@@ -64,4 +71,16 @@ fn shown(service: &Service, snapshot: &Snapshot, caller: &Caller, route: &Route)
     let owner = permitted.first()?.backend.name();
     // When a model was made is not known here; the field is required by OpenAI's schema.
     Some(json!({"id": route.public_model, "object": "model", "created": 0, "owned_by": owner}))
+}
+
+/// The same for a client of Anthropic's API, all on one page.
+fn anthropic_list(data: Vec<Value>) -> Value {
+    let data: Vec<Value> = data.iter().map(anthropic_model).collect();
+    let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
+    json!({"first_id": id(data.first()), "last_id": id(data.last()), "has_more": false, "data": data})
+}
+
+fn anthropic_model(model: &Value) -> Value {
+    let id = &model["id"];
+    json!({"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"})
 }

@@ -2,13 +2,13 @@
 
 use super::error::ApiError;
 use super::{
-    admin, authentication, browsers, exchange, gateway, in_flight, models, oauth, served, synthesis,
+    admin, authentication, browsers, dialect, exchange, gateway, in_flight, models, oauth, served, synthesis,
 };
 use crate::backend::Endpoint;
 use crate::service::Service;
 use axum::Router;
 use axum::extract::State;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use codecrucible_contract::STATUS_PATH;
@@ -21,6 +21,7 @@ pub fn public_router(service: Service) -> Router {
         .route("/v1/completions", gateway::route(Endpoint::Completions))
         .route("/v1/responses", gateway::route(Endpoint::Responses))
         .route("/v1/embeddings", gateway::route(Endpoint::Embeddings))
+        .route("/v1/messages", gateway::route(Endpoint::Messages))
         .route("/v1/synthesis", post(synthesis::synthesize))
         .route_layer(from_fn_with_state(service.clone(), served::note));
     let authenticated = Router::new()
@@ -29,7 +30,8 @@ pub fn public_router(service: Service) -> Router {
         .route("/v1/models/{*model}", get(models::show))
         // Within, not around: whoever has no token is not counted, or could drive an autoscaler, and end a canary.
         .route_layer(from_fn_with_state(service.clone(), in_flight::count))
-        .route_layer(from_fn_with_state(service.clone(), authentication::require_token));
+        .route_layer(from_fn_with_state(service.clone(), authentication::require_token))
+        .route_layer(from_fn(dialect::translate_errors));
     Router::new()
         .merge(authenticated)
         .route("/oauth/token", post(oauth::token))

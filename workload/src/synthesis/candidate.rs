@@ -1,7 +1,7 @@
 //! What the voices said, and which of it won.
 
 use super::Score;
-use crate::backend::Finish;
+use crate::dialects::Usage;
 use crate::limits::estimated_tokens;
 use crate::telemetry::UsedTokens;
 use serde::{Serialize, Serializer};
@@ -29,11 +29,11 @@ impl Synthesis {
     /// Tokens that the voices read and wrote, as far as backends say so.
     pub fn used_tokens(&self) -> UsedTokens {
         let of_voice = |candidate: &Candidate| match &candidate.outcome {
-            Outcome::Completed { text, usage, .. } if usage.completion_tokens == 0 => {
-                UsedTokens { prompt: usage.prompt_tokens as u64, completion: estimated_tokens(text.len()) }
+            Outcome::Completed { text, usage, .. } if usage.completion == 0 => {
+                UsedTokens { prompt: usage.prompt, completion: estimated_tokens(text.len()) }
             }
             Outcome::Completed { usage, .. } => {
-                UsedTokens { prompt: usage.prompt_tokens as u64, completion: usage.completion_tokens as u64 }
+                UsedTokens { prompt: usage.prompt, completion: usage.completion }
             }
             Outcome::Failed { .. } => UsedTokens::default(),
         };
@@ -73,7 +73,7 @@ pub enum Outcome {
         score: Score,
         /// Tokens.
         #[serde(serialize_with = "serialize_usage")]
-        usage: Finish,
+        usage: Usage,
     },
     /// Without one.
     Failed {
@@ -109,8 +109,8 @@ pub(super) fn best(candidates: &[Candidate]) -> Option<(String, String)> {
     Some((candidates[index].voice.clone(), candidates[index].code().to_owned()))
 }
 
-fn serialize_usage<S: Serializer>(finish: &Finish, serializer: S) -> Result<S::Ok, S::Error> {
-    let usage = serde_json::json!({"prompt_tokens": finish.prompt_tokens, "completion_tokens": finish.completion_tokens});
+fn serialize_usage<S: Serializer>(usage: &Usage, serializer: S) -> Result<S::Ok, S::Error> {
+    let usage = serde_json::json!({"prompt_tokens": usage.prompt, "completion_tokens": usage.completion});
     usage.serialize(serializer)
 }
 
@@ -124,7 +124,7 @@ mod tests {
                 text: String::new(),
                 code: voice.to_uppercase(),
                 score: Score { total, parts: Vec::new() },
-                usage: Finish::default(),
+                usage: Usage::default(),
             },
             None => Outcome::Failed { error: "x".into() },
         };

@@ -3,7 +3,8 @@
 use super::candidate::best;
 use super::{Candidate, Outcome, Plan, Synthesis, code, evidence};
 use crate::attempts::{Answered, Attempts, Question, Verdict};
-use crate::backend::{BackendError, Completion, CompletionRequest, Deadline, Finish, Piece, Role, Turn};
+use crate::backend::{BackendError, Deadline, Said, Told};
+use crate::dialects::{Chat, Delta, Deltas, Message, Role, Sampling, Usage};
 use crate::routing::Target;
 use codecrucible_contract::Voice;
 use futures::StreamExt as _;
@@ -99,22 +100,25 @@ async fn listen(
     voice: &Voice,
     asked: &Asked<'_>,
     progress: &mpsc::Sender<Progress>,
-) -> Result<(String, Finish), BackendError> {
+) -> Result<(String, Usage), BackendError> {
     let targets: Vec<&Target> = asked.targets.iter().collect();
     let (answered, _) = asked.attempts.first_answer(&Words { plan, voice }, &targets).await;
     // It counts for as long as the voice speaks.
     let Answered { mut answer, in_flight: _in_flight } = answered?;
-    let mut text = String::new();
+    let (mut text, mut usage) = (String::new(), Usage::default());
     loop {
         match answer.next().await.ok_or(BackendError::Cut)?? {
-            Piece::Finished(finish) => return Ok((text, finish)),
-            Piece::Text(more) => {
+            Delta::End => return Ok((text, usage)),
+            Delta::Usage(used) => usage = used,
+            Delta::Text(more) => {
                 text.push_str(&more);
                 if text.len() > MAX_TEXT_BYTES {
                     return Err(BackendError::Protocol);
                 }
                 let _ = progress.send(Progress::Delta { voice: voice.name.clone(), text: more }).await;
             }
+            // It has no tools, and what it thinks is not what it says.
+            Delta::Reasoning(_) | Delta::Call { .. } | Delta::Arguments { .. } | Delta::Stop(_) => {}
         }
     }
 }
@@ -126,32 +130,37 @@ struct Words<'a> {
 }
 
 impl Question for Words<'_> {
-    type Answer = Completion;
+    type Answer = Deltas;
 
-    async fn ask(&self, target: &Target, deadline: Deadline) -> Result<Completion, BackendError> {
+    async fn ask(&self, target: &Target, deadline: Deadline) -> Result<Deltas, BackendError> {
         let Self { plan, voice } = self;
-        let request = CompletionRequest {
-            model: target.backend_model.clone(),
-            turns: vec![
-                Turn { role: Role::System, content: voice.prompt.clone() },
-                Turn { role: Role::User, content: plan.task.clone() },
+        let chat = Chat {
+            messages: vec![
+                Message::text(Role::System, &*voice.prompt),
+                Message::text(Role::User, &*plan.task),
             ],
-            max_tokens: plan.max_tokens,
-            temperature: f64::from(voice.temperature_percent) / 100.0,
-            top_p: 0.95,
-            seed: None,
-            stop: Vec::new(),
+            max_tokens: Some(plan.max_tokens as u64),
+            sampling: Sampling {
+                temperature: Some(f64::from(voice.temperature_percent) / 100.0),
+                top_p: Some(0.95),
+                ..Sampling::default()
+            },
+            stream: true,
+            ..Chat::default()
         };
-        target.backend.complete(request, deadline).await
+        match target.backend.ask(&chat, &target.backend_model, Told::default(), deadline).await? {
+            Said::Answer(answer) => Ok(answer),
+            Said::Refusal(refusal) => Err(BackendError::from(&refusal)),
+        }
     }
 
-    fn verdict(_: &Completion) -> Verdict {
+    fn verdict(_: &Deltas) -> Verdict {
         Verdict::Answered
     }
 }
 
 /// Parsing broken code can take long, so it is done on a thread on which no request waits.
-async fn judged(plan: &Plan, text: String, usage: Finish) -> Outcome {
+async fn judged(plan: &Plan, text: String, usage: Usage) -> Outcome {
     let (language, definitions) = (plan.language, plan.definitions.clone());
     let judge = move || {
         let found = code::extract(&text);

@@ -54,6 +54,7 @@ fn one_after_the_other(urls: &[&str]) -> contract::Policy {
             kind: contract::BackendKind::Remote(contract::Remote {
                 url: (*url).into(),
                 has_credential: false,
+                protocol: contract::Protocol::OpenAi,
             }),
             priority: u16::try_from(index).unwrap(),
             ..first.clone()

@@ -282,8 +282,11 @@ async fn what_another_backend_answered_in_need_is_not_kept() {
     let mut second = policy.backends[0].clone();
     second.name = "second".into();
     second.priority = 1;
-    second.kind =
-        contract::BackendKind::Remote(contract::Remote { url: fallback.url.clone(), has_credential: false });
+    second.kind = contract::BackendKind::Remote(contract::Remote {
+        url: fallback.url.clone(),
+        has_credential: false,
+        protocol: contract::Protocol::OpenAi,
+    });
     policy.backends.push(second);
     let api = Api::under(policy).await;
     assert_eq!((ask(&api, &question("a")).await.0, ask(&api, &question("a")).await.0), (1, 2));

@@ -12,6 +12,7 @@ mod backends;
 mod browsers;
 mod cache;
 mod configuration;
+mod dialects;
 mod endpoints;
 mod exchange;
 mod farewell;

@@ -49,6 +49,10 @@ impl Folder {
         self.write("clients", "clients.json", clients);
     }
 
+    pub fn write_credential(&self, backend: &str, credential: &str) {
+        self.write("backend-credentials", backend, credential);
+    }
+
     /// As the kubelet does: a reader never sees half a file.
     fn write(&self, folder: &str, file: &str, text: impl AsRef<[u8]>) {
         let folder = self.0.join(folder);
@@ -86,6 +90,7 @@ pub fn policy(backend_url: &str) -> contract::Policy {
             kind: contract::BackendKind::Remote(contract::Remote {
                 url: backend_url.into(),
                 has_credential: false,
+                protocol: contract::Protocol::OpenAi,
             }),
             models: vec![contract::Model { name: "m".into(), alias: Some("coder".into()) }],
             timeouts: contract::Timeouts {

@@ -56,6 +56,7 @@ fn route(route: CachedRoute) -> contract::CachedRoute {
         CachedRoute::Completions => contract::CachedRoute::Completions,
         CachedRoute::Responses => contract::CachedRoute::Responses,
         CachedRoute::Embeddings => contract::CachedRoute::Embeddings,
+        CachedRoute::Messages => contract::CachedRoute::Messages,
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::Invalid;
 use crate::service::pod::MODELS_FOLDER;
-use codecrucible_contract::{self as contract, BackendKind, BundleError, voices};
+use codecrucible_contract::{self as contract, BackendKind, BundleError, Protocol, voices};
 use codecrucible_crds::{
-    AccessLog, BackendType, CircuitBreaker, CodeCrucible, Duration, LogLevel, ModelBackend, SynthesisMode,
-    Timeouts, Voice,
+    AccessLog, BackendType, CircuitBreaker, CodeCrucible, Duration, LogLevel, ModelBackend, ModelBackendSpec,
+    Ollama, SynthesisMode, Timeouts, Voice,
 };
 use kube::ResourceExt as _;
 
@@ -39,20 +39,19 @@ pub(super) fn observability(resource: &CodeCrucible) -> Result<contract::Observa
 pub(super) fn backend(path: &str, name: &str, backend: &ModelBackend) -> Result<contract::Backend, Invalid> {
     let at = format!("{path}: ModelBackend {name:?} spec");
     let spec = &backend.spec;
-    let kind = match (spec.type_, &spec.url, &spec.embedded) {
-        (BackendType::OpenAI, Some(url), _) => BackendKind::Remote(contract::Remote {
-            url: url.clone(),
+    let kind = match protocol(&at, spec)? {
+        Some(protocol) => BackendKind::Remote(contract::Remote {
+            url: spec.url.clone().ok_or_else(|| Invalid::value(format!("{at}.url: is required")))?,
             has_credential: spec.credentials_secret_ref.is_some(),
+            protocol,
         }),
-        (BackendType::Embedded, _, Some(embedded)) => BackendKind::Embedded(contract::Embedded {
-            path: format!("{MODELS_FOLDER}/{name}/{}", embedded.path),
-            sha256: embedded.sha256.clone(),
-        }),
-        (BackendType::OpenAI, None, _) => {
-            return Err(Invalid::value(format!("{at}.url: is required for type OpenAI")));
-        }
-        (BackendType::Embedded, _, None) => {
-            return Err(Invalid::value(format!("{at}.embedded: is required for type Embedded")));
+        None => {
+            let required = || Invalid::value(format!("{at}.embedded: is required for type Embedded"));
+            let embedded = spec.embedded.as_ref().ok_or_else(required)?;
+            BackendKind::Embedded(contract::Embedded {
+                path: format!("{MODELS_FOLDER}/{name}/{}", embedded.path),
+                sha256: embedded.sha256.clone(),
+            })
         }
     };
     let models = spec
@@ -67,6 +66,24 @@ pub(super) fn backend(path: &str, name: &str, backend: &ModelBackend) -> Result<
         priority: number(&format!("{at}.priority"), spec.priority)?,
         weight: number(&format!("{at}.weight"), spec.weight)?,
         circuit_breaker: circuit_breaker(&format!("{at}.circuitBreaker"), &spec.circuit_breaker)?,
+    })
+}
+
+/// What a backend speaks that is asked over HTTP; nothing for others.
+fn protocol(at: &str, spec: &ModelBackendSpec) -> Result<Option<Protocol>, Invalid> {
+    Ok(match spec.type_ {
+        BackendType::OpenAI => Some(Protocol::OpenAi),
+        BackendType::Anthropic => Some(Protocol::Anthropic),
+        BackendType::Ollama => {
+            let Ollama { context_tokens, keep_alive } = spec.ollama.clone().unwrap_or_default();
+            let context = context_tokens.map(|tokens| number(&format!("{at}.ollama.contextTokens"), tokens));
+            let keep = keep_alive.map(|keep| seconds(&format!("{at}.ollama.keepAlive"), &keep));
+            Some(Protocol::Ollama(contract::Ollama {
+                context_tokens: context.transpose()?,
+                keep_alive_seconds: keep.transpose()?,
+            }))
+        }
+        BackendType::Embedded => None,
     })
 }
 

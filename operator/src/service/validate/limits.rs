@@ -78,6 +78,7 @@ fn route(route: LimitedRoute) -> contract::LimitedRoute {
         LimitedRoute::Completions => contract::LimitedRoute::Completions,
         LimitedRoute::Responses => contract::LimitedRoute::Responses,
         LimitedRoute::Embeddings => contract::LimitedRoute::Embeddings,
+        LimitedRoute::Messages => contract::LimitedRoute::Messages,
         LimitedRoute::Synthesis => contract::LimitedRoute::Synthesis,
         LimitedRoute::Models => contract::LimitedRoute::Models,
         LimitedRoute::Token => contract::LimitedRoute::Token,

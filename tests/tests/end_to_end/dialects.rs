@@ -1,0 +1,53 @@
+//! One service in front of backends that each speak in their own way, and clients that speak in another.
+
+use crate::model_server::{ModelServer, VLLM_MODEL};
+use crate::ollama_server::{self, OllamaServer};
+use crate::sdk::run_with_sdk;
+use crate::support::Namespace;
+use codecrucible_tests::client::{Client, Credentials};
+use codecrucible_tests::port_forward::PortForward;
+
+/// The services of this test are asked by a server that is no pod.
+fn apply(namespace: &Namespace<'_>, vllm: &ModelServer, ollama: &OllamaServer) {
+    let (vllm, ollama) = (vllm.address, ollama.url());
+    namespace
+        .with_local_model()
+        .apply(&format!(
+            "
+apiVersion: codecrucible.dev/v1alpha1
+kind: ModelBackend
+metadata: {{name: vllm}}
+spec: {{type: OpenAI, url: 'http://{vllm}/v1', models: [{{name: {VLLM_MODEL}}}]}}
+---
+apiVersion: codecrucible.dev/v1alpha1
+kind: ModelBackend
+metadata: {{name: ollama}}
+spec:
+  type: Ollama
+  url: '{ollama}'
+  models: [{{name: {model}}}]
+  ollama: {{contextTokens: 2048, keepAlive: 10m}}
+",
+            model = ollama_server::MODEL
+        ))
+        .unwrap();
+}
+
+#[test]
+fn models_behind_any_protocol_answer_the_three_official_sdks() {
+    let namespace = Namespace::new("dialects");
+    let (vllm, ollama) = (ModelServer::start(), OllamaServer::start());
+    apply(&namespace, &vllm, &ollama);
+    namespace.crucible("demo", "local, vllm, ollama", "").unwrap();
+    namespace.wait_until_ready("demo");
+    let forward = PortForward::start(namespace.cluster, &namespace.name, "service/demo", 8080).unwrap();
+    let credentials = Credentials::of(namespace.cluster, &namespace.name, "demo").unwrap();
+    let client = Client::authenticate(&forward.url(), &credentials).unwrap();
+
+    let models = ["coder", VLLM_MODEL, ollama_server::MODEL].join(" ");
+    let with_tools = if ollama.calls_tools() { &models["coder ".len()..] } else { VLLM_MODEL };
+    for script in ["dialects_openai.py", "dialects_openai.mjs", "dialects_anthropic.py"] {
+        let told = [("MODELS", &*models), ("TOOL_MODELS", with_tools)];
+        run_with_sdk(script, &forward.url(), client.token(), &told);
+    }
+}

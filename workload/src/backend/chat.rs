@@ -1,0 +1,161 @@
+//! A chat with a backend that is asked over HTTP: written in its protocol, and its answer read piece by piece.
+
+use super::remote::{Answer, MediaType, RemoteBackend, Told, seconds};
+use super::{BackendError, Begun, Deadline, Endpoint, EventReader, LineReader};
+use crate::dialects::{AnswerReader, Chat, Delta, Deltas, anthropic, ollama, openai, refusal_message};
+use codecrucible_contract::Protocol;
+use futures::StreamExt as _;
+use http::{HeaderValue, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use std::collections::VecDeque;
+
+/// What a client is told of a refusal that says nothing.
+const NO_MESSAGE: &str = "The model's backend does not take the request.";
+
+/// What a backend says to a chat.
+pub enum Said {
+    /// An answer.
+    Answer(Deltas),
+    /// That it finds fault with the request, or has too much to do.
+    Refusal(Refusal),
+}
+
+/// Why a backend does not answer, in its own words.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Status to pass on.
+    pub status: StatusCode,
+    /// How long the client should wait, as the backend said.
+    pub retry_after: Option<HeaderValue>,
+    /// For the client.
+    pub message: String,
+}
+
+/// For those who do not pass words on.
+impl From<&Refusal> for BackendError {
+    fn from(refusal: &Refusal) -> Self {
+        match refusal.status {
+            StatusCode::TOO_MANY_REQUESTS => Self::PutOff { seconds: seconds(refusal.retry_after.as_ref()) },
+            status => Self::Faulty { status: status.as_u16() },
+        }
+    }
+}
+
+/// Asks one.
+pub(super) async fn ask(
+    remote: &RemoteBackend,
+    chat: &Chat,
+    model: &str,
+    told: Told<'_>,
+    deadline: Deadline,
+) -> Result<Said, BackendError> {
+    let (endpoint, body, streams, mut reader) = spoken(remote.protocol(), chat, model);
+    match remote.send(endpoint, body.into(), told, deadline, streams).await? {
+        Answer::Stream(body, _) => Ok(Said::Answer(deltas(body, Splitter::of(streams), reader))),
+        Answer::Whole { status, body, .. } if status.is_success() => {
+            let deltas = reader.whole(&body)?.into_deltas();
+            Ok(Said::Answer(futures::stream::iter(deltas.into_iter().map(Ok)).boxed()))
+        }
+        Answer::Whole { status, retry_after, body } => {
+            let message = refusal_message(&body).unwrap_or_else(|| NO_MESSAGE.to_owned());
+            Ok(Said::Refusal(Refusal { status, retry_after, message }))
+        }
+    }
+}
+
+/// A chat as a protocol has it: where it is sent, what, what streams are made of, and who reads the answer.
+fn spoken(
+    protocol: &Protocol,
+    chat: &Chat,
+    model: &str,
+) -> (Endpoint, Vec<u8>, MediaType, Box<dyn AnswerReader>) {
+    let chats = Endpoint::ChatCompletions;
+    match protocol {
+        Protocol::OpenAi => {
+            let reader = openai::Reader::default();
+            (chats, openai::write_request(chat, model), MediaType::Events, Box::new(reader))
+        }
+        Protocol::Anthropic => {
+            let reader = anthropic::Reader::default();
+            (Endpoint::Messages, anthropic::write_request(chat, model), MediaType::Events, Box::new(reader))
+        }
+        Protocol::Ollama(settings) => {
+            let reader = ollama::Reader::default();
+            (chats, ollama::write_request(chat, model, settings), MediaType::Lines, Box::new(reader))
+        }
+    }
+}
+
+/// Finds the documents in a stream.
+enum Splitter {
+    Events(EventReader),
+    Lines(LineReader),
+}
+
+impl Splitter {
+    fn of(streams: MediaType) -> Self {
+        match streams {
+            MediaType::Lines => Self::Lines(LineReader::default()),
+            MediaType::Events | MediaType::Json => Self::Events(EventReader::default()),
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<Vec<String>, BackendError> {
+        match self {
+            Self::Events(reader) => reader.read(bytes),
+            Self::Lines(reader) => reader.read(bytes),
+        }
+    }
+}
+
+/// A streamed answer that is being read.
+struct Streamed {
+    body: Begun<Incoming>,
+    splitter: Splitter,
+    reader: Box<dyn AnswerReader>,
+    waiting: VecDeque<Result<Delta, BackendError>>,
+}
+
+fn deltas(body: Begun<Incoming>, splitter: Splitter, reader: Box<dyn AnswerReader>) -> Deltas {
+    let streamed = Streamed { body, splitter, reader, waiting: VecDeque::new() };
+    futures::stream::unfold(Some(streamed), |streamed| async move {
+        let mut streamed = streamed?;
+        match streamed.next().await {
+            Ok(Delta::End) => Some((Ok(Delta::End), None)),
+            Ok(delta) => Some((Ok(delta), Some(streamed))),
+            Err(error) => Some((Err(error), None)),
+        }
+    })
+    .boxed()
+}
+
+impl Streamed {
+    async fn next(&mut self) -> Result<Delta, BackendError> {
+        loop {
+            if let Some(read) = self.waiting.pop_front() {
+                return read;
+            }
+            let frame = self.body.frame().await.ok_or(BackendError::Cut)?.map_err(|_| BackendError::Cut)?;
+            let Ok(bytes) = frame.into_data() else { continue };
+            self.read(&bytes);
+        }
+    }
+
+    /// What came before trouble is told before it.
+    fn read(&mut self, bytes: &[u8]) {
+        let documents = self.splitter.read(bytes).unwrap_or_else(|error| {
+            self.waiting.push_back(Err(error));
+            Vec::new()
+        });
+        for document in documents {
+            match self.reader.event(&document) {
+                Ok(deltas) => self.waiting.extend(deltas.into_iter().map(Ok)),
+                Err(error) => {
+                    self.waiting.push_back(Err(error));
+                    return;
+                }
+            }
+        }
+    }
+}

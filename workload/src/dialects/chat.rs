@@ -1,0 +1,165 @@
+//! A chat as no dialect says it and each can: who said what, which tools there are, and how the answer is to be.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// What a model is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Chat {
+    /// The conversation, in the client's order and numbers.
+    pub messages: Vec<Message>,
+    /// Most tokens of the answer.
+    pub max_tokens: Option<u64>,
+    /// How the answer is drawn.
+    pub sampling: Sampling,
+    /// What the model may have the client do.
+    pub tools: Vec<Tool>,
+    /// Whether it has to.
+    pub tool_choice: Option<ToolChoice>,
+    /// Whether it may call one tool at a time only.
+    pub one_call_at_a_time: bool,
+    /// What the answer has to look like.
+    pub format: Option<Format>,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// Whether a stream is to end with what was used, in dialects where that is asked for.
+    pub include_usage: bool,
+    /// Whether the client wants to see what the model thinks, in dialects where that is asked for.
+    pub show_reasoning: bool,
+}
+
+/// How an answer is drawn.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sampling {
+    /// Zero always takes the likeliest token.
+    pub temperature: Option<f64>,
+    /// Share of probability that is drawn from.
+    pub top_p: Option<f64>,
+    /// Number of tokens that are drawn from.
+    pub top_k: Option<u64>,
+    /// For the same answer again.
+    pub seed: Option<i64>,
+    /// Texts that end the answer.
+    pub stop: Vec<String>,
+}
+
+/// Who speaks. What a tool gave back, the user says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names of all dialects")]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+}
+
+/// What one of them says at a time.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Who.
+    pub role: Role,
+    /// What.
+    pub parts: Vec<Part>,
+}
+
+/// A part of a message.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// A text.
+    Text(String),
+    /// A picture.
+    Image(Image),
+    /// A tool that the model has called.
+    Call(ToolCall),
+    /// What the tool gave back.
+    Result {
+        /// The call's.
+        id: String,
+        /// What it gave.
+        text: String,
+        /// Pictures that it gave.
+        images: Vec<Image>,
+        /// Whether it failed.
+        is_error: bool,
+    },
+}
+
+/// A picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// In the request.
+    Data {
+        /// Such as `image/png`.
+        media_type: String,
+        /// In base 64.
+        data: String,
+    },
+    /// Somewhere else, for the backend to get.
+    Url(String),
+}
+
+/// A call of a tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolCall {
+    /// What the result refers to; empty where the backend gives none.
+    pub id: String,
+    /// The tool's name.
+    pub name: String,
+    /// A JSON object, as text.
+    pub arguments: String,
+}
+
+/// Something that the client can do for the model.
+#[derive(Clone, Debug)]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// A JSON schema of its arguments, as it is written: in which order properties stand may matter to the model.
+    pub schema: Option<Box<RawValue>>,
+}
+
+/// Whether the model has to call a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// As it sees fit.
+    Auto,
+    /// None.
+    None,
+    /// Some tool.
+    Any,
+    /// The one of this name.
+    Named(String),
+}
+
+/// What an answer has to look like.
+#[derive(Clone, Debug)]
+pub enum Format {
+    /// Some JSON object.
+    Json,
+    /// One that a JSON schema describes.
+    Schema(Box<RawValue>),
+}
+
+impl Message {
+    /// A message of nothing but text.
+    pub fn text(role: Role, text: impl Into<String>) -> Self {
+        Self { role, parts: vec![Part::Text(text.into())] }
+    }
+}
+
+impl Chat {
+    /// The name of the tool that was called by this id.
+    pub(super) fn called(&self, id: &str) -> Option<&str> {
+        self.messages.iter().flat_map(|message| &message.parts).find_map(|part| match part {
+            Part::Call(call) if call.id == id => Some(&*call.name),
+            _ => None,
+        })
+    }
+
+    /// The index of the first message with a part like this.
+    pub(super) fn first_with(&self, is_wanted: impl Fn(&Part) -> bool) -> Option<usize> {
+        self.messages.iter().position(|message| message.parts.iter().any(&is_wanted))
+    }
+}
