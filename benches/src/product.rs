@@ -17,8 +17,10 @@ use std::sync::Arc;
 pub enum Extent {
     /// Tokens, validation and metrics.
     Bare,
-    /// And rules of access, two limits, and a line of the log for each request.
+    /// And rules of access, two limits, a line of the log for each request, and a trace of each twentieth.
     Everything,
+    /// The same, with rules that let nobody in.
+    Forbidden,
     /// The same, with a limit that refuses nearly all.
     Exhausted,
     /// All that is on, and every answer is kept.
@@ -67,7 +69,7 @@ pub fn policy_of(backend: SocketAddr, extent: Extent) -> contract::Policy {
             let observability = contract::Observability { access_log, ..policy.observability };
             return contract::Policy { observability, ..policy };
         }
-        Extent::Everything | Extent::Kept => contract::MAX_LIMIT,
+        Extent::Everything | Extent::Forbidden | Extent::Kept => contract::MAX_LIMIT,
         Extent::Exhausted => 1,
     };
     let rules = vec![
@@ -76,7 +78,10 @@ pub fn policy_of(backend: SocketAddr, extent: Extent) -> contract::Policy {
     ];
     let limits = contract::Limits { rules, ..contract::Limits::default() };
     let cache = (extent == Extent::Kept).then(cache);
-    contract::Policy { access: Some(access()), limits, cache, ..policy }
+    let traces = contract::Traces { endpoint: format!("http://{backend}"), sample_percent: 5 };
+    let observability = contract::Observability { traces: Some(traces), ..policy.observability };
+    let namespace = if extent == Extent::Forbidden { "other" } else { "bench" };
+    contract::Policy { access: Some(access(namespace)), limits, cache, observability, ..policy }
 }
 
 fn cache() -> contract::Cache {
@@ -111,9 +116,9 @@ fn limit(name: &str, unit: contract::Unit, count: u64) -> contract::Limit {
     }
 }
 
-/// Who is of the service's namespace may use the model.
-fn access() -> contract::Access {
-    let cedar = r#"permit (principal in Namespace::"bench", action, resource);"#.to_owned();
+/// Who is of a namespace may use the model; the service's own is `bench`.
+fn access(namespace: &str) -> contract::Access {
+    let cedar = format!(r#"permit (principal in Namespace::"{namespace}", action, resource);"#);
     let rule = contract::AccessRule { id: "statements[0]".into(), cedar };
     let enforcement = contract::Enforcement::Enforce;
     let document = contract::AccessDocument { name: "team".into(), enforcement, rules: vec![rule] };
@@ -131,6 +136,7 @@ pub fn policy(backend: SocketAddr) -> contract::Policy {
         observability: contract::Observability {
             log_level: contract::LogLevel::Info,
             access_log: contract::AccessLog::default(),
+            traces: None,
         },
         backends: vec![contract::Backend {
             name: "bench".into(),

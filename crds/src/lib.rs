@@ -23,7 +23,8 @@ pub use codecrucible::{
     LimitMatch, LimitMode, LimitSubject, LimitUnit, LimitedRoute, LogLevel, Maintenance, Network,
     Observability, OnStoreFailure, Placement, PodMetadata, Policy, PolicyMode, PolicyStatus, Profile,
     PullPolicy, RateLimit, Redis, Rejection, Remediation, ReplicaPolicy, Rollout, RolloutPhase,
-    RolloutStatus, Route, Routing, ShadowStatus, SharedBy, Synthesis, SynthesisMode, Tls, TlsMode, Voice,
+    RolloutStatus, Route, Routing, ShadowStatus, SharedBy, Synthesis, SynthesisMode, Tls, TlsMode, Traces,
+    Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};

@@ -59,7 +59,7 @@ pub fn headers(bytes: &[u8]) {
     let _ = Directives::of(&headers);
     let correlation = Correlation::of(&headers);
     let mut onward = HeaderMap::new();
-    correlation.add_to(&mut onward);
+    correlation.add_to(&mut onward, 0);
     assert!(onward.values().all(|value| value.len() <= MOST_BYTES), "{onward:?}");
     assert!(onward.len() < NAMES.len(), "{onward:?}");
 }

@@ -138,7 +138,7 @@ async fn serve_until_stopped(
     shutdown.stop.cancel();
     serving.await;
     if timeout(Duration::from_secs(SETTLE_SECONDS), service.settle()).await.is_err() {
-        tracing::warn!("not all that was counted reached the store for limits");
+        tracing::warn!("not all that was counted reached the store for limits, or the collector of traces");
     }
     tracing::info!("stopped");
     Ok(())

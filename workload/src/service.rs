@@ -5,7 +5,7 @@ use crate::cache::AnswerCache;
 use crate::identity::{IssueError, IssuedToken, KnownClients};
 use crate::limits::{Allowance, Asked, Limiter, Refusal};
 use crate::snapshot::Snapshot;
-use crate::telemetry::{Metrics, ServedRequests};
+use crate::telemetry::{Metrics, ServedRequests, Traces};
 use crate::tls::PublicCertificate;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use codecrucible_contract::{Acknowledgement, Refused, Served, ShadowAcknowledgement};
@@ -41,15 +41,18 @@ struct Shared {
     retries: RetryBudget,
     limiter: Arc<Limiter>,
     cache: AnswerCache,
+    traces: Traces,
 }
 
 impl Service {
-    /// A service on a first snapshot, for these clients. Needs a runtime where the policy names a store.
+    /// A service on a first snapshot, for these clients. Needs a runtime where the policy names a store or a collector.
     pub fn new(snapshot: Snapshot, clients: KnownClients, metrics: Arc<Metrics>) -> Self {
         let limiter = Arc::new(Limiter::new(Arc::clone(&metrics)));
         limiter.follow(&snapshot.limits, snapshot.store.as_ref());
         let cache = AnswerCache::new(Arc::clone(&metrics));
         cache.follow(snapshot.bundle.policy().cache.as_ref());
+        let traces = Traces::default();
+        traces.follow(snapshot.bundle.policy());
         Self(Arc::new(Shared {
             acknowledgement: ArcSwap::from_pointee(acknowledge(&snapshot)),
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -65,6 +68,7 @@ impl Service {
             retries: RetryBudget::new(Instant::now()),
             limiter,
             cache,
+            traces,
         }))
     }
 
@@ -83,6 +87,7 @@ impl Service {
         let acknowledgement = acknowledge(&snapshot);
         self.0.limiter.follow(&snapshot.limits, snapshot.store.as_ref());
         self.0.cache.follow(snapshot.bundle.policy().cache.as_ref());
+        self.0.traces.follow(snapshot.bundle.policy());
         self.0.snapshot.store(Arc::new(snapshot));
         // Not before it serves.
         self.0.acknowledgement.store(Arc::new(acknowledgement));
@@ -183,6 +188,11 @@ impl Service {
         &self.0.cache
     }
 
+    /// Where requests are told of as traces.
+    pub fn traces(&self) -> &Traces {
+        &self.0.traces
+    }
+
     /// From now on not ready, so that load balancers turn away.
     pub fn start_draining(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
@@ -198,9 +208,9 @@ impl Service {
         &self.0.farewell
     }
 
-    /// Ends when all that requests used has been counted. For when there are no more.
+    /// Ends when all that requests used has been counted, and told. For when there are no more.
     pub async fn settle(&self) {
-        self.0.limiter.settle().await;
+        tokio::join!(self.0.limiter.settle(), self.0.traces.settle());
     }
 
     /// Room for one more synthesis, if there is any; given back with the permit.

@@ -26,7 +26,7 @@ pub use clients::Clients;
 pub use image::{Image, PullPolicy};
 pub use maintenance::Maintenance;
 pub use network::{GatewayReference, Ingress, Network, Route};
-pub use observability::{AccessLog, LogLevel, Observability};
+pub use observability::{AccessLog, LogLevel, Observability, Traces};
 pub use placement::{Placement, PodMetadata};
 pub use policy::{Policy, PolicyMode};
 pub use rate_limits::{

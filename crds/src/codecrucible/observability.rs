@@ -11,6 +11,28 @@ pub struct Observability {
     pub log_level: LogLevel,
     /// Which requests get a line of the log, at their end.
     pub access_log: AccessLog,
+    /// Where requests are told of as traces; nowhere if it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<Traces>,
+}
+
+/// Where requests are told of as traces, in OpenTelemetry's protocol (OTLP over HTTP), and which of them. A client's own trace goes on, also to backends,
+/// and whether it is told is for the client to say.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Traces {
+    /// Base URL of a collector, such as `http://otel-collector.monitoring.svc:4318`; `/v1/traces` is appended. The service's network policy opens the
+    /// URL's port, so it must be the one that the collector's pods listen on.
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@][^\s?#@]*$"))]
+    pub endpoint: String,
+    /// A sample of so many percent, of the requests that no client traces.
+    #[serde(default = "five")]
+    #[schemars(range(min = 0, max = 100))]
+    pub sample_percent: i32,
+}
+
+fn five() -> i32 {
+    5
 }
 
 /// Which requests get a line: all that are answered with 500 or above, and of the others these.

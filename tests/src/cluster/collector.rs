@@ -13,6 +13,8 @@ use std::path::PathBuf;
 pub(super) const COMPONENT: &str = "collector";
 /// The port that OTLP over HTTP has by convention.
 const PORT: u16 = 4318;
+/// The same without TLS.
+const PLAIN_PORT: u16 = 4319;
 
 /// A collector that runs.
 pub struct Collector {
@@ -31,11 +33,14 @@ impl Cluster {
         let _ = fs::remove_file(&told);
         let http = json!({"endpoint": format!("{NODE_ADDRESS}:{PORT}"), "tls": {"cert_file": certificate, "key_file": key}});
         let configuration = json!({
-            "receivers": {"otlp": {"protocols": {"http": http}}},
+            "receivers": {
+                "otlp": {"protocols": {"http": http}},
+                "otlp/plain": {"protocols": {"http": {"endpoint": format!("{NODE_ADDRESS}:{PLAIN_PORT}")}}},
+            },
             "exporters": {"file": {"path": told, "flush_interval": "100ms"}},
             "service": {
                 "telemetry": {"metrics": {"level": "none"}},
-                "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["file"]}},
+                "pipelines": {"traces": {"receivers": ["otlp", "otlp/plain"], "exporters": ["file"]}},
             },
         });
         let mut command = inside(&self.place, Binaries::for_tests()?.path(COMPONENT));
@@ -52,6 +57,11 @@ impl Collector {
     /// Where it is told.
     pub fn endpoint() -> String {
         format!("https://{NODE_ADDRESS}:{PORT}")
+    }
+
+    /// The same without TLS.
+    pub fn plain_endpoint() -> String {
+        format!("http://{NODE_ADDRESS}:{PLAIN_PORT}")
     }
 
     /// What it was told so far: a document for each batch.

@@ -1,12 +1,16 @@
-//! What a reconcile did is told to a collector, if the operator is told where one is.
+//! What a reconcile did, and what requests were, is told to a collector, where there is one.
 
-use crate::support::{Namespace, Second, eventually};
+use crate::model_server::ModelServer;
+use crate::support::{CLUSTER, Namespace, Second, eventually};
 use codecrucible_contract::certificates::{Role, authority, issue};
-use codecrucible_tests::cluster::Collector;
+use codecrucible_tests::client::{Client, Credentials};
+use codecrucible_tests::cluster::{Cluster, Collector};
 use codecrucible_tests::operator::Operator;
-use serde_json::Value;
+use codecrucible_tests::port_forward::PortForward;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The spans of all batches, each with the service that it is of.
@@ -28,16 +32,21 @@ fn attribute(of: &Value, key: &str) -> String {
     found.map(|attribute| attribute["value"]["stringValue"].as_str().unwrap().to_owned()).unwrap_or_default()
 }
 
-#[test]
-fn a_reconcile_and_its_requests_are_one_trace_that_a_collector_is_told_of() {
-    let second = Second::with_roles();
-    let namespace = Namespace::on(&second.cluster, "traces");
+/// A collector, and the file with the authority that it shows a certificate of.
+fn collector(cluster: &Cluster) -> (Collector, PathBuf) {
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
     let trusted = authority("somebody", now).unwrap();
     let shown = issue(&trusted, "somebody", Role::Server(&[Collector::HOST.to_owned()]), now).unwrap();
     let file = std::env::temp_dir().join(format!("codecrucible-traces-{}.crt", std::process::id()));
     fs::write(&file, &trusted.certificate).unwrap();
-    let collector = second.cluster.collect_traces(&shown).unwrap();
+    (cluster.collect_traces(&shown).unwrap(), file)
+}
+
+#[test]
+fn a_reconcile_and_its_requests_are_one_trace_that_a_collector_is_told_of() {
+    let second = Second::with_roles();
+    let namespace = Namespace::on(&second.cluster, "traces");
+    let (collector, file) = collector(&second.cluster);
 
     let environment = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", Collector::endpoint()),
@@ -81,4 +90,49 @@ fn a_reconcile_and_its_requests_are_one_trace_that_a_collector_is_told_of() {
     assert!(told.iter().all(|(_, span)| span["name"] == "reconciling object"
         || !span["parentSpanId"].as_str().unwrap_or_default().is_empty()));
     fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn requests_are_told_of_from_a_patch_on_and_what_models_were_asked_within_them() {
+    let namespace = Namespace::new("request-traces");
+    let (backend, (collector, _)) = (ModelServer::start(), collector(&CLUSTER));
+    let address = backend.address;
+    namespace
+        .apply(&format!(
+            "
+apiVersion: codecrucible.dev/v1alpha1
+kind: ModelBackend
+metadata: {{name: remote}}
+spec: {{type: OpenAI, url: 'http://{address}/v1', models: [{{name: coder}}]}}
+"
+        ))
+        .unwrap();
+    namespace.crucible("demo", "remote", "").unwrap();
+    namespace.wait_until_ready("demo");
+    let forward = PortForward::start(namespace.cluster, &namespace.name, "service/demo", 8080).unwrap();
+    let credentials = Credentials::of(namespace.cluster, &namespace.name, "demo").unwrap();
+    let client = Client::authenticate(&forward.url(), &credentials).unwrap();
+    let traces = json!({"endpoint": Collector::plain_endpoint(), "samplePercent": 100});
+    let patch = json!({"spec": {"observability": {"traces": traces}}}).to_string();
+    namespace.kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &patch]).unwrap();
+
+    let question = json!({"model": "coder", "messages": [{"role": "user", "content": "Hi"}]});
+    let mut told = Vec::new();
+    eventually("the collector was told of a chat", || {
+        client.post_json("/v1/chat/completions", &question).unwrap();
+        told = spans(&collector.told().unwrap());
+        told.iter().any(|(_, span)| span["name"] == "chat coder")
+    });
+    assert!(told.iter().all(|(service, _)| service == "demo"));
+    let (_, asked) = told.iter().find(|(_, span)| span["name"] == "chat coder").unwrap();
+    assert_eq!(attribute(asked, "gen_ai.provider.name"), "openai");
+    let named = |name: &str| {
+        told.iter()
+            .map(|(_, span)| span)
+            .find(|span| span["traceId"] == asked["traceId"] && span["name"] == name)
+    };
+    let request = named("POST /v1/chat/completions").unwrap();
+    assert_eq!((&request["spanId"], &request["kind"]), (&asked["parentSpanId"], &json!(2)));
+    assert_eq!(attribute(request, "codecrucible.client"), "request-traces.demo");
+    assert_eq!(named("attempt remote").unwrap()["parentSpanId"], asked["spanId"]);
 }

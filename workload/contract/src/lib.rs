@@ -42,7 +42,7 @@ pub use limits::{
 pub use packing::{MAX_PACKED_BYTES, Packed};
 pub use policy::{
     AccessLog, Backend, BackendKind, CircuitBreaker, Embedded, Identity, LogLevel, Mode, Model,
-    Observability, Ollama, Policy, Protocol, Remote, Routing, Synthesis, Timeouts, Voice,
+    Observability, Ollama, Policy, Protocol, Remote, Routing, Synthesis, Timeouts, Traces, Voice,
 };
 pub use served::{SERVED_WITHIN_MILLISECONDS, Served};
 pub use store::Store;

@@ -66,6 +66,19 @@ pub struct Observability {
     /// Which requests get a line.
     #[serde(default, skip_serializing_if = "is_default")]
     pub access_log: AccessLog,
+    /// Where requests are told of as traces, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traces: Option<Traces>,
+}
+
+/// Where requests are told of as traces, and which.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Traces {
+    /// Base URL of a collector that takes OTLP over HTTP; `/v1/traces` is appended.
+    pub endpoint: String,
+    /// A sample of so many percent, of those that no client traces: for the others, the client decides.
+    pub sample_percent: u16,
 }
 
 /// Which requests get a line of the log: all that fail for the service's or a backend's sake, and of the others these.

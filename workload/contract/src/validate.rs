@@ -3,7 +3,7 @@
 use crate::access::Access;
 use crate::policy::{
     AccessLog, Backend, BackendKind, CircuitBreaker, Model, Ollama, Policy, Protocol, Synthesis, Timeouts,
-    Voice,
+    Traces, Voice,
 };
 use crate::store::Store;
 use std::collections::HashSet;
@@ -34,6 +34,9 @@ const MAX_MINIMUM_REQUESTS: u32 = 10_000;
 const MIN_OPEN_MS: u64 = 100;
 /// A whole, percent.
 const WHOLE_PERCENT: u16 = 100;
+/// What is wrong with an address.
+const NO_BASE_URL: &str = "is not an http or https URL in ASCII, without query, fragment and credentials, and with a \
+                           port of 1 to 65535 if it names one";
 /// Least and most tokens that an Ollama server's model may have room for.
 const MIN_CONTEXT_TOKENS: u32 = 256;
 const MAX_CONTEXT_TOKENS: u32 = 4_194_304;
@@ -71,6 +74,7 @@ impl Policy {
         name("identity.issuer", &self.identity.issuer)?;
         name("identity.audience", &self.identity.audience)?;
         access_log(self.observability.access_log)?;
+        self.observability.traces.as_ref().map_or(Ok(()), traces)?;
         backends(&self.backends)?;
         let percent = self.routing.retry_budget_percent;
         check(percent <= WHOLE_PERCENT, "routing.retryBudgetPercent", || {
@@ -156,6 +160,14 @@ fn preference(path: &str, backend: &Backend) -> Checked {
     check(*weight <= MAX_WEIGHT, &format!("{path}.weight"), || format!("{weight} is more than {MAX_WEIGHT}"))
 }
 
+fn traces(traces: &Traces) -> Checked {
+    let Traces { endpoint, sample_percent } = traces;
+    check(is_base_url(endpoint), "observability.traces.endpoint", || NO_BASE_URL.into())?;
+    check(*sample_percent <= WHOLE_PERCENT, "observability.traces.samplePercent", || {
+        format!("{sample_percent} is more than {WHOLE_PERCENT} percent")
+    })
+}
+
 fn circuit_breaker(path: &str, breaker: CircuitBreaker) -> Checked {
     let CircuitBreaker { error_rate_percent, minimum_requests, open_for_ms } = breaker;
     check(
@@ -177,11 +189,7 @@ fn circuit_breaker(path: &str, breaker: CircuitBreaker) -> Checked {
 fn kind(path: &str, kind: &BackendKind) -> Checked {
     match kind {
         BackendKind::Remote(remote) => {
-            check(is_base_url(&remote.url), &format!("{path}.kind.remote.url"), || {
-                "is not an http or https URL in ASCII, without query, fragment and credentials, and with a port of 1 \
-                 to 65535 if it names one"
-                    .into()
-            })?;
+            check(is_base_url(&remote.url), &format!("{path}.kind.remote.url"), || NO_BASE_URL.into())?;
             match &remote.protocol {
                 Protocol::Ollama(settings) => {
                     ollama(&format!("{path}.kind.remote.protocol.ollama"), settings)
@@ -332,7 +340,11 @@ pub(crate) mod tests {
                 audience: "demo".into(),
                 access_token_seconds: 900,
             },
-            observability: Observability { log_level: LogLevel::Info, access_log: AccessLog::default() },
+            observability: Observability {
+                log_level: LogLevel::Info,
+                access_log: AccessLog::default(),
+                traces: None,
+            },
             backends: vec![Backend {
                 name: "local".into(),
                 kind: BackendKind::Remote(Remote {

@@ -125,6 +125,7 @@ impl<'t, T> Course<'t, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Tried;
     use super::*;
     use crate::backend::{Backend, Engines};
     use codecrucible_contract as contract;
@@ -160,10 +161,12 @@ mod tests {
         let mut course = Course::<()>::over(targets.iter().collect());
         let mut asked = Vec::new();
         while let Some((target, is_repeated)) = course.next() {
-            let name = target.backend.name();
+            let (name, now) = (target.backend.name(), tokio::time::Instant::now());
             asked.push(if is_repeated { format!("{name} again") } else { name.to_owned() });
             course.failed(target, says(name));
-            course.ledger.note(name, super::super::Outcome::Failed(""), std::time::Duration::ZERO);
+            let outcome = super::super::Outcome::Failed("");
+            let (backend, after) = (name.to_owned(), std::time::Duration::ZERO);
+            course.ledger.tried.push(Tried { backend, outcome, began: now, after, provider: "openai" });
         }
         asked
     }

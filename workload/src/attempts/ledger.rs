@@ -3,6 +3,7 @@
 use super::Verdict;
 use std::fmt;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What came of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +46,12 @@ pub struct Tried {
     pub backend: String,
     /// What came of it.
     pub outcome: Outcome,
+    /// When it began.
+    pub began: Instant,
     /// How long that took.
     pub after: Duration,
+    /// What the backend speaks, by the name that OpenTelemetry has for it.
+    pub provider: &'static str,
 }
 
 /// All attempts of one request, in their order.
@@ -65,10 +70,6 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn note(&mut self, backend: &str, outcome: Outcome, after: Duration) {
-        self.tried.push(Tried { backend: backend.to_owned(), outcome, after });
-    }
-
     /// Whether it is worth a line in the log: nearly every request is answered at once, and that nobody is asked because all are left
     /// alone was told before.
     pub fn is_remarkable(&self) -> bool {
@@ -94,7 +95,7 @@ impl Ledger {
 
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Tried { backend, outcome, after }) in self.tried.iter().enumerate() {
+        for (index, Tried { backend, outcome, after, .. }) in self.tried.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             write!(f, "{comma}{backend} {} after {} ms", outcome.as_str(), after.as_millis())?;
         }
@@ -109,11 +110,16 @@ impl fmt::Display for Ledger {
 mod tests {
     use super::*;
 
+    fn tried(backend: &str, outcome: Outcome, after_ms: u64) -> Tried {
+        let (backend, after) = (backend.to_owned(), Duration::from_millis(after_ms));
+        Tried { backend, outcome, began: Instant::now(), after, provider: "openai" }
+    }
+
     #[test]
     fn it_tells_what_was_tried_in_order_and_who_answered() {
         let mut ledger = Ledger::default();
-        ledger.note("a", Outcome::PutOff, Duration::from_millis(3));
-        ledger.note("b", Outcome::Failed("cut"), Duration::from_millis(120));
+        ledger.tried.push(tried("a", Outcome::PutOff, 3));
+        ledger.tried.push(tried("b", Outcome::Failed("cut"), 120));
         ledger.skipped.push("c".into());
         assert_eq!(ledger.to_string(), "a put_off after 3 ms, b cut after 120 ms, not asked: c");
         assert_eq!(ledger.summary().as_deref(), Some("backend=b; attempts=2"));
@@ -126,7 +132,7 @@ mod tests {
     fn what_went_well_at_once_is_not_remarkable() {
         let mut ledger = Ledger::default();
         assert!(!ledger.is_remarkable() && ledger.summary().is_none());
-        ledger.note("a", Outcome::Answered, Duration::ZERO);
+        ledger.tried.push(tried("a", Outcome::Answered, 0));
         assert!(!ledger.is_remarkable());
         ledger.is_over_budget = true;
         assert!(ledger.is_remarkable() && ledger.to_string().ends_with("no budget for more"));

@@ -6,7 +6,7 @@ mod course;
 mod ledger;
 
 pub use budget::RetryBudget;
-pub use ledger::{Ledger, Outcome};
+pub use ledger::{Ledger, Outcome, Tried};
 
 use crate::backend::{BackendError, Deadline, InFlight, Readiness};
 use crate::routing::{Target, in_order_of_trial};
@@ -134,7 +134,9 @@ impl Attempts<'_> {
                 Outcome::of(verdict)
             }
         };
-        course.ledger.note(name, outcome, now - began);
+        let provider = target.backend.provider();
+        let tried = Tried { backend: name.to_owned(), outcome, began, after: now - began, provider };
+        course.ledger.tried.push(tried);
         self.metrics.models.answers.with_label_values(&[name, outcome.as_str()]).inc();
     }
 

@@ -32,7 +32,7 @@ pub use remote::{ANTHROPIC_VERSION, Answer, RemoteBackend, Told};
 pub use sse::EventReader;
 
 use crate::dialects::{Chat, embedded as engines_dialect};
-use codecrucible_contract::{self as contract, BackendKind, Timeouts};
+use codecrucible_contract::{self as contract, BackendKind, Protocol, Timeouts};
 use futures::StreamExt as _;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -82,6 +82,18 @@ impl Backend {
     /// The name in the policy.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it speaks, by the name that OpenTelemetry's conventions have for it.
+    pub fn provider(&self) -> &'static str {
+        match &self.kind {
+            Kind::Embedded(_) => "codecrucible",
+            Kind::Remote(remote) => match remote.protocol() {
+                Protocol::OpenAi => "openai",
+                Protocol::Anthropic => "anthropic",
+                Protocol::Ollama(_) => "ollama",
+            },
+        }
     }
 
     /// What tells it from all others that ever were: its name, and where and what answers.

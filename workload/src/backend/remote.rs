@@ -37,6 +37,8 @@ pub struct RemoteBackend {
 pub struct Told<'a> {
     /// By what it is known.
     pub correlation: Option<&'a Correlation>,
+    /// How many attempts there were before.
+    pub attempt: usize,
     /// Headers that mean something in the backend's protocol.
     pub headers: Option<&'a HeaderMap>,
 }
@@ -129,7 +131,7 @@ impl RemoteBackend {
             headers.extend(more.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
         if let Some(correlation) = told.correlation {
-            correlation.add_to(headers);
+            correlation.add_to(headers, told.attempt);
         }
         request
     }

@@ -11,6 +11,7 @@ use crate::request_error::RequestError;
 use crate::routing::Target;
 use codecrucible_contract::Protocol;
 use http::{HeaderValue, StatusCode};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// One request.
@@ -19,6 +20,7 @@ pub struct ModelQuestion<'a> {
     told: Told<'a>,
     /// What is read of it, where somebody may be asked who does not speak as the client does.
     chat: Option<Chat>,
+    attempts: AtomicUsize,
 }
 
 /// What a backend answers.
@@ -64,7 +66,7 @@ impl<'a> ModelQuestion<'a> {
     ) -> Result<(Self, Vec<&'t Target>), RequestError> {
         let endpoint = request.endpoint;
         if targets.iter().all(|target| matches!(way(endpoint, &target.backend), Way::Pass(_))) {
-            return Ok((Self { request, told, chat: None }, targets));
+            return Ok((Self { request, told, chat: None, attempts: AtomicUsize::new(0) }, targets));
         }
         let is_chat = |target: &&Target| matches!(way(endpoint, &target.backend), Way::Chat);
         let mut read = targets.iter().any(is_chat).then(|| read(endpoint, request.body())).transpose();
@@ -82,7 +84,10 @@ impl<'a> ModelQuestion<'a> {
         });
         match problem {
             Some(problem) if targets.is_empty() => Err(problem),
-            _ => Ok((Self { request, told, chat: read.as_mut().ok().and_then(Option::take) }, targets)),
+            _ => {
+                let chat = read.as_mut().ok().and_then(Option::take);
+                Ok((Self { request, told, chat, attempts: AtomicUsize::new(0) }, targets))
+            }
         }
     }
 }
@@ -124,15 +129,16 @@ impl Question for ModelQuestion<'_> {
     type Answer = ModelAnswer;
 
     async fn ask(&self, target: &Target, deadline: Deadline) -> Result<ModelAnswer, BackendError> {
-        let Self { request, told, chat } = self;
+        let Self { request, told, chat, attempts } = self;
+        let told = Told { attempt: attempts.fetch_add(1, Ordering::Relaxed), ..*told };
         match (way(request.endpoint, &target.backend), chat) {
             (Way::Pass(remote), _) => {
                 let body = request.body_for(&target.backend_model);
-                Ok(ModelAnswer::Passing(remote.forward(request.endpoint, body, *told, deadline).await?))
+                Ok(ModelAnswer::Passing(remote.forward(request.endpoint, body, told, deadline).await?))
             }
             (Way::Chat, Some(chat)) => {
                 // The headers are those of the client's dialect.
-                let told = Told { headers: None, ..*told };
+                let told = Told { headers: None, ..told };
                 let said = target.backend.ask(chat, &target.backend_model, told, deadline).await?;
                 Ok(match said {
                     Said::Answer(deltas) => ModelAnswer::Pieces(deltas),

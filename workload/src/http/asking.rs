@@ -40,8 +40,7 @@ impl Asking<'_> {
         let meter =
             Meter::new(exchange.tokens().clone(), reservation, self.request.estimated_prompt_tokens());
         let (answered, ledger) = self.service.attempts(self.snapshot).first_answer(question, targets).await;
-        exchange.note_wait(ledger.waited());
-        exchange.note_backend(ledger.backend(), ledger.tried.len());
+        exchange.note_attempts(&ledger);
         if !is_of_first_choice(&ledger, targets) {
             // What was answered in need is not what would be answered later.
             self.place = None;

@@ -3,16 +3,17 @@
 
 use super::browsers::{harden, tell_origin};
 use super::watched_body::{Watch, watched};
+use crate::attempts::Ledger;
 use crate::service::Service;
-use crate::telemetry::{AccessLine, Correlation, REQUEST_ID, TokenNote};
+use crate::telemetry::{AccessLine, AttemptSpan, Correlation, REQUEST_ID, RequestSpans, TokenNote};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{CONNECTION, ORIGIN};
-use http::{HeaderName, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Microseconds.
 const OVERHEAD: HeaderName = HeaderName::from_static("x-codecrucible-overhead-us");
@@ -27,6 +28,8 @@ struct Noted {
     /// By the name that clients use.
     model: OnceLock<String>,
     answering: OnceLock<Answering>,
+    /// What was tried, where a collector is told.
+    tried: OnceLock<Ledger>,
     /// What became of a request whose answer is kept.
     cache: OnceLock<&'static str>,
     /// Which limit refuses it, or would.
@@ -55,6 +58,7 @@ impl Exchange {
             client: OnceLock::new(),
             model: OnceLock::new(),
             answering: OnceLock::new(),
+            tried: OnceLock::new(),
             cache: OnceLock::new(),
             limit: OnceLock::new(),
             tokens: TokenNote::default(),
@@ -80,8 +84,13 @@ impl Exchange {
         let _ = self.0.model.set(model.to_owned());
     }
 
-    pub(super) fn note_backend(&self, backend: Option<&str>, attempts: usize) {
-        let _ = self.0.answering.set(Answering { backend: backend.map(str::to_owned), attempts });
+    pub(super) fn note_attempts(&self, ledger: &Ledger) {
+        self.note_wait(ledger.waited());
+        let (backend, attempts) = (ledger.backend().map(str::to_owned), ledger.tried.len());
+        let _ = self.0.answering.set(Answering { backend, attempts });
+        if self.0.correlation.told().is_some() {
+            let _ = self.0.tried.set(ledger.clone());
+        }
     }
 
     pub(super) fn note_cache(&self, outcome: &'static str) {
@@ -103,10 +112,19 @@ pub(super) async fn tell(State(service): State<Service>, mut request: Request, n
     let route = request.extensions().get::<MatchedPath>().cloned();
     let version = request.version();
     let origin = request.headers().get(ORIGIN).cloned();
-    let exchange = Exchange::new(Correlation::of(request.headers()));
+    let exchange = Exchange::new(correlation(&service, request.headers()));
+    let method = request.method().clone();
     request.extensions_mut().insert(exchange.clone());
-    let mut ending =
-        Ending { service, route, exchange, begin: Instant::now(), began: None, bytes: 0, is_whole: false };
+    let mut ending = Ending {
+        service,
+        method,
+        route,
+        exchange,
+        begin: Instant::now(),
+        began: None,
+        bytes: 0,
+        is_whole: false,
+    };
     let mut response = next.run(request).await;
     let own = ending.begin(response.status());
     let headers = response.headers_mut();
@@ -124,6 +142,7 @@ pub(super) async fn tell(State(service): State<Service>, mut request: Request, n
 /// What is told when an answer has ended, or when its client did not wait for it: what is in it notes tokens when it goes, which is before.
 struct Ending {
     service: Service,
+    method: Method,
     route: Option<MatchedPath>,
     exchange: Exchange,
     begin: Instant,
@@ -197,7 +216,56 @@ impl Drop for Ending {
             request_id: correlation.request_id().to_str().unwrap_or_default(),
             trace_id: correlation.trace_id(),
         };
+        if correlation.told().is_some() {
+            self.service.traces().tell(spans(&line, &self.method, &self.exchange, ended_after));
+        }
         line.write(self.service.glance().bundle.policy().observability.access_log, fastrand::u16(0..100));
+    }
+}
+
+/// By what a request is known; whether a collector is told of it is decided here, for all that comes of it.
+fn correlation(service: &Service, headers: &HeaderMap) -> Correlation {
+    let correlation = Correlation::of(headers);
+    match &service.glance().bundle.policy().observability.traces {
+        Some(traces) => correlation.sampled(traces.sample_percent),
+        None => correlation,
+    }
+}
+
+/// What a collector is told. Instants say nothing outside of the process: their distance from now does.
+fn spans<'a>(
+    line: &AccessLine<'a>,
+    method: &'a Method,
+    exchange: &'a Exchange,
+    ended_after: Duration,
+) -> RequestSpans<'a> {
+    let (end, now) = (SystemTime::now(), tokio::time::Instant::now());
+    let tried = exchange.0.tried.get();
+    let attempts = tried.into_iter().flat_map(|ledger| {
+        ledger.tried.iter().enumerate().map(|(index, tried)| {
+            let (is_answer, began) = (ledger.answered == Some(index), end - (now - tried.began));
+            let ended = if is_answer { end } else { began + tried.after };
+            AttemptSpan {
+                backend: tried.backend.clone(),
+                provider: tried.provider,
+                outcome: tried.outcome.as_str(),
+                is_answer,
+                time: (began, ended),
+            }
+        })
+    });
+    RequestSpans {
+        correlation: exchange.correlation(),
+        method: method.as_str(),
+        route: line.route,
+        status: line.status.as_u16(),
+        time: (end - ended_after, end),
+        client: line.client,
+        model: line.model,
+        cache: line.cache,
+        limit: line.limit,
+        tokens: line.tokens,
+        attempts: attempts.collect(),
     }
 }
 

@@ -52,7 +52,7 @@ async fn answer(
         admit(&service, &snapshot, &caller, Action::Complete, Some(&request.model))?;
     // Also those that an embedded engine is left out of below.
     let all_targets = if snapshot.bundle.policy().cache.is_some() { targets.clone() } else { Vec::new() };
-    let told = Told { correlation: Some(exchange.correlation()), headers: headers.as_ref() };
+    let told = Told { correlation: Some(exchange.correlation()), attempt: 0, headers: headers.as_ref() };
     let (question, targets) = ModelQuestion::new(&request, told, targets)?;
     let wanted =
         Wanted { route: endpoint.into(), model: Some(public_model), tokens: request.estimated_tokens() };

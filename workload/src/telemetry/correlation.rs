@@ -18,16 +18,49 @@ const MAX_TRACE_STATE_BYTES: usize = 512;
 pub struct Correlation {
     request_id: HeaderValue,
     trace: Option<Trace>,
+    /// By what a collector knows the parts of it; nothing if none is told of it.
+    spans: Option<SpanIds>,
 }
 
 #[derive(Clone, Debug)]
 struct Trace {
-    /// 32 digits, as it came.
+    /// 32 digits.
     id: String,
+    /// The client's part of it, 16 digits; nothing if it begins here.
+    parent: Option<String>,
     /// 2 digits.
     flags: String,
     state: Option<HeaderValue>,
 }
+
+/// By what the parts of a request are known in its trace: numbers that follow each other.
+#[derive(Clone, Copy, Debug)]
+pub struct SpanIds(u64);
+
+impl SpanIds {
+    fn new() -> Self {
+        // There are never so many attempts that the last one would be 0.
+        Self(fastrand::u64(1..u64::MAX / 2))
+    }
+
+    /// The request.
+    pub fn request(self) -> u64 {
+        self.0
+    }
+
+    /// What is asked of a model in all.
+    pub fn asking(self) -> u64 {
+        self.0 + 1
+    }
+
+    /// An attempt, from 0.
+    pub fn attempt(self, index: usize) -> u64 {
+        self.0 + 2 + index as u64
+    }
+}
+
+/// The flag of a trace that whoever began it tells of.
+const SAMPLED: u8 = 1;
 
 impl Correlation {
     /// As a client says, as far as that is well-formed.
@@ -38,7 +71,33 @@ impl Correlation {
         Self {
             request_id: request_id.unwrap_or_else(new_request_id),
             trace: trace.map(|trace| Trace { state, ..trace }),
+            spans: None,
         }
+    }
+
+    /// The same where a collector is told of requests: of those that a client traces as it says, and of a share of the others.
+    pub fn sampled(mut self, percent: u16) -> Self {
+        let is_told = match &self.trace {
+            Some(trace) => u8::from_str_radix(&trace.flags, 16).is_ok_and(|flags| flags & SAMPLED != 0),
+            None => fastrand::u16(0..100) < percent,
+        };
+        if is_told {
+            self.spans = Some(SpanIds::new());
+            self.trace.get_or_insert_with(|| Trace {
+                id: format!("{:032x}", fastrand::u128(1..)),
+                parent: None,
+                flags: format!("{SAMPLED:02x}"),
+                state: None,
+            });
+        }
+        self
+    }
+
+    /// If a collector is told of it: the trace, the client's part of it, if any, and by what the parts of the request are known.
+    pub fn told(&self) -> Option<(u128, Option<u64>, SpanIds)> {
+        let (trace, spans) = (self.trace.as_ref()?, self.spans?);
+        let parent = trace.parent.as_ref().and_then(|parent| u64::from_str_radix(parent, 16).ok());
+        Some((u128::from_str_radix(&trace.id, 16).ok()?, parent, spans))
     }
 
     /// The identifier.
@@ -51,12 +110,13 @@ impl Correlation {
         self.trace.as_ref().map(|trace| trace.id.as_str())
     }
 
-    /// Tells whoever is asked next.
-    pub fn add_to(&self, headers: &mut HeaderMap) {
+    /// Tells whoever is asked next, in an attempt, from 0.
+    pub fn add_to(&self, headers: &mut HeaderMap, attempt: usize) {
         headers.insert(REQUEST_ID, self.request_id.clone());
-        let Some(Trace { id, flags, state }) = &self.trace else { return };
+        let Some(Trace { id, flags, state, .. }) = &self.trace else { return };
         // The part of the trace that begins there.
-        let parent = format!("00-{id}-{:016x}-{flags}", fastrand::u64(1..));
+        let part = self.spans.map_or_else(|| fastrand::u64(1..), |spans| spans.attempt(attempt));
+        let parent = format!("00-{id}-{part:016x}-{flags}");
         if let Ok(parent) = HeaderValue::try_from(parent) {
             headers.insert(TRACE_PARENT, parent);
             state.iter().for_each(|state| drop(headers.insert(TRACE_STATE, state.clone())));
@@ -86,7 +146,8 @@ fn trace(parent: &str) -> Option<Trace> {
     let is_something = |part: &str| part.bytes().any(|byte| byte != b'0');
     let is_whole = version != "00" || parts.next().is_none();
     let is_valid = version != "ff" && is_whole && is_something(id) && is_something(parent_id);
-    is_valid.then(|| Trace { id: id.to_owned(), flags: flags.to_owned(), state: None })
+    let parent = Some(parent_id.to_owned());
+    is_valid.then(|| Trace { id: id.to_owned(), parent, flags: flags.to_owned(), state: None })
 }
 
 #[cfg(test)]
@@ -115,7 +176,7 @@ mod tests {
         let correlation = of(&[(TRACE_PARENT, PARENT), (TRACE_STATE, "a=1")]);
         assert_eq!(correlation.trace_id(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
         let mut next = HeaderMap::new();
-        correlation.add_to(&mut next);
+        correlation.add_to(&mut next, 0);
         let parent = next[TRACE_PARENT].to_str().unwrap();
         assert!(parent.starts_with(&PARENT[..36]) && parent.ends_with("-01") && parent != PARENT, "{parent}");
         assert!(trace(parent).is_some());
@@ -140,7 +201,31 @@ mod tests {
             assert!(!known(odd), "{odd}");
         }
         let mut next = HeaderMap::new();
-        of(&[(TRACE_STATE, "a=1")]).add_to(&mut next);
+        of(&[(TRACE_STATE, "a=1")]).add_to(&mut next, 0);
         assert!(!next.contains_key(TRACE_STATE) && !next.contains_key(TRACE_PARENT));
+    }
+
+    #[test]
+    fn whether_a_collector_is_told_is_for_the_client_to_say_that_traces() {
+        let traced = |flags: &str| of(&[(TRACE_PARENT, &format!("{}{flags}", &PARENT[..PARENT.len() - 2]))]);
+        assert!(traced("00").sampled(100).told().is_none());
+        let told = traced("01").sampled(0);
+        let (trace, parent, spans) = told.told().unwrap();
+        assert_eq!((trace, parent), (0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, Some(0x00f0_67aa_0ba9_02b7)));
+        let mut next = HeaderMap::new();
+        told.add_to(&mut next, 1);
+        let expected = format!("00-{trace:032x}-{:016x}-01", spans.attempt(1));
+        assert_eq!(next[TRACE_PARENT], expected, "a backend goes on from the attempt");
+    }
+
+    #[test]
+    fn of_the_others_a_share_is_told() {
+        assert!(of(&[]).sampled(0).told().is_none());
+        let told = of(&[]).sampled(100);
+        let (trace, parent, _) = told.told().unwrap();
+        assert_eq!(parent, None);
+        let mut next = HeaderMap::new();
+        told.add_to(&mut next, 0);
+        assert!(next[TRACE_PARENT].to_str().unwrap().starts_with(&format!("00-{trace:032x}-")));
     }
 }

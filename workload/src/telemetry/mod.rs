@@ -8,14 +8,16 @@ mod logging;
 mod metrics;
 mod models;
 mod served;
+mod traces;
 mod used_tokens;
 
 pub use access_log::AccessLine;
 pub use cache::CacheMetrics;
-pub use correlation::{Correlation, REQUEST_ID};
+pub use correlation::{Correlation, REQUEST_ID, SpanIds};
 pub use limits::LimitMetrics;
 pub use logging::{LogControl, install as install_logging, install_to as install_logging_to};
 pub use metrics::Metrics;
 pub use models::ModelMetrics;
 pub use served::ServedRequests;
+pub use traces::{AttemptSpan, RequestSpans, Traces};
 pub use used_tokens::{TokenNote, UsedTokens};

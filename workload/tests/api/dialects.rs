@@ -4,8 +4,6 @@ use crate::support::{Api, Backend, Folder, STREAM_HEAD, bundle, chat, policy, re
 use codecrucible_contract as contract;
 use contract::{BackendKind, Ollama, Protocol};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
-use tokio::io::AsyncWriteExt as _;
 
 const LINES_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\nconnection: close\r\n\r\n";
 const MESSAGE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"Yes."}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":2}}"#;
@@ -38,20 +36,6 @@ fn message(stream: bool) -> String {
         .to_string()
 }
 
-/// One that always says the same, and what it was asked.
-async fn heard(answer: String) -> (Backend, Arc<Mutex<Vec<String>>>) {
-    let heard = Arc::<Mutex<Vec<String>>>::default();
-    let hearing = Arc::clone(&heard);
-    let backend = Backend::doing(move |mut stream, request| {
-        hearing.lock().unwrap().push(request);
-        let answer = answer.clone();
-        async move {
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        }
-    });
-    (backend.await, heard)
-}
-
 /// The documents of a stream of OpenAI's, or the whole text if it does not end as one.
 fn chunks(text: &str) -> Result<Vec<Value>, String> {
     let events = text.strip_suffix("data: [DONE]\n\n").ok_or_else(|| text.to_owned())?;
@@ -67,7 +51,7 @@ fn text_of(chunks: &[Value]) -> String {
 
 #[tokio::test]
 async fn a_chat_is_asked_of_anthropics_api_with_its_key_and_answered_in_openais_shape() {
-    let (backend, heard) = heard(whole("200 OK", "application/json", MESSAGE)).await;
+    let (backend, heard) = Backend::heard(whole("200 OK", "application/json", MESSAGE)).await;
     let mut policy = speaking(&backend, Protocol::Anthropic);
     let BackendKind::Remote(remote) = &mut policy.backends[0].kind else { panic!() };
     remote.has_credential = true;
@@ -95,7 +79,7 @@ async fn streams_of_all_protocols_come_as_chunks_and_end_with_the_mark() {
         (Protocol::Anthropic, format!("{STREAM_HEAD}{BEGINNING}{END}"), "/v1/messages"),
         (ollama(), format!("{LINES_HEAD}{lines}"), "/api/chat"),
     ] {
-        let (backend, heard) = heard(answer).await;
+        let (backend, heard) = Backend::heard(answer).await;
         let api = in_front_of(&backend, protocol).await;
         let mut asked = chat("coder", true);
         asked["stream_options"] = json!({"include_usage": true});
@@ -141,7 +125,7 @@ async fn a_stream_that_is_cut_or_tells_of_an_error_has_no_end_in_any_dialect() {
 
 #[tokio::test]
 async fn a_message_is_answered_by_a_backend_that_knows_chats_only() {
-    let (backend, heard) = heard(whole("200 OK", "application/json", COMPLETION)).await;
+    let (backend, heard) = Backend::heard(whole("200 OK", "application/json", COMPLETION)).await;
     let api = in_front_of(&backend, Protocol::OpenAi).await;
     let answer: Value = api.post("/v1/messages", message(false)).await.json().await.unwrap();
     assert_eq!((&answer["type"], &answer["model"]), (&json!("message"), &json!("coder")));
@@ -157,7 +141,7 @@ async fn a_message_is_answered_by_a_backend_that_knows_chats_only() {
 #[tokio::test]
 async fn a_messages_stream_from_chunks_is_one_of_events_and_ends_only_with_the_mark() {
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n";
-    let (backend, heard) = heard(format!("{STREAM_HEAD}{CHUNK}{usage}data: [DONE]\n\n")).await;
+    let (backend, heard) = Backend::heard(format!("{STREAM_HEAD}{CHUNK}{usage}data: [DONE]\n\n")).await;
     let api = in_front_of(&backend, Protocol::OpenAi).await;
     let text = api.post("/v1/messages", message(true)).await.text().await.unwrap();
     let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
@@ -185,7 +169,7 @@ async fn a_messages_stream_from_chunks_is_one_of_events_and_ends_only_with_the_m
 
 #[tokio::test]
 async fn messages_pass_byte_for_byte_to_who_speaks_them_and_a_cut_one_ends_with_an_error() {
-    let (backend, heard) = heard(format!("{STREAM_HEAD}{BEGINNING}{END}")).await;
+    let (backend, heard) = Backend::heard(format!("{STREAM_HEAD}{BEGINNING}{END}")).await;
     let api = in_front_of(&backend, Protocol::Anthropic).await;
     let body = message(true).replace("coder", "m").replace("\"model\":\"m\"", "\"model\": \"coder\"");
     let request = api.http.post(format!("{}/v1/messages", api.base)).header("x-api-key", &api.token);
@@ -246,7 +230,7 @@ async fn what_a_backend_cannot_do_is_asked_of_another_one_or_named() {
     let picture = json!([{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]);
     let mut asked = chat("coder", false);
     asked["messages"][0]["content"] = picture;
-    let (speaks_openai, _) = heard(whole("200 OK", "application/json", COMPLETION)).await;
+    let (speaks_openai, _) = Backend::heard(whole("200 OK", "application/json", COMPLETION)).await;
     let unused = Backend::saying(whole("200 OK", "application/json", "{}")).await;
     let mut policy = speaking(&unused, ollama());
     let api = Api::under(policy.clone()).await;
@@ -264,7 +248,8 @@ async fn what_a_backend_cannot_do_is_asked_of_another_one_or_named() {
 
 #[tokio::test]
 async fn what_is_not_a_chat_goes_to_who_has_more_than_chats() {
-    let (backend, heard) = heard(whole("200 OK", "application/json", r#"{"object":"list","data":[]}"#)).await;
+    let (backend, heard) =
+        Backend::heard(whole("200 OK", "application/json", r#"{"object":"list","data":[]}"#)).await;
     let body = r#"{"model":"coder","input":"x"}"#;
     let api = in_front_of(&backend, ollama()).await;
     assert_eq!(api.post("/v1/embeddings", body).await.status(), 200);

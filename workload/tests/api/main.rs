@@ -23,3 +23,4 @@ mod shadow;
 mod status;
 mod support;
 mod tokens;
+mod traces;

@@ -10,8 +10,8 @@ use codecrucible_workload::snapshot::Snapshot;
 use codecrucible_workload::telemetry::Metrics;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -84,6 +84,7 @@ pub fn policy(backend_url: &str) -> contract::Policy {
         observability: contract::Observability {
             log_level: contract::LogLevel::Info,
             access_log: contract::AccessLog::default(),
+            traces: None,
         },
         backends: vec![contract::Backend {
             name: "remote".into(),
@@ -224,6 +225,20 @@ impl Backend {
             }
         })
         .await
+    }
+
+    /// Answers always the same, and remembers what it was asked.
+    pub async fn heard(answer: String) -> (Self, Arc<Mutex<Vec<String>>>) {
+        let heard = Arc::<Mutex<Vec<String>>>::default();
+        let hearing = Arc::clone(&heard);
+        let backend = Self::doing(move |mut stream, request| {
+            hearing.lock().unwrap().push(request);
+            let answer = answer.clone();
+            async move {
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        (backend.await, heard)
     }
 
     /// Does anything with a connection and the request that came over it.

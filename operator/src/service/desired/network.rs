@@ -77,8 +77,10 @@ fn destinations(policy: &Policy) -> BTreeSet<Destination> {
         BackendKind::Embedded(_) => None,
     });
     let store = policy.store.iter().map(|store| store.url.as_str());
+    let traces = policy.observability.traces.iter().map(|traces| traces.endpoint.as_str());
     remote
         .chain(store)
+        .chain(traces)
         .filter_map(|url| Some(Destination { namespace: namespace_of(url), port: port_of(url)? }))
         .collect()
 }

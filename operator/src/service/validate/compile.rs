@@ -5,7 +5,7 @@ use crate::service::pod::MODELS_FOLDER;
 use codecrucible_contract::{self as contract, BackendKind, BundleError, Protocol, voices};
 use codecrucible_crds::{
     AccessLog, BackendType, CircuitBreaker, CodeCrucible, Duration, LogLevel, ModelBackend, ModelBackendSpec,
-    Ollama, SynthesisMode, Timeouts, Voice,
+    Ollama, SynthesisMode, Timeouts, Traces, Voice,
 };
 use kube::ResourceExt as _;
 
@@ -33,7 +33,11 @@ pub(super) fn observability(resource: &CodeCrucible) -> Result<contract::Observa
         sample_percent: number("spec.observability.accessLog.samplePercent", *sample_percent)?,
         slower_than_ms: slower_than_ms.transpose()?,
     };
-    Ok(contract::Observability { log_level, access_log })
+    let traces = resource.spec.observability.traces.as_ref().map(|Traces { endpoint, sample_percent }| {
+        let sample_percent = number("spec.observability.traces.samplePercent", *sample_percent)?;
+        Ok(contract::Traces { endpoint: endpoint.clone(), sample_percent })
+    });
+    Ok(contract::Observability { log_level, access_log, traces: traces.transpose()? })
 }
 
 pub(super) fn backend(path: &str, name: &str, backend: &ModelBackend) -> Result<contract::Backend, Invalid> {
