@@ -17,8 +17,8 @@ pub use access_policy::{
     AccessPolicy, AccessPolicySpec, AccessPolicyStatus, AccessRole, AccessSubject, AccessSubjectKind,
 };
 pub use codecrucible::{
-    AccessInForce, AccessLog, Auth, Autoscaling, Cache, CacheMatch, CacheRule, CachedRequests, CachedRoute,
-    Canary, CanaryStatus, CanaryStep, CertificateStatus, Clients, ClientsStatus, CodeCrucible,
+    AccessInForce, AccessLog, Affinity, Auth, Autoscaling, Cache, CacheMatch, CacheRule, CachedRequests,
+    CachedRoute, Canary, CanaryStatus, CanaryStep, CertificateStatus, Clients, ClientsStatus, CodeCrucible,
     CodeCrucibleSpec, CodeCrucibleStatus, GatewayReference, Image, Ingress, IssuerReference, LimitAlgorithm,
     LimitMatch, LimitMode, LimitSubject, LimitUnit, LimitedRoute, LogLevel, Maintenance, Network,
     Observability, OnStoreFailure, Placement, PodMetadata, Policy, PolicyMode, PolicyStatus, Profile,

@@ -8,7 +8,9 @@ use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, ServedRequests, Traces};
 use crate::tls::PublicCertificate;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-use codecrucible_contract::{Acknowledgement, Refused, Served, ShadowAcknowledgement};
+use codecrucible_contract::{
+    self as contract, Acknowledgement, Refused, Routing, Served, ShadowAcknowledgement,
+};
 use rustls::ServerConfig;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -174,8 +176,9 @@ impl Service {
 
     /// What the attempts of a request share, under the policy of a snapshot.
     pub fn attempts(&self, snapshot: &Snapshot) -> Attempts<'_> {
-        let budget_percent = snapshot.bundle.policy().routing.retry_budget_percent;
-        Attempts { budget: &self.0.retries, budget_percent, metrics: &self.0.metrics }
+        let Routing { retry_budget_percent: budget_percent, affinity } = snapshot.bundle.policy().routing;
+        let has_affinity = affinity == contract::Affinity::PromptPrefix;
+        Attempts { budget: &self.0.retries, budget_percent, has_affinity, metrics: &self.0.metrics }
     }
 
     /// Whether the limits of a snapshot admit a request, and how it stands with them.

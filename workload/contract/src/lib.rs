@@ -41,7 +41,7 @@ pub use limits::{
 };
 pub use packing::{MAX_PACKED_BYTES, Packed};
 pub use policy::{
-    AccessLog, Backend, BackendKind, CircuitBreaker, Embedded, Identity, LogLevel, Mode, Model,
+    AccessLog, Affinity, Backend, BackendKind, CircuitBreaker, Embedded, Identity, LogLevel, Mode, Model,
     Observability, Ollama, Policy, Protocol, Remote, Routing, Synthesis, Timeouts, Traces, Voice,
 };
 pub use served::{SERVED_WITHIN_MILLISECONDS, Served};

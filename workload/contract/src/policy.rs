@@ -166,17 +166,31 @@ impl Default for CircuitBreaker {
     }
 }
 
-/// What becomes of requests whose backend fails.
+/// Which backends are asked, and what becomes of requests whose backend fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Routing {
     /// Attempts beyond the first, as a share of the requests, percent.
     pub retry_budget_percent: u16,
+    /// Which of several equal backends a prompt is asked of.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub affinity: Affinity,
+}
+
+/// Which of several equal backends a prompt is asked of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Affinity {
+    /// The one that has less to do and answers sooner.
+    #[default]
+    None,
+    /// The one that is asked all that begin so, unless it has much more to do than the others.
+    PromptPrefix,
 }
 
 impl Default for Routing {
     fn default() -> Self {
-        Self { retry_budget_percent: 20 }
+        Self { retry_budget_percent: 20, affinity: Affinity::None }
     }
 }
 

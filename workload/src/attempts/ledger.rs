@@ -65,6 +65,8 @@ pub struct Ledger {
     pub skipped: Vec<String>,
     /// How long nothing was asked, so that a backend had time to recover.
     pub paused: Duration,
+    /// Whether the first one was that to which the prompt belongs.
+    pub is_by_affinity: bool,
     /// Whether another one would have been made, but for the budget.
     pub is_over_budget: bool,
 }
@@ -87,9 +89,10 @@ impl Ledger {
         Some(&self.answered.and_then(|index| self.tried.get(index)).or(self.tried.last())?.backend)
     }
 
-    /// What a client is told: who answered, or was asked last, and after how many attempts.
+    /// What a client is told: who answered, or was asked last, after how many attempts, and why he, where that is not for having less to do.
     pub fn summary(&self) -> Option<String> {
-        Some(format!("backend={}; attempts={}", self.backend()?, self.tried.len()))
+        let by = if self.is_by_affinity && self.tried.len() == 1 { "; by=prefix" } else { "" };
+        Some(format!("backend={}; attempts={}{by}", self.backend()?, self.tried.len()))
     }
 }
 

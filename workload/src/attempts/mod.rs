@@ -9,7 +9,7 @@ pub use budget::RetryBudget;
 pub use ledger::{Ledger, Outcome, Tried};
 
 use crate::backend::{BackendError, Deadline, InFlight, Readiness};
-use crate::routing::{Target, in_order_of_trial};
+use crate::routing::{Affinity, Order, Target, in_order_of_trial};
 use crate::telemetry::Metrics;
 use course::Course;
 use std::time::Duration;
@@ -30,6 +30,11 @@ pub trait Question: Sync {
         target: &Target,
         deadline: Deadline,
     ) -> impl Future<Output = Result<Self::Answer, BackendError>> + Send;
+
+    /// What it has in common with others that are best asked of the same backend.
+    fn affinity(&self) -> Option<Affinity> {
+        None
+    }
 
     /// What the answer says about the one who gave it.
     fn verdict(answer: &Self::Answer) -> Verdict;
@@ -62,6 +67,8 @@ pub struct Attempts<'a> {
     pub budget: &'a RetryBudget,
     /// The share of requests that is granted to it, percent.
     pub budget_percent: u16,
+    /// Whether prompts that begin alike go to the same backend.
+    pub has_affinity: bool,
     /// What is counted.
     pub metrics: &'a Metrics,
 }
@@ -75,7 +82,10 @@ impl Attempts<'_> {
     ) -> (Result<Answered<Q::Answer>, BackendError>, Ledger) {
         self.budget.earn();
         let began = Instant::now();
-        let mut course = Course::over(in_order_of_trial(targets));
+        let affinity = if self.has_affinity { question.affinity() } else { None };
+        let Order { targets, is_by_affinity } = in_order_of_trial(targets, affinity);
+        let mut course = Course::over(targets);
+        course.ledger.is_by_affinity = is_by_affinity;
         while let Some((target, is_repeated)) = course.next() {
             if is_repeated {
                 let pause = Duration::from_millis(fastrand::u64(0..=LONGEST_PAUSE_MS));

@@ -2,9 +2,13 @@
 
 use crate::json::{Json, Read};
 use crate::request_error::RequestError;
+use std::ops::Range;
 
 /// Most messages of one request.
 const MAX_MESSAGES: usize = 4096;
+
+/// The user's role, as nearly all write it.
+const USER: &str = "\"user\"";
 
 /// Takes what a content is, and says what is wrong with it; it is told where it is.
 pub(super) type Content = fn(&mut Json<'_>, usize) -> Read<()>;
@@ -14,21 +18,29 @@ pub(super) fn any_content(json: &mut Json<'_>, _: usize) -> Read<()> {
     json.value().map(drop)
 }
 
-/// Takes the messages.
-pub(super) fn read(json: &mut Json<'_>, content: Content) -> Read<()> {
+/// Takes the messages, and gives where those are with which a conversation begins: all until the user's first one, which stay the same while it goes on.
+pub(super) fn read(json: &mut Json<'_>, content: Content) -> Read<Range<usize>> {
     if json.peek() != Some(b'[') {
         return Err(at("messages".into(), "must be an array of objects with a role and content"));
     }
     let wrong_number = || at("messages".into(), &format!("must have 1 to {MAX_MESSAGES} entries"));
-    let mut is_empty = true;
+    let (mut is_empty, start, mut end) = (true, json.position(), None);
     json.array(|json, index| {
         is_empty = false;
-        if index == MAX_MESSAGES { Err(wrong_number()) } else { message(json, index, content) }
+        if index == MAX_MESSAGES {
+            return Err(wrong_number());
+        }
+        if message(json, index, content)? == USER && end.is_none() {
+            end = Some(json.position());
+        }
+        Ok(())
     })?;
-    if is_empty { Err(wrong_number()) } else { Ok(()) }
+    let end = end.unwrap_or_else(|| json.position());
+    if is_empty { Err(wrong_number()) } else { Ok(start..end) }
 }
 
-fn message(json: &mut Json<'_>, index: usize, inside: Content) -> Read<()> {
+/// Takes one, and gives its role as it is written.
+fn message<'a>(json: &mut Json<'a>, index: usize, inside: Content) -> Read<&'a str> {
     let path = |field: &str| format!("messages[{index}]{field}");
     if json.peek() != Some(b'{') {
         return Err(at(path(""), "must be an object with a role and content"));
@@ -54,7 +66,7 @@ fn message(json: &mut Json<'_>, index: usize, inside: Content) -> Read<()> {
         }
         if is_known { Err(at(path(&format!(".{key}")), "occurs twice")) } else { Ok(()) }
     })?;
-    if role.is_none_or(|role| role == "null") { Err(at(path(".role"), "is required")) } else { Ok(()) }
+    role.filter(|role| *role != "null").ok_or_else(|| at(path(".role"), "is required"))
 }
 
 fn at(parameter: String, what: &str) -> RequestError {

@@ -8,7 +8,7 @@ use crate::backend::{
 };
 use crate::dialects::{Chat, Deltas, anthropic, embedded, ollama, openai};
 use crate::request_error::RequestError;
-use crate::routing::Target;
+use crate::routing::{Affinity, Target};
 use codecrucible_contract::Protocol;
 use http::{HeaderValue, StatusCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -148,6 +148,10 @@ impl Question for ModelQuestion<'_> {
             // It is not among those who can be asked.
             (Way::Chat, None) | (Way::Never, _) => Err(BackendError::Unavailable),
         }
+    }
+
+    fn affinity(&self) -> Option<Affinity> {
+        self.request.affinity()
     }
 
     fn verdict(answer: &ModelAnswer) -> Verdict {

@@ -8,6 +8,7 @@ use crate::backend::Endpoint;
 use crate::json::{Json, Read, is_spelling_of};
 use crate::limits::estimated_tokens;
 use crate::request_error::RequestError;
+use crate::routing::Affinity;
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
 
@@ -26,7 +27,12 @@ pub struct ModelRequest {
     answer_tokens: u64,
     body: Bytes,
     model_value: Range<usize>,
+    /// How the prompt begins; nothing where there is none, or no model reads it from its beginning on.
+    beginning: Range<usize>,
 }
+
+/// How much of a prompt that is no chat is its beginning, bytes.
+const BEGINNING_BYTES: usize = 1024;
 
 /// Names of the fields that we look at.
 const PEEKED_FIELDS: [&str; 5] = ["model", "stream", "messages", "input", "tools"];
@@ -44,6 +50,8 @@ struct Peeked<'a> {
     seed: Option<&'a str>,
     size: AnswerSize,
     has_size: bool,
+    /// Of the prompt.
+    beginning: Range<usize>,
     /// A field that leads to what a backend keeps, where it says something.
     kept: Option<&'static str>,
 }
@@ -79,14 +87,21 @@ impl<'a> Peeked<'a> {
                     Endpoint::Messages => anthropic::content,
                     _ => messages::any_content,
                 };
-                messages::read(json, inside)?;
+                self.beginning = messages::read(json, inside)?;
                 std::mem::replace(&mut self.has_messages, true)
             }
             "messages" => {
                 json.value()?;
                 std::mem::replace(&mut self.has_messages, true)
             }
-            "input" => self.input.replace(json.value()?).is_some(),
+            "input" => {
+                let start = json.position();
+                let value = json.value()?;
+                if endpoint == Endpoint::Responses {
+                    self.beginning = start..start + value.len().min(BEGINNING_BYTES);
+                }
+                self.input.replace(value).is_some()
+            }
             "tools" => self.tools.replace(json.value()?).is_some(),
             _ => return self.take_other(endpoint, key, json),
         };
@@ -97,7 +112,11 @@ impl<'a> Peeked<'a> {
         if PEEKED_FIELDS.iter().any(|field| is_spelling_of(key, field)) {
             return Err(RequestError::body(format!("the field {key} must be in lower case")));
         }
+        let start = json.position();
         let value = json.value()?;
+        if key == "prompt" && endpoint == Endpoint::Completions {
+            self.beginning = start..start + value.len().min(BEGINNING_BYTES);
+        }
         let kept: &[&'static str] = match endpoint {
             Endpoint::Responses => &responses::KEPT_BY_BACKENDS,
             Endpoint::Messages => &anthropic::KEPT_BY_BACKENDS,
@@ -160,7 +179,8 @@ impl ModelRequest {
         };
         let model_value = start..start + model_json.len();
         let is_deterministic = peeked.is_deterministic(endpoint);
-        Ok(Self { endpoint, model, stream, is_deterministic, answer_tokens, body, model_value })
+        let beginning = peeked.beginning;
+        Ok(Self { endpoint, model, stream, is_deterministic, answer_tokens, body, model_value, beginning })
     }
 
     /// The body for a backend that knows the model by `name`: the same bytes unless the name differs.
@@ -174,6 +194,12 @@ impl ModelRequest {
         body.extend_from_slice(name.as_bytes());
         body.extend_from_slice(&self.body[self.model_value.end..]);
         body.freeze()
+    }
+
+    /// What it has in common with others that are best asked of the same backend: how the prompt begins.
+    pub fn affinity(&self) -> Option<Affinity> {
+        let beginning = self.body.get(self.beginning.clone()).filter(|text| !text.is_empty())?;
+        Some(Affinity::of(beginning))
     }
 
     /// Tokens that its prompt may be.

@@ -1,8 +1,10 @@
 //! Where a model's name leads: to one backend, or to several that are asked in an order.
 
+mod affinity;
 mod order;
 
-pub use order::in_order_of_trial;
+pub use affinity::Affinity;
+pub use order::{Order, in_order_of_trial};
 
 use crate::backend::Backend;
 use std::collections::HashMap;

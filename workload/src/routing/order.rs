@@ -3,25 +3,52 @@
 //! to the same backend at once, and lets one that was slow be asked again.
 
 use super::Target;
+use super::affinity::{Affinity, Candidate, chosen};
 use crate::backend::Health;
 use std::cmp::Ordering;
 use std::ops::Range;
 
-/// The order for one request, of backends that are sorted by priority.
-pub fn in_order_of_trial<'a>(targets: &[&'a Target]) -> Vec<&'a Target> {
+/// In which order backends are asked, and whether the first one is so because a prompt belongs to it.
+pub struct Order<'a> {
+    /// All of them.
+    pub targets: Vec<&'a Target>,
+    /// Whether that was for the prompt's sake.
+    pub is_by_affinity: bool,
+}
+
+/// The order for one request, of backends that are sorted by priority; prompts with an affinity belong to one of each priority.
+pub fn in_order_of_trial<'a>(targets: &[&'a Target], affinity: Option<Affinity>) -> Order<'a> {
     // Nothing need be drawn for nearly all models.
     if let [only] = targets {
-        return vec![only];
+        return Order { targets: vec![only], is_by_affinity: false };
     }
-    let mut ordered = Vec::with_capacity(targets.len());
+    let (mut ordered, mut is_by_affinity) = (Vec::with_capacity(targets.len()), false);
     for equals in targets.chunk_by(|one, other| one.priority == other.priority) {
+        let mut equals = equals.to_vec();
+        if let Some(index) = affinity.and_then(|affinity| of_prompt(&equals, affinity)) {
+            is_by_affinity |= ordered.is_empty();
+            ordered.push(equals.remove(index));
+        }
         let shares: Vec<_> = equals
             .iter()
             .map(|target| Share { weight: target.weight, load: Load::of(target.backend.health()) })
             .collect();
         ordered.extend(order(&shares, fastrand::u32).into_iter().map(|index| equals[index]));
     }
-    ordered
+    Order { targets: ordered, is_by_affinity }
+}
+
+/// The place of the one to which a prompt belongs, if there is a choice.
+fn of_prompt(equals: &[&Target], affinity: Affinity) -> Option<usize> {
+    let candidates: Vec<_> = equals
+        .iter()
+        .map(|Target { backend, weight, .. }| Candidate {
+            name: backend.name(),
+            weight: *weight,
+            in_flight: backend.health().in_flight(),
+        })
+        .collect();
+    (equals.len() > 1).then(|| chosen(&candidates, affinity)).flatten()
 }
 
 /// One among equals.

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod affinity;
 mod attempts;
 mod backends;
 mod browsers;

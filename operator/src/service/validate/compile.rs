@@ -4,8 +4,8 @@ use super::Invalid;
 use crate::service::pod::MODELS_FOLDER;
 use codecrucible_contract::{self as contract, BackendKind, BundleError, Protocol, voices};
 use codecrucible_crds::{
-    AccessLog, BackendType, CircuitBreaker, CodeCrucible, Duration, LogLevel, ModelBackend, ModelBackendSpec,
-    Ollama, SynthesisMode, Timeouts, Traces, Voice,
+    AccessLog, Affinity, BackendType, CircuitBreaker, CodeCrucible, Duration, LogLevel, ModelBackend,
+    ModelBackendSpec, Ollama, Routing, SynthesisMode, Timeouts, Traces, Voice,
 };
 use kube::ResourceExt as _;
 
@@ -101,8 +101,13 @@ fn circuit_breaker(at: &str, breaker: &CircuitBreaker) -> Result<contract::Circu
 }
 
 pub(super) fn routing(resource: &CodeCrucible) -> Result<contract::Routing, Invalid> {
-    let percent = resource.spec.routing.retry_budget_percent;
-    Ok(contract::Routing { retry_budget_percent: number("spec.routing.retryBudgetPercent", percent)? })
+    let Routing { retry_budget_percent, affinity } = &resource.spec.routing;
+    let affinity = match affinity {
+        Affinity::None => contract::Affinity::None,
+        Affinity::PromptPrefix => contract::Affinity::PromptPrefix,
+    };
+    let retry_budget_percent = number("spec.routing.retryBudgetPercent", *retry_budget_percent)?;
+    Ok(contract::Routing { retry_budget_percent, affinity })
 }
 
 pub(super) fn trusted_proxy_hops(resource: &CodeCrucible) -> Result<u16, Invalid> {
