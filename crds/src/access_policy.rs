@@ -105,7 +105,7 @@ pub struct AccessPermission {
 pub enum AccessAction {
     /// See it in the list of models.
     ListModels,
-    /// Ask it for chats, completions, responses and embeddings.
+    /// Ask it for chats, in OpenAI's way or Anthropic's, completions, responses and embeddings.
     Complete,
     /// Have several voices of it answer together.
     Synthesize,

@@ -25,9 +25,12 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new("(self.type != 'Embedded') == has(self.url)").message("url is not allowed for type Embedded and required for all other types"))]
 #[x_kube(validation = Rule::new("(self.type == 'Embedded') == has(self.embedded)").message("embedded is required for type Embedded and not allowed for other types"))]
 #[x_kube(validation = Rule::new("!has(self.credentialsSecretRef) || self.type != 'Embedded'").message("credentialsSecretRef is not allowed for type Embedded"))]
+#[x_kube(validation = Rule::new("!has(self.url) || !(self.type in ['Anthropic', 'Ollama']) || !self.url.matches('/v1/?$')").message("url must be without the version for types Anthropic and Ollama: take /v1 off"))]
 #[x_kube(validation = Rule::new("!has(self.ollama) || self.type == 'Ollama'").message("ollama is only allowed for type Ollama"))]
 pub struct ModelBackendSpec {
-    /// How the models are reached.
+    /// How the models are reached: by OpenAI's HTTP API (`OpenAI`: also vLLM, SGLang, llama.cpp and many more; answers pass byte for byte to clients of
+    /// that API), by Anthropic's (`Anthropic`, or what is like it: chats only, translated for other clients), by Ollama's own (`Ollama`: for chats, and
+    /// for all else by the one like OpenAI's), or in the replica's own process (`Embedded`).
     #[serde(rename = "type")]
     pub type_: BackendType,
     /// Base URL of the server: for type `OpenAI` such as `http://vllm.models.svc:8000/v1`, to which `/chat/completions` is appended; for the others
@@ -84,12 +87,13 @@ pub enum BackendType {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Ollama {
-    /// Tokens of a prompt and its answer together that a model is to have room for. Of what is longer, the server drops the beginning without
-    /// telling anybody; its own default is 4096 on many machines.
+    /// Tokens of a prompt and its answer together that a model is to have room for, in chats, messages and synthesis; for other routes it is the
+    /// server's own `OLLAMA_CONTEXT_LENGTH` that counts. Of what is longer, the server drops the beginning without telling anybody; its own default is
+    /// 4096 on many machines.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 256, max = 4194304))]
     pub context_tokens: Option<i32>,
-    /// For how long a model stays in memory after a chat: a number and s, m or h, at most 168h.
+    /// For how long a model stays in memory after a chat: a number and s, m, h or d, 1s to 168h (not Ollama's 0 or -1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<Duration>,
 }
@@ -206,6 +210,10 @@ mod tests {
         let models = json!([{"name": "m"}]);
         for type_ in ["Anthropic", "Ollama"] {
             assert_eq!(problems(json!({"type": type_, "url": "http://x", "models": models})), "");
+        }
+        for url in ["http://x/v1", "http://x/v1/"] {
+            let problems = problems(json!({"type": "Ollama", "url": url, "models": models}));
+            assert!(problems.contains("take /v1 off"), "{problems}");
         }
         let ollama = json!({"contextTokens": 8192, "keepAlive": "5m"});
         let spec =

@@ -53,7 +53,7 @@ impl Service {
         limiter.follow(&snapshot.limits, snapshot.store.as_ref());
         let cache = AnswerCache::new(Arc::clone(&metrics));
         cache.follow(snapshot.bundle.policy().cache.as_ref());
-        let traces = Traces::default();
+        let traces = Traces::new(metrics.trace_batches.clone());
         traces.follow(snapshot.bundle.policy());
         Self(Arc::new(Shared {
             acknowledgement: ArcSwap::from_pointee(acknowledge(&snapshot)),

@@ -50,7 +50,8 @@ pub struct CacheRule {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct CacheMatch {
-    /// Parts of the API; all of these if none is named.
+    /// Parts of the API; all of these if none is named. `ChatCompletions` are chats in both ways, OpenAI's and Anthropic's; `Messages` are those in
+    /// Anthropic's alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
     pub routes: Vec<CachedRoute>,

@@ -1,6 +1,7 @@
 //! What the replicas tell of themselves.
 
 use crate::Duration;
+use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the replicas log.
@@ -9,20 +10,21 @@ use serde::{Deserialize, Serialize};
 pub struct Observability {
     /// The least severe level that is written; changes without a restart.
     pub log_level: LogLevel,
-    /// Which requests get a line of the log, at their end.
+    /// Which requests get a line of the log, at their end: all that are answered with 500 or above, and of the others these.
     pub access_log: AccessLog,
-    /// Where requests are told of as traces; nowhere if it is left out.
+    /// Where requests are told of as traces, in OpenTelemetry's protocol (OTLP over HTTP with protobuf, not gRPC), and which of them; none if it is left
+    /// out. Of a request that comes with a `traceparent`, its flag says whether it is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traces: Option<Traces>,
 }
 
-/// Where requests are told of as traces, in OpenTelemetry's protocol (OTLP over HTTP), and which of them. A client's own trace goes on, also to backends,
-/// and whether it is told is for the client to say.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+/// Where requests are told of as traces, and which of them.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.endpoint.matches('/v1/traces/?$')").message("endpoint must be without /v1/traces, which is appended"))]
 pub struct Traces {
-    /// Base URL of a collector, such as `http://otel-collector.monitoring.svc:4318`; `/v1/traces` is appended. The service's network policy opens the
-    /// URL's port, so it must be the one that the collector's pods listen on.
+    /// Base URL of a collector, without credentials, such as `http://otel-collector.monitoring.svc:4318`; `/v1/traces` is appended. The service's network policy opens the
+    /// URL's port, so it must be the one that the collector's pods listen on; `https` needs a publicly trusted certificate.
     #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@][^\s?#@]*$"))]
     pub endpoint: String,
     /// A sample of so many percent, of the requests that no client traces.

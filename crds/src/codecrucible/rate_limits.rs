@@ -57,7 +57,8 @@ pub struct RateLimit {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LimitMatch {
-    /// Parts of the API; all but `Token` if none is named.
+    /// Parts of the API; all but `Token` if none is named. `ChatCompletions` are chats in both ways, OpenAI's and Anthropic's;
+    /// `Messages` are those in Anthropic's alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub routes: Vec<LimitedRoute>,
@@ -81,8 +82,8 @@ pub struct LimitMatch {
     pub except_namespaces: Vec<String>,
 }
 
-/// A part of the API: `/v1/chat/completions`, `/v1/completions`, `/v1/responses`, `/v1/embeddings`, `/v1/synthesis`, `/v1/models`, and
-/// `/oauth/token`.
+/// A part of the API: `/v1/chat/completions`, `/v1/completions`, `/v1/responses`, `/v1/embeddings`, `/v1/messages`, `/v1/synthesis`,
+/// `/v1/models`, and `/oauth/token`.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
 #[allow(missing_docs, reason = "the names are the documentation")]
 pub enum LimitedRoute {

@@ -1,13 +1,13 @@
 //! One service in front of backends that each speak in their own way, and clients that speak in another.
 
-use crate::model_server::{ModelServer, VLLM_MODEL};
+use crate::model_server::{ANTHROPIC_MODEL, ModelServer, VLLM_MODEL};
 use crate::ollama_server::{self, OllamaServer};
 use crate::sdk::run_with_sdk;
 use crate::support::Namespace;
 use codecrucible_tests::client::{Client, Credentials};
 use codecrucible_tests::port_forward::PortForward;
 
-/// The services of this test are asked by a server that is no pod.
+/// Backends that are no pods, each of a type of its own, and the model in the replica's process.
 fn apply(namespace: &Namespace<'_>, vllm: &ModelServer, ollama: &OllamaServer) {
     let (vllm, ollama) = (vllm.address, ollama.url());
     namespace
@@ -18,6 +18,11 @@ apiVersion: codecrucible.dev/v1alpha1
 kind: ModelBackend
 metadata: {{name: vllm}}
 spec: {{type: OpenAI, url: 'http://{vllm}/v1', models: [{{name: {VLLM_MODEL}}}]}}
+---
+apiVersion: codecrucible.dev/v1alpha1
+kind: ModelBackend
+metadata: {{name: claude}}
+spec: {{type: Anthropic, url: 'http://{vllm}', models: [{{name: {ANTHROPIC_MODEL}}}]}}
 ---
 apiVersion: codecrucible.dev/v1alpha1
 kind: ModelBackend
@@ -38,16 +43,17 @@ fn models_behind_any_protocol_answer_the_three_official_sdks() {
     let namespace = Namespace::new("dialects");
     let (vllm, ollama) = (ModelServer::start(), OllamaServer::start());
     apply(&namespace, &vllm, &ollama);
-    namespace.crucible("demo", "local, vllm, ollama", "").unwrap();
+    namespace.crucible("demo", "local, vllm, claude, ollama", "").unwrap();
     namespace.wait_until_ready("demo");
     let forward = PortForward::start(namespace.cluster, &namespace.name, "service/demo", 8080).unwrap();
     let credentials = Credentials::of(namespace.cluster, &namespace.name, "demo").unwrap();
     let client = Client::authenticate(&forward.url(), &credentials).unwrap();
 
-    let models = ["coder", VLLM_MODEL, ollama_server::MODEL].join(" ");
-    let with_tools = if ollama.calls_tools() { &models["coder ".len()..] } else { VLLM_MODEL };
+    let servers = [VLLM_MODEL, ANTHROPIC_MODEL, ollama_server::MODEL];
+    let models = ["coder", &servers.join(" ")].join(" ");
+    let with_tools = servers[..if ollama.calls_tools() { 3 } else { 2 }].join(" ");
     for script in ["dialects_openai.py", "dialects_openai.mjs", "dialects_anthropic.py"] {
-        let told = [("MODELS", &*models), ("TOOL_MODELS", with_tools)];
+        let told = [("MODELS", &*models), ("TOOL_MODELS", &*with_tools)];
         run_with_sdk(script, &forward.url(), client.token(), &told);
     }
 }

@@ -2,7 +2,7 @@
 
 mod dialects;
 
-pub use dialects::VLLM_MODEL;
+pub use dialects::{ANTHROPIC_MODEL, VLLM_MODEL};
 
 use crate::support::CLUSTER;
 use std::collections::BTreeSet;

@@ -57,6 +57,8 @@ fn broken() -> Vec<(&'static str, Value)> {
         backend(json!({"url": null})),
         backend(json!({"embedded": embedded})),
         backend(json!({"ollama": {"contextTokens": 8192}})),
+        backend(json!({"type": "Ollama", "url": "http://x/v1"})),
+        service(json!({"observability": {"traces": {"endpoint": "http://x:4318/v1/traces"}}})),
         backend(json!({
             "type": "Embedded", "url": null, "embedded": embedded,
             "credentialsSecretRef": {"name": "s", "key": "k"},

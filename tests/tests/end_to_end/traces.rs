@@ -2,15 +2,14 @@
 
 use crate::model_server::ModelServer;
 use crate::support::{CLUSTER, Namespace, Second, eventually};
-use codecrucible_contract::certificates::{Role, authority, issue};
+use codecrucible_contract::certificates::{Certified, Role, authority, issue};
 use codecrucible_tests::client::{Client, Credentials};
-use codecrucible_tests::cluster::{Cluster, Collector};
+use codecrucible_tests::cluster::Collector;
 use codecrucible_tests::operator::Operator;
 use codecrucible_tests::port_forward::PortForward;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The spans of all batches, each with the service that it is of.
@@ -32,21 +31,22 @@ fn attribute(of: &Value, key: &str) -> String {
     found.map(|attribute| attribute["value"]["stringValue"].as_str().unwrap().to_owned()).unwrap_or_default()
 }
 
-/// A collector, and the file with the authority that it shows a certificate of.
-fn collector(cluster: &Cluster) -> (Collector, PathBuf) {
+/// What a collector shows, and the authority that it is of.
+fn certificate() -> (Certified, String) {
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
     let trusted = authority("somebody", now).unwrap();
     let shown = issue(&trusted, "somebody", Role::Server(&[Collector::HOST.to_owned()]), now).unwrap();
-    let file = std::env::temp_dir().join(format!("codecrucible-traces-{}.crt", std::process::id()));
-    fs::write(&file, &trusted.certificate).unwrap();
-    (cluster.collect_traces(&shown).unwrap(), file)
+    (shown, trusted.certificate)
 }
 
 #[test]
 fn a_reconcile_and_its_requests_are_one_trace_that_a_collector_is_told_of() {
     let second = Second::with_roles();
     let namespace = Namespace::on(&second.cluster, "traces");
-    let (collector, file) = collector(&second.cluster);
+    let (shown, authority) = certificate();
+    let file = std::env::temp_dir().join(format!("codecrucible-traces-{}.crt", std::process::id()));
+    fs::write(&file, authority).unwrap();
+    let collector = second.cluster.collect_traces(&shown).unwrap();
 
     let environment = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", Collector::endpoint()),
@@ -95,7 +95,8 @@ fn a_reconcile_and_its_requests_are_one_trace_that_a_collector_is_told_of() {
 #[test]
 fn requests_are_told_of_from_a_patch_on_and_what_models_were_asked_within_them() {
     let namespace = Namespace::new("request-traces");
-    let (backend, (collector, _)) = (ModelServer::start(), collector(&CLUSTER));
+    let backend = ModelServer::start();
+    let collector = CLUSTER.collect_traces(&certificate().0).unwrap();
     let address = backend.address;
     namespace
         .apply(&format!(

@@ -211,18 +211,16 @@ fn kind(path: &str, kind: &BackendKind) -> Checked {
 }
 
 fn ollama(path: &str, settings: &Ollama) -> Checked {
-    let is_within =
-        |number: Option<u32>, least, most| number.is_none_or(|number| (least..=most).contains(&number));
-    check(
-        is_within(settings.context_tokens, MIN_CONTEXT_TOKENS, MAX_CONTEXT_TOKENS),
-        &format!("{path}.contextTokens"),
-        || format!("is outside {MIN_CONTEXT_TOKENS} to {MAX_CONTEXT_TOKENS} tokens"),
-    )?;
-    check(
-        is_within(settings.keep_alive_seconds, 1, MAX_KEEP_ALIVE_SECONDS),
-        &format!("{path}.keepAliveSeconds"),
-        || format!("is outside 1 to {MAX_KEEP_ALIVE_SECONDS} seconds"),
-    )
+    let Ollama { context_tokens, keep_alive_seconds } = *settings;
+    let within = |number: Option<u32>, least: u32, most: u32, field: &str, unit: &str| {
+        check(
+            number.is_none_or(|number| (least..=most).contains(&number)),
+            &format!("{path}.{field}"),
+            || format!("{} {unit} is outside {least} to {most}", number.unwrap_or_default()),
+        )
+    };
+    within(context_tokens, MIN_CONTEXT_TOKENS, MAX_CONTEXT_TOKENS, "contextTokens", "tokens")?;
+    within(keep_alive_seconds, 1, MAX_KEEP_ALIVE_SECONDS, "keepAliveSeconds", "seconds")
 }
 
 /// Strict, because a replica must be able to use whatever passes here.

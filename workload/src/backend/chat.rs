@@ -1,7 +1,8 @@
 //! A chat with a backend that is asked over HTTP: written in its protocol, and its answer read piece by piece.
 
+use super::lines::LineReader;
 use super::remote::{Answer, MediaType, RemoteBackend, Told, seconds};
-use super::{BackendError, Begun, Deadline, Endpoint, EventReader, LineReader};
+use super::{BackendError, Begun, Deadline, Endpoint, EventReader};
 use crate::dialects::{AnswerReader, Chat, Delta, Deltas, anthropic, ollama, openai, refusal_message};
 use codecrucible_contract::Protocol;
 use futures::StreamExt as _;
@@ -9,9 +10,13 @@ use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use std::collections::VecDeque;
+use tokio::time::{Instant, timeout_at};
 
 /// What a client is told of a refusal that says nothing.
 const NO_MESSAGE: &str = "The model's backend does not take the request.";
+
+/// Longest part of a refusal's words that is passed on, bytes: some repeat the request.
+const MAX_MESSAGE_BYTES: usize = 4 * 1024;
 
 /// What a backend says to a chat.
 pub enum Said {
@@ -52,13 +57,16 @@ pub(super) async fn ask(
 ) -> Result<Said, BackendError> {
     let (endpoint, body, streams, mut reader) = spoken(remote.protocol(), chat, model);
     match remote.send(endpoint, body.into(), told, deadline, streams).await? {
-        Answer::Stream(body, _) => Ok(Said::Answer(deltas(body, Splitter::of(streams), reader))),
+        Answer::Stream(body, deadline) => {
+            Ok(Said::Answer(deltas(body, deadline, Splitter::of(streams), reader)))
+        }
         Answer::Whole { status, body, .. } if status.is_success() => {
             let deltas = reader.whole(&body)?.into_deltas();
             Ok(Said::Answer(futures::stream::iter(deltas.into_iter().map(Ok)).boxed()))
         }
         Answer::Whole { status, retry_after, body } => {
-            let message = refusal_message(&body).unwrap_or_else(|| NO_MESSAGE.to_owned());
+            let mut message = refusal_message(&body).unwrap_or_else(|| NO_MESSAGE.to_owned());
+            message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
             Ok(Said::Refusal(Refusal { status, retry_after, message }))
         }
     }
@@ -112,13 +120,19 @@ impl Splitter {
 /// A streamed answer that is being read.
 struct Streamed {
     body: Begun<Incoming>,
+    deadline: Deadline,
     splitter: Splitter,
     reader: Box<dyn AnswerReader>,
     waiting: VecDeque<Result<Delta, BackendError>>,
 }
 
-fn deltas(body: Begun<Incoming>, splitter: Splitter, reader: Box<dyn AnswerReader>) -> Deltas {
-    let streamed = Streamed { body, splitter, reader, waiting: VecDeque::new() };
+fn deltas(
+    body: Begun<Incoming>,
+    deadline: Deadline,
+    splitter: Splitter,
+    reader: Box<dyn AnswerReader>,
+) -> Deltas {
+    let streamed = Streamed { body, deadline, splitter, reader, waiting: VecDeque::new() };
     futures::stream::unfold(Some(streamed), |streamed| async move {
         let mut streamed = streamed?;
         match streamed.next().await {
@@ -136,7 +150,11 @@ impl Streamed {
             if let Some(read) = self.waiting.pop_front() {
                 return read;
             }
-            let frame = self.body.frame().await.ok_or(BackendError::Cut)?.map_err(|_| BackendError::Cut)?;
+            // Whatever comes shows that the backend is at work, also what says nothing.
+            let next = self.deadline.next_after(Instant::now());
+            let frame =
+                timeout_at(next, self.body.frame()).await.map_err(|_elapsed| BackendError::TimedOut)?;
+            let frame = frame.ok_or(BackendError::Cut)?.map_err(|_| BackendError::Cut)?;
             let Ok(bytes) = frame.into_data() else { continue };
             self.read(&bytes);
         }

@@ -1,8 +1,8 @@
 //! Models in this process. Loading takes seconds, so it happens on a thread of its own while the service
 //! goes on; a model that is loaded stays when the policy changes around it.
 
-use super::completion::CompletionRequest;
 use super::{BackendError, Readiness};
+use crate::dialects::embedded::EngineRequest;
 use crate::dialects::{Delta, Deltas, Role, StopReason, Usage};
 use codecrucible_contract::Embedded;
 use codecrucible_engine::{
@@ -89,7 +89,7 @@ impl EmbeddedBackend {
     }
 
     /// Queues a generation and gives its pieces.
-    pub fn complete(&self, request: CompletionRequest) -> Result<Deltas, BackendError> {
+    pub fn complete(&self, request: EngineRequest) -> Result<Deltas, BackendError> {
         let engine = match self.slot.get() {
             None => return Err(BackendError::Loading),
             Some(Err(_)) => return Err(BackendError::Unavailable),
@@ -103,8 +103,8 @@ impl EmbeddedBackend {
     }
 }
 
-fn generation(request: CompletionRequest) -> Generation {
-    let CompletionRequest { turns, max_tokens, temperature, top_p, seed, stop } = request;
+fn generation(request: EngineRequest) -> Generation {
+    let EngineRequest { turns, max_tokens, temperature, top_p, seed, stop } = request;
     let messages = turns
         .into_iter()
         .map(|turn| engine::Turn {

@@ -1,8 +1,8 @@
 //! Stands in for the embedded engine in builds without it: such backends fail, and say so.
 
-use super::completion::CompletionRequest;
 use super::{BackendError, Readiness};
 use crate::dialects::Deltas;
+use crate::dialects::embedded::EngineRequest;
 use codecrucible_contract::Embedded;
 
 /// No engines.
@@ -29,7 +29,7 @@ impl EmbeddedBackend {
     pub fn wait(&self) {}
 
     /// Always unavailable.
-    pub fn complete(&self, _: CompletionRequest) -> Result<Deltas, BackendError> {
+    pub fn complete(&self, _: EngineRequest) -> Result<Deltas, BackendError> {
         Err(BackendError::Unavailable)
     }
 }

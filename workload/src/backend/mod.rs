@@ -6,7 +6,6 @@
 mod begun;
 mod breaker;
 mod chat;
-mod completion;
 mod deadline;
 #[cfg_attr(not(feature = "embedded-engine"), path = "embedded_absent.rs")]
 mod embedded;
@@ -14,28 +13,27 @@ mod endpoint;
 mod error;
 mod health;
 mod lines;
+mod patience;
 mod remote;
 mod remote_client;
 mod sse;
 
 pub use begun::Begun;
 pub use chat::{Refusal, Said};
-pub use completion::{CompletionRequest, Turn};
 pub use deadline::Deadline;
 pub use embedded::{EmbeddedBackend, Engines};
 pub use endpoint::{Endpoint, StreamEnd};
 pub use error::{BackendError, Retry, SetupError};
 pub use health::{Health, InFlight};
-pub use lines::LineReader;
 pub(crate) use remote::seconds;
-pub use remote::{ANTHROPIC_VERSION, Answer, RemoteBackend, Told};
+pub use remote::{Answer, RemoteBackend, Told};
 pub use sse::EventReader;
 
-use crate::dialects::{Chat, embedded as engines_dialect};
+use crate::dialects::{Chat, anthropic, embedded as engine, ollama};
+use crate::request_error::RequestError;
 use codecrucible_contract::{self as contract, BackendKind, Protocol, Timeouts};
 use futures::StreamExt as _;
 use std::sync::Arc;
-use tokio::time::Instant;
 
 /// One place where models answer.
 pub struct Backend {
@@ -131,6 +129,18 @@ impl Backend {
         }
     }
 
+    /// What of a chat it cannot do, if anything.
+    pub fn unsupported(&self, chat: &Chat) -> Option<RequestError> {
+        match &self.kind {
+            Kind::Embedded(_) => engine::request(chat).err(),
+            Kind::Remote(remote) => match remote.protocol() {
+                Protocol::OpenAi => None,
+                Protocol::Anthropic => anthropic::unsupported(chat),
+                Protocol::Ollama(_) => ollama::unsupported(chat),
+            },
+        }
+    }
+
     /// Asks a model, by the backend's own name of it, and reads its answer piece by piece, within a deadline. Gives it once its first piece has come.
     pub async fn ask(
         &self,
@@ -141,16 +151,13 @@ impl Backend {
     ) -> Result<Said, BackendError> {
         let mut answer = match &self.kind {
             Kind::Remote(remote) => match chat::ask(remote, chat, model, told, deadline).await? {
-                // It has begun already.
-                Said::Answer(answer) => {
-                    completion::within(answer, deadline, deadline.next_after(Instant::now()))
-                }
+                Said::Answer(answer) => answer,
                 refusal @ Said::Refusal(_) => return Ok(refusal),
             },
             Kind::Embedded(embedded) => {
-                // Whoever sends one here has looked whether it can be.
-                let request = engines_dialect::request(chat).map_err(|_| BackendError::Failed)?;
-                completion::within(embedded.complete(request)?, deadline, deadline.first_byte())
+                // Synthesis asks for nothing that it cannot do, and the gateway has looked.
+                let request = engine::request(chat).map_err(|_| BackendError::Failed)?;
+                patience::within(embedded.complete(request)?, deadline, deadline.first_byte())
             }
         };
         let first = answer.next().await.ok_or(BackendError::Cut)??;

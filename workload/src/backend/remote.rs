@@ -3,11 +3,12 @@
 use super::remote_client::{HttpClient, http_client};
 use super::{BackendError, Begun, Deadline, Endpoint, SetupError};
 use crate::collect::{CollectError, collect};
+use crate::dialects::anthropic::{API_KEY, USUAL_VERSION, VERSION};
 use crate::telemetry::Correlation;
 use bytes::Bytes;
 use codecrucible_contract::{Protocol, Timeouts};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, InvalidHeaderValue, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use tokio::time::timeout_at;
@@ -16,12 +17,6 @@ use tokio::time::timeout_at;
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// Statuses that tell the client something about its own request; others are our trouble, not its.
 const PASSED_ON: [u16; 6] = [400, 404, 413, 415, 422, 429];
-/// Which of its ways Anthropic's API is asked in.
-pub const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-/// The way that is asked for unless the client says otherwise; there was no other one since 2023.
-const USUAL_ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
 /// A server's address, credential and connections.
 pub struct RemoteBackend {
     protocol: Protocol,
@@ -54,7 +49,7 @@ pub enum Answer {
         /// The document.
         body: Bytes,
     },
-    /// Events that have begun, and until when they may come.
+    /// A stream that has begun, and until when it may go on.
     Stream(Begun<Incoming>, Deadline),
 }
 
@@ -149,11 +144,14 @@ fn path(protocol: &Protocol, endpoint: Endpoint) -> String {
 fn headers(protocol: &Protocol, credential: Option<&str>) -> Result<HeaderMap, InvalidHeaderValue> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+    headers.insert(
+        ACCEPT,
+        HeaderValue::from_static("application/json, text/event-stream, application/x-ndjson"),
+    );
     let (name, scheme) = match protocol {
         Protocol::Anthropic => {
-            headers.insert(ANTHROPIC_VERSION, USUAL_ANTHROPIC_VERSION);
-            (X_API_KEY, "")
+            headers.insert(VERSION, USUAL_VERSION);
+            (API_KEY, "")
         }
         Protocol::OpenAi | Protocol::Ollama(_) => (AUTHORIZATION, "Bearer "),
     };

@@ -1,6 +1,6 @@
 //! Reads server-sent events out of bytes that arrive in any pieces (WHATWG HTML, section 9.2).
 //!
-//! Only the `data` field matters in OpenAI's protocol; the others are passed over.
+//! Only the `data` field matters: in Anthropic's protocol, the name of an event stands in there too.
 
 use super::BackendError;
 

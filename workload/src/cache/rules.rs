@@ -39,7 +39,9 @@ pub(super) fn applying<'a>(cache: &'a Cache, asked: &Asked<'a>) -> Option<(&'a C
 
 fn applies(rule: &CacheRule, asked: &Asked<'_>, namespace: &str) -> bool {
     let is_named = |names: &[String], name: &str| names.is_empty() || names.iter().any(|named| named == name);
-    (rule.routes.is_empty() || rule.routes.contains(&route(asked.endpoint)))
+    // Messages are chats in another way.
+    let is_chat = asked.endpoint == Endpoint::Messages && rule.routes.contains(&CachedRoute::ChatCompletions);
+    (rule.routes.is_empty() || is_chat || rule.routes.contains(&route(asked.endpoint)))
         && is_named(&rule.models, asked.model)
         && is_named(&rule.namespaces, namespace)
         && (asked.is_deterministic || rule.requests == CachedRequests::All)

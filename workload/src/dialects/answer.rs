@@ -109,6 +109,13 @@ pub trait StreamWriter: Send {
     fn write(&mut self, delta: Delta) -> Bytes;
 }
 
+impl Head {
+    /// A call's id: some backends give it none, and what a tool gives back must refer to one.
+    pub(super) fn call_id(&self, given: String, index: usize) -> String {
+        if given.is_empty() { format!("call_{}_{index}", self.id) } else { given }
+    }
+}
+
 impl Answer {
     /// As pieces.
     pub fn into_deltas(self) -> Vec<Delta> {

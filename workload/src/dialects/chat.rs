@@ -1,12 +1,16 @@
 //! A chat as no dialect says it and each can: who said what, which tools there are, and how the answer is to be.
 
+use crate::request_error::RequestError;
 use serde::Serialize;
 use serde_json::value::RawValue;
+
+/// Most texts that end an answer: more than any of the APIs takes.
+const MAX_STOP_TEXTS: usize = 64;
 
 /// What a model is asked.
 #[derive(Clone, Debug, Default)]
 pub struct Chat {
-    /// The conversation, in the client's order and numbers.
+    /// The conversation, in the client's order.
     pub messages: Vec<Message>,
     /// Most tokens of the answer.
     pub max_tokens: Option<u64>,
@@ -56,6 +60,8 @@ pub enum Role {
 /// What one of them says at a time.
 #[derive(Clone, Debug)]
 pub struct Message {
+    /// Where it stands in the client's request, such as `messages[3]`.
+    pub at: String,
     /// Who.
     pub role: Role,
     /// What.
@@ -142,24 +148,55 @@ pub enum Format {
     Schema(Box<RawValue>),
 }
 
+/// Texts that end an answer, if they are not too many.
+pub(super) fn stop_texts(field: &str, texts: Vec<String>) -> Result<Vec<String>, RequestError> {
+    if texts.len() > MAX_STOP_TEXTS {
+        return Err(RequestError::at(field, format!("{field} must have at most {MAX_STOP_TEXTS} texts")));
+    }
+    Ok(texts)
+}
+
 impl Message {
     /// A message of nothing but text.
     pub fn text(role: Role, text: impl Into<String>) -> Self {
-        Self { role, parts: vec![Part::Text(text.into())] }
+        Self { at: String::new(), role, parts: vec![Part::Text(text.into())] }
+    }
+}
+
+impl Part {
+    /// What a tool gave back, which is texts and pictures.
+    pub(super) fn result(id: String, content: Vec<Self>, is_error: bool) -> Self {
+        let (mut texts, mut images) = (Vec::new(), Vec::new());
+        for part in content {
+            match part {
+                Self::Text(text) => texts.push(text),
+                Self::Image(image) => images.push(image),
+                Self::Call(_) | Self::Result { .. } => {}
+            }
+        }
+        Self::Result { id, text: texts.join("\n"), images, is_error }
+    }
+}
+
+impl ToolCall {
+    /// The arguments as the object that they are; none at all are an empty one.
+    pub(super) fn object(&self) -> Option<&RawValue> {
+        let arguments = match self.arguments.trim() {
+            "" => "{}",
+            arguments => arguments,
+        };
+        serde_json::from_str::<&RawValue>(arguments).ok().filter(|object| object.get().starts_with('{'))
     }
 }
 
 impl Chat {
-    /// The name of the tool that was called by this id.
-    pub(super) fn called(&self, id: &str) -> Option<&str> {
-        self.messages.iter().flat_map(|message| &message.parts).find_map(|part| match part {
-            Part::Call(call) if call.id == id => Some(&*call.name),
-            _ => None,
-        })
+    /// The first message with a part like this.
+    pub(super) fn first_with(&self, is_wanted: impl Fn(&Part) -> bool) -> Option<&Message> {
+        self.messages.iter().find(|message| message.parts.iter().any(&is_wanted))
     }
 
-    /// The index of the first message with a part like this.
-    pub(super) fn first_with(&self, is_wanted: impl Fn(&Part) -> bool) -> Option<usize> {
-        self.messages.iter().position(|message| message.parts.iter().any(&is_wanted))
+    /// The first one with a call whose arguments are no object, which a model may write, and not all backends read.
+    pub(super) fn first_with_unreadable_call(&self) -> Option<&Message> {
+        self.first_with(|part| matches!(part, Part::Call(call) if call.object().is_none()))
     }
 }

@@ -1,7 +1,6 @@
 //! What the embedded engine honours of a chat, which knows one model, text only, and calls no tools.
 
-use super::{Chat, Message, Part, Sampling};
-use crate::backend::{CompletionRequest, Turn};
+use super::{Chat, Message, Part, Role, Sampling, ToolChoice};
 use crate::request_error::RequestError;
 
 /// Tokens written when the client sets no limit.
@@ -17,8 +16,34 @@ const DEFAULT_TEMPERATURE: f64 = 1.0;
 /// OpenAI's hottest temperature.
 const MAX_TEMPERATURE: f64 = 2.0;
 
+/// What to ask the engine.
+#[derive(Clone, Debug)]
+pub struct EngineRequest {
+    /// The conversation.
+    pub turns: Vec<EngineTurn>,
+    /// Most tokens to write.
+    pub max_tokens: usize,
+    /// Sampling temperature; zero always takes the likeliest token.
+    pub temperature: f64,
+    /// Share of probability that is sampled from, above zero and at most one.
+    pub top_p: f64,
+    /// Seed of the sampler, where the client wants the same answer again.
+    pub seed: Option<u64>,
+    /// Texts that end the answer.
+    pub stop: Vec<String>,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineTurn {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
 /// A chat as the engine takes it.
-pub fn request(chat: &Chat) -> Result<CompletionRequest, RequestError> {
+pub fn request(chat: &Chat) -> Result<EngineRequest, RequestError> {
     let Sampling { temperature, top_p, seed, stop, .. } = &chat.sampling;
     let max_tokens = chat.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
     in_range("max_tokens", max_tokens, 1, MAX_TOKENS)?;
@@ -39,8 +64,12 @@ pub fn request(chat: &Chat) -> Result<CompletionRequest, RequestError> {
         let problem = "the embedded model writes what it will: response_format must be text";
         return Err(RequestError::at("response_format", problem));
     }
-    let turns = chat.messages.iter().enumerate().map(|(index, message)| turn(index, message));
-    Ok(CompletionRequest {
+    if matches!(chat.tool_choice, Some(ToolChoice::Any | ToolChoice::Named(_))) {
+        let problem = "the embedded model calls no tools: tool_choice must be auto or none";
+        return Err(RequestError::at("tool_choice", problem));
+    }
+    let turns = chat.messages.iter().map(turn);
+    Ok(EngineRequest {
         turns: turns.collect::<Result<_, _>>()?,
         // It is within the limit.
         max_tokens: usize::try_from(max_tokens).unwrap_or(usize::MAX),
@@ -66,7 +95,7 @@ fn in_range<T: PartialOrd + std::fmt::Display>(
     ))
 }
 
-fn turn(index: usize, message: &Message) -> Result<Turn, RequestError> {
+fn turn(message: &Message) -> Result<EngineTurn, RequestError> {
     let mut content = String::new();
     for part in &message.parts {
         let what = match part {
@@ -78,10 +107,10 @@ fn turn(index: usize, message: &Message) -> Result<Turn, RequestError> {
             Part::Call(_) => "calls of tools",
             Part::Result { .. } => "what tools give back",
         };
-        let parameter = format!("messages[{index}].content");
-        return Err(RequestError::at(parameter, format!("the embedded model reads text only, not {what}")));
+        let problem = format!("the embedded model reads text only, not {what}");
+        return Err(RequestError::at(format!("{}.content", message.at), problem));
     }
-    Ok(Turn { role: message.role, content })
+    Ok(EngineTurn { role: message.role, content })
 }
 
 #[cfg(test)]
@@ -89,7 +118,7 @@ mod tests {
     use super::*;
     use crate::dialects::openai;
 
-    fn read(content: &str, fields: &str) -> Result<CompletionRequest, RequestError> {
+    fn read(content: &str, fields: &str) -> Result<EngineRequest, RequestError> {
         let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":{content}}}]{fields}}}"#);
         request(&openai::read_request(body.as_bytes())?)
     }
@@ -103,6 +132,7 @@ mod tests {
             (r#","seed":-1"#, "seed", "0"),
             (r#","stop":["a","b","c","d","e"]"#, "stop", "4"),
             (r#","response_format":{"type":"json_object"}"#, "response_format", "text"),
+            (r#","tools":[],"tool_choice":"required""#, "tool_choice", "auto"),
         ] {
             let error = read(r#""hi""#, fields).unwrap_err();
             assert_eq!(error.parameter.as_deref(), Some(parameter));

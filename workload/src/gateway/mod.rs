@@ -2,12 +2,11 @@
 //! for an answer's bytes on their way back.
 
 mod answer_size;
-mod anthropic;
 mod guarded_stream;
-mod messages;
+mod message_list;
 mod question;
+mod refused;
 mod request;
-mod responses;
 mod stream_tail;
 mod usage;
 

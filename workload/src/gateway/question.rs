@@ -6,7 +6,7 @@ use crate::attempts::{Question, Verdict};
 use crate::backend::{
     Answer, Backend, BackendError, Deadline, Endpoint, Kind, Refusal, RemoteBackend, Said, Told, seconds,
 };
-use crate::dialects::{Chat, Deltas, anthropic, embedded, ollama, openai};
+use crate::dialects::{Chat, Deltas, anthropic, openai};
 use crate::request_error::RequestError;
 use crate::routing::{Affinity, Target};
 use codecrucible_contract::Protocol;
@@ -33,6 +33,10 @@ pub enum ModelAnswer {
     Refusal(Refusal),
 }
 
+/// What a request takes in memory that is read as a chat: so many times its bytes, and so many bytes for each object in it.
+const READ_TIMES: usize = 4;
+const OBJECT_BYTES: usize = 320;
+
 /// How a backend is asked.
 enum Way<'a> {
     /// With the request's bytes.
@@ -58,6 +62,16 @@ fn way(endpoint: Endpoint, backend: &Backend) -> Way<'_> {
 }
 
 impl<'a> ModelQuestion<'a> {
+    /// How much memory it takes, beside that of the request, to ask these, bytes.
+    pub fn weight(request: &ModelRequest, targets: &[&Target]) -> usize {
+        let is_chat = |target: &&Target| matches!(way(request.endpoint, &target.backend), Way::Chat);
+        if !targets.iter().any(is_chat) {
+            return 0;
+        }
+        let objects = memchr::memchr_iter(b'{', request.body()).count();
+        request.body().len().saturating_mul(READ_TIMES).saturating_add(objects.saturating_mul(OBJECT_BYTES))
+    }
+
     /// A request, and who of these can be asked it: what one does not understand is only an error where nobody else may be asked.
     pub fn new<'t>(
         request: &'a ModelRequest,
@@ -74,7 +88,7 @@ impl<'a> ModelQuestion<'a> {
         targets.retain(|target| {
             let found = match (way(endpoint, &target.backend), &read) {
                 (Way::Pass(_), _) => None,
-                (Way::Chat, Ok(Some(chat))) => unsupported(&target.backend, chat),
+                (Way::Chat, Ok(Some(chat))) => target.backend.unsupported(chat),
                 (Way::Chat, Err(error)) => Some(error.clone()),
                 (Way::Chat, Ok(None)) | (Way::Never, _) => Some(chats_only()),
             };
@@ -110,18 +124,6 @@ fn read(endpoint: Endpoint, body: &[u8]) -> Result<Chat, RequestError> {
     match endpoint {
         Endpoint::Messages => anthropic::read_request(body),
         _ => openai::read_request(body),
-    }
-}
-
-/// What of a chat a backend cannot do.
-fn unsupported(backend: &Backend, chat: &Chat) -> Option<RequestError> {
-    match backend.kind() {
-        Kind::Embedded(_) => embedded::request(chat).err(),
-        Kind::Remote(remote) => match remote.protocol() {
-            Protocol::OpenAi => None,
-            Protocol::Anthropic => anthropic::unsupported(chat),
-            Protocol::Ollama(_) => ollama::unsupported(chat),
-        },
     }
 }
 

@@ -1,9 +1,8 @@
 //! Reads from a request's bytes only what routing and validation need, and leaves them as they are.
 
 use super::answer_size::AnswerSize;
-use super::anthropic;
-use super::messages;
-use super::responses;
+use super::message_list;
+use super::refused;
 use crate::backend::Endpoint;
 use crate::json::{Json, Read, is_spelling_of};
 use crate::limits::estimated_tokens;
@@ -49,7 +48,8 @@ struct Peeked<'a> {
     temperature: Option<&'a str>,
     seed: Option<&'a str>,
     size: AnswerSize,
-    has_size: bool,
+    has_max_tokens: bool,
+    has_system: bool,
     /// Of the prompt.
     beginning: Range<usize>,
     /// A field that leads to what a backend keeps, where it says something.
@@ -84,15 +84,19 @@ impl<'a> Peeked<'a> {
             "stream" => self.stream.replace(json.value()?).is_some(),
             "messages" if matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Messages) => {
                 let inside = match endpoint {
-                    Endpoint::Messages => anthropic::content,
-                    _ => messages::any_content,
+                    Endpoint::Messages => refused::content,
+                    _ => message_list::any_content,
                 };
-                self.beginning = messages::read(json, inside)?;
+                self.beginning = message_list::read(json, inside)?;
                 std::mem::replace(&mut self.has_messages, true)
             }
             "messages" => {
                 json.value()?;
                 std::mem::replace(&mut self.has_messages, true)
+            }
+            "system" if endpoint == Endpoint::Messages => {
+                refused::content(json, &|| "system".to_owned())?;
+                std::mem::replace(&mut self.has_system, true)
             }
             "input" => {
                 let start = json.position();
@@ -109,7 +113,8 @@ impl<'a> Peeked<'a> {
     }
 
     fn take_other(&mut self, endpoint: Endpoint, key: &str, json: &mut Json<'a>) -> Read<()> {
-        if PEEKED_FIELDS.iter().any(|field| is_spelling_of(key, field)) {
+        let is_system = endpoint == Endpoint::Messages && is_spelling_of(key, "system");
+        if is_system || PEEKED_FIELDS.iter().any(|field| is_spelling_of(key, field)) {
             return Err(RequestError::body(format!("the field {key} must be in lower case")));
         }
         let start = json.position();
@@ -117,17 +122,12 @@ impl<'a> Peeked<'a> {
         if key == "prompt" && endpoint == Endpoint::Completions {
             self.beginning = start..start + value.len().min(BEGINNING_BYTES);
         }
-        let kept: &[&'static str] = match endpoint {
-            Endpoint::Responses => &responses::KEPT_BY_BACKENDS,
-            Endpoint::Messages => &anthropic::KEPT_BY_BACKENDS,
-            _ => &[],
-        };
-        if let Some(field) = kept.iter().find(|field| is_spelling_of(key, field))
+        if let Some(field) = refused::fields(endpoint).iter().find(|field| is_spelling_of(key, field))
             && !matches!(value, "null" | "false")
         {
             self.kept = Some(field);
         }
-        self.has_size |= key == "max_tokens";
+        self.has_max_tokens |= key == "max_tokens";
         match key {
             "temperature" => self.temperature = Some(value),
             "seed" => self.seed = Some(value),
@@ -157,22 +157,15 @@ impl ModelRequest {
             Endpoint::ChatCompletions | Endpoint::Messages if !peeked.has_messages => {
                 return Err(RequestError::at("messages", "messages is required"));
             }
-            Endpoint::Messages if !peeked.has_size => {
-                return Err(RequestError::at("max_tokens", "max_tokens is required"));
-            }
-            Endpoint::Messages => {
-                peeked.kept.map_or(Ok(()), |field| Err(responses::kept(field)))?;
-                anthropic::check_tools(peeked.tools)?;
-            }
             Endpoint::Embeddings if peeked.input.is_none() => {
                 return Err(RequestError::at("input", "input is required"));
             }
-            Endpoint::Responses => {
-                peeked.kept.map_or(Ok(()), |field| Err(responses::kept(field)))?;
-                responses::check(peeked.tools, peeked.input)?;
+            Endpoint::Messages if !peeked.has_max_tokens => {
+                return Err(RequestError::at("max_tokens", "max_tokens is required"));
             }
-            Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {}
+            _ => {}
         }
+        refused::check(endpoint, peeked.kept, peeked.tools, peeked.input)?;
         let answer_tokens = match endpoint {
             Endpoint::Embeddings => 0,
             _ => peeked.size.tokens(endpoint),

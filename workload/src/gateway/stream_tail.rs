@@ -8,15 +8,14 @@ const END_MARKS: [&[u8]; 2] = [b"data: [DONE]", b"data:[DONE]"];
 const MARK_BYTES: usize = 24;
 /// How the event begins that complete streams of Anthropic's end with.
 const MESSAGE_STOPS: [&[u8]; 2] = [b"event: message_stop", b"event:message_stop"];
-/// How much of the end is remembered to find it, bytes: some fill it up with spaces.
-const EVENT_BYTES: usize = 192;
+/// How much of the end is remembered to find it, bytes: some fill it up with spaces, or say there how long it all took.
+const EVENT_BYTES: usize = 1024;
 
 /// The last bytes that passed.
 pub(super) struct Tail {
     end: StreamEnd,
-    bytes: [u8; EVENT_BYTES],
+    bytes: Box<[u8]>,
     length: usize,
-    most: usize,
 }
 
 impl Tail {
@@ -26,13 +25,13 @@ impl Tail {
             StreamEnd::Mark | StreamEnd::Connection => MARK_BYTES,
             StreamEnd::MessageStop => EVENT_BYTES,
         };
-        Self { end, bytes: [0; EVENT_BYTES], length: 0, most }
+        Self { end, bytes: vec![0; most].into(), length: 0 }
     }
 
     /// More that passes.
     pub(super) fn push(&mut self, data: &[u8]) {
-        let data = &data[data.len().saturating_sub(self.most)..];
-        let kept = self.length.min(self.most - data.len());
+        let data = &data[data.len().saturating_sub(self.bytes.len())..];
+        let kept = self.length.min(self.bytes.len() - data.len());
         self.bytes.copy_within(self.length - kept..self.length, 0);
         self.bytes[kept..kept + data.len()].copy_from_slice(data);
         self.length = kept + data.len();
@@ -66,12 +65,13 @@ fn is_line_start(before: &[u8]) -> bool {
     before.is_empty() || before.ends_with(b"\n")
 }
 
-/// Whether this is the end of the line with an event's name, one of data, and nothing else.
+/// Whether this is the end of the line with an event's name, one of data, and after it at most comments, or OpenAI's mark, which vLLM adds.
 fn is_one_event(rest: &[u8]) -> bool {
+    let says_nothing = |line: &[u8]| line.is_empty() || line.starts_with(b":") || END_MARKS.contains(&line);
     let mut lines = rest.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     let is_named = lines.next().is_some_and(<[u8]>::is_empty);
     let has_data = lines.next().is_some_and(|line| line.starts_with(b"data:"));
-    is_named && has_data && rest.ends_with(b"\n") && lines.all(<[u8]>::is_empty)
+    is_named && has_data && rest.ends_with(b"\n") && lines.all(says_nothing)
 }
 
 #[cfg(test)]
@@ -96,11 +96,13 @@ mod tests {
 
     #[test]
     fn a_message_stops_with_an_event_of_this_name() {
-        let spaces = " ".repeat(100);
+        let spaces = " ".repeat(900);
         for text in [
             "event: ping\ndata: {}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
             "event:message_stop\r\ndata:{}\r\n\r\n",
             &format!("event: message_stop\ndata: {{\"type\":\"message_stop\"{spaces}}}\n\n"),
+            "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\ndata: [DONE]\n\n",
+            "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n: bye\n\n",
         ] {
             assert!(has_end(StreamEnd::MessageStop, text), "{text}");
         }

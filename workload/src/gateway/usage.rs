@@ -1,6 +1,6 @@
 //! How many tokens a request used: as the backend says at the end of its answer, or estimated where it does not.
 
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Endpoint};
 use crate::dialects::Usage as Used;
 use crate::limits::{Reservation, estimated_tokens};
 use crate::telemetry::{TokenNote, UsedTokens};
@@ -14,6 +14,8 @@ const LAST_EVENTS: usize = 4;
 const MOST_TOKENS: u64 = 10_000_000;
 /// What there is about a token in an event, at most, bytes.
 const EVENT_BYTES: u64 = 400;
+/// The same in Anthropic's.
+const EVENT_BYTES_OF_MESSAGES: u64 = 130;
 const USAGE: &[u8] = b"\"usage\":";
 const EVENT: &[u8] = b"data:";
 
@@ -83,17 +85,28 @@ pub struct Meter {
     reservation: Option<Reservation>,
     prompt_tokens: u64,
     pieces: u64,
-    /// Bytes of a stream.
+    /// Bytes of a stream, or of the texts of pieces.
     bytes: u64,
+    /// What of them there is about each token.
+    event_bytes: u64,
     tail: Vec<u8>,
 }
 
 impl Meter {
     /// From when a backend is asked on, what was taken stays taken until it is known better: also if its client does not wait for that.
-    pub fn new(note: TokenNote, mut reservation: Option<Reservation>, prompt_tokens: u64) -> Self {
+    pub fn new(
+        note: TokenNote,
+        mut reservation: Option<Reservation>,
+        endpoint: Endpoint,
+        prompt_tokens: u64,
+    ) -> Self {
         reservation.iter_mut().for_each(Reservation::note_unknown);
         note.set(UsedTokens { prompt: prompt_tokens, completion: 0 });
-        Self { note, reservation, prompt_tokens, pieces: 0, bytes: 0, tail: Vec::new() }
+        let event_bytes = match endpoint {
+            Endpoint::Messages => EVENT_BYTES_OF_MESSAGES,
+            _ => EVENT_BYTES,
+        };
+        Self { note, reservation, prompt_tokens, pieces: 0, bytes: 0, event_bytes, tail: Vec::new() }
     }
 
     /// A whole answer.
@@ -125,9 +138,17 @@ impl Meter {
         self.tail.extend_from_slice(kept);
     }
 
-    /// A piece of an answer, which is about a token.
-    pub fn piece(&mut self) {
+    /// A piece of an answer, which is about a token, unless its text is so long that it is several.
+    pub fn piece(&mut self, text: &str) {
         self.pieces += 1;
+        self.bytes += text.len() as u64;
+        self.event_bytes = 0;
+    }
+
+    /// A whole answer in pieces, of so many bytes.
+    pub fn said_in_all(mut self, usage: Used, bytes: usize) {
+        let estimated = Used { completion: estimated_tokens(bytes), ..Used::default() };
+        self.said(if usage == Used::default() { estimated } else { usage });
     }
 
     /// What an answer in pieces used, as its backend says; where it does not, its pieces count.
@@ -135,10 +156,8 @@ impl Meter {
         let Used { prompt, completion, .. } = usage;
         if prompt > 0 || completion > 0 {
             self.pieces = 0;
-            self.used(UsedTokens {
-                prompt: prompt.min(MOST_TOKENS),
-                completion: completion.min(MOST_TOKENS),
-            });
+            let prompt = if prompt == 0 { self.prompt_tokens } else { prompt.min(MOST_TOKENS) };
+            self.used(UsedTokens { prompt, completion: completion.min(MOST_TOKENS) });
         }
     }
 
@@ -155,8 +174,8 @@ impl Drop for Meter {
     fn drop(&mut self) {
         if self.pieces > 0 {
             // An event is a token, unless it is so long that it is several.
-            let texts =
-                usize::try_from(self.bytes.saturating_sub(self.pieces * EVENT_BYTES)).unwrap_or(usize::MAX);
+            let texts = usize::try_from(self.bytes.saturating_sub(self.pieces * self.event_bytes))
+                .unwrap_or(usize::MAX);
             let completion = self.pieces.max(estimated_tokens(texts));
             let counted = UsedTokens { prompt: self.prompt_tokens, completion };
             self.used(said_at_the_end(&self.tail, self.prompt_tokens).unwrap_or(counted));
@@ -204,7 +223,7 @@ mod tests {
     /// What is noted after an answer.
     fn noted(answer: impl FnOnce(Meter)) -> (u64, u64) {
         let note = TokenNote::default();
-        answer(Meter::new(note.clone(), None, 10));
+        answer(Meter::new(note.clone(), None, Endpoint::ChatCompletions, 10));
         let UsedTokens { prompt, completion } = note.get();
         (prompt, completion)
     }
@@ -217,9 +236,17 @@ mod tests {
         assert_eq!(noted(|meter| meter.failed(&BackendError::TimedOut)), (10, 0));
         assert_eq!(noted(|meter| meter.whole(false, b"{}")), (0, 0));
         assert_eq!(noted(|meter| meter.whole(true, b"12345678")), (10, 2));
-        assert_eq!(noted(|mut meter| meter.piece()), (10, 1), "the client left");
-        assert_eq!(noted(|mut meter| (meter.piece(), meter.piece(), meter.said(usage)).2), (7, 2));
+        assert_eq!(noted(|mut meter| meter.piece("x")), (10, 1), "the client left");
+        assert_eq!(noted(|mut meter| (meter.piece("x"), meter.piece("x"), meter.said(usage)).2), (7, 2));
         assert_eq!(noted(|mut meter| meter.frame(b"data: {}\n\ndata: {}\n\n")), (10, 2));
+        assert_eq!(
+            noted(|mut meter| meter.piece(&"x".repeat(4_000))),
+            (10, 1_000),
+            "many tokens in one piece"
+        );
+        assert_eq!(noted(|meter| meter.said_in_all(Used::default(), 40)), (10, 10), "nothing is said");
+        let half = Used { completion: 2, ..Used::default() };
+        assert_eq!(noted(|meter| meter.said_in_all(half, 40)), (10, 2), "half of it is");
         let long = format!("data: {}\n\n", "x".repeat(4_392));
         assert_eq!(noted(|mut meter| meter.frame(long.as_bytes())), (10, 1_000), "many tokens in one event");
     }

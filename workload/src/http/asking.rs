@@ -37,8 +37,12 @@ impl Asking<'_> {
         reservation: Option<Reservation>,
     ) -> FromBackend {
         let exchange = self.exchange;
-        let meter =
-            Meter::new(exchange.tokens().clone(), reservation, self.request.estimated_prompt_tokens());
+        let meter = Meter::new(
+            exchange.tokens().clone(),
+            reservation,
+            self.request.endpoint,
+            self.request.estimated_prompt_tokens(),
+        );
         let (answered, ledger) = self.service.attempts(self.snapshot).first_answer(question, targets).await;
         exchange.note_attempts(&ledger);
         if !is_of_first_choice(&ledger, targets) {

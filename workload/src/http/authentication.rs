@@ -4,18 +4,17 @@ use super::address;
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::listener::Peer;
+use crate::dialects::anthropic::API_KEY;
 use crate::identity::{Principal, TokenError};
 use crate::service::Service;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
-
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Who calls, and from where.
 #[derive(Clone)]
@@ -51,7 +50,7 @@ pub(super) async fn require_token(
 /// The token, also where Anthropic's SDKs have their key.
 fn bearer_token(headers: &HeaderMap) -> Result<&str, TokenError> {
     let Some(value) = headers.get(AUTHORIZATION) else {
-        let key = headers.get(X_API_KEY).and_then(|key| key.to_str().ok());
+        let key = headers.get(API_KEY).and_then(|key| key.to_str().ok());
         return key.map(str::trim).ok_or(TokenError::Missing);
     };
     let (scheme, token) =

@@ -1,9 +1,9 @@
 //! Server-sent events on their way to clients.
 
-use super::dialect::anthropic_error;
 use super::error::ApiError;
 use super::farewell::{LastWords, until_farewell};
 use crate::backend::Endpoint;
+use crate::dialects::anthropic::error_document;
 use crate::gateway::Trouble;
 use crate::service::Service;
 use axum::body::Body;
@@ -41,7 +41,8 @@ fn error_event_of_response(error: &ApiError) -> Bytes {
 
 /// The same in Anthropic's shape.
 fn error_event_of_message(error: &ApiError) -> Bytes {
-    format!("event: error\ndata: {}\n\n", anthropic_error(error.status(), error.message(), None)).into()
+    format!("event: error\ndata: {}\n\n", error_document(error.status(), error.message(), error.code(), None))
+        .into()
 }
 
 /// How streams of an endpoint end in trouble: by an error of the service, or of the backend.

@@ -216,7 +216,9 @@ impl Drop for Ending {
             request_id: correlation.request_id().to_str().unwrap_or_default(),
             trace_id: correlation.trace_id(),
         };
-        if correlation.told().is_some() {
+        // Whoever likes sends requests without a token: whether they are told of is not for them to say.
+        let is_trusted = client.get().is_some() || !correlation.is_traced_by_client();
+        if correlation.told().is_some() && is_trusted {
             self.service.traces().tell(spans(&line, &self.method, &self.exchange, ended_after));
         }
         line.write(self.service.glance().bundle.policy().observability.access_log, fastrand::u16(0..100));
@@ -227,7 +229,7 @@ impl Drop for Ending {
 fn correlation(service: &Service, headers: &HeaderMap) -> Correlation {
     let correlation = Correlation::of(headers);
     match &service.glance().bundle.policy().observability.traces {
-        Some(traces) => correlation.sampled(traces.sample_percent),
+        Some(traces) => correlation.sampled(traces.sample_percent, fastrand::u16(0..100)),
         None => correlation,
     }
 }

@@ -9,8 +9,9 @@ use super::error::ApiError;
 use super::exchange::Exchange;
 use super::limits::{self, Wanted, tell_limits};
 use crate::authorization::Action;
-use crate::backend::{ANTHROPIC_VERSION, Endpoint, Told};
+use crate::backend::{Endpoint, Told};
 use crate::cache::{ABSENT, Asked, Directives, Place};
+use crate::dialects::anthropic::{BETA, BETA_OF_TOKENS, VERSION};
 use crate::gateway::{ModelQuestion, ModelRequest};
 use crate::limits::Allowance;
 use crate::routing::Target;
@@ -21,10 +22,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use codecrucible_contract::LimitedRoute;
-use http::{HeaderMap, HeaderName};
-
-/// What of Anthropic's API that is not final is used.
-const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+use http::{HeaderMap, HeaderValue};
 
 /// Such a route.
 pub(super) fn route(endpoint: Endpoint) -> MethodRouter<Service> {
@@ -50,15 +48,17 @@ async fn answer(
     let snapshot = service.snapshot();
     let Admitted { public_model, targets } =
         admit(&service, &snapshot, &caller, Action::Complete, Some(&request.model))?;
-    // Also those that an embedded engine is left out of below.
+    // Also those of it that cannot be asked, which are left out below.
     let all_targets = if snapshot.bundle.policy().cache.is_some() { targets.clone() } else { Vec::new() };
-    let told = Told { correlation: Some(exchange.correlation()), attempt: 0, headers: headers.as_ref() };
-    let (question, targets) = ModelQuestion::new(&request, told, targets)?;
     let wanted =
         Wanted { route: endpoint.into(), model: Some(public_model), tokens: request.estimated_tokens() };
     let Allowance { told, reservation, .. } =
         limits::allowance(&service, &snapshot, (&caller, &exchange), wanted).await?;
     exchange.note_model(public_model);
+    let weight = ModelQuestion::weight(&request, &targets);
+    let _room = service.room_for_body(weight).ok_or_else(ApiError::busy)?;
+    let with = Told { correlation: Some(exchange.correlation()), attempt: 0, headers: headers.as_ref() };
+    let (question, targets) = ModelQuestion::new(&request, with, targets)?;
     let place = if directives.no_store {
         None
     } else {
@@ -93,11 +93,12 @@ fn told_headers(endpoint: Endpoint, headers: &HeaderMap) -> Option<HeaderMap> {
         return None;
     }
     let mut told = HeaderMap::new();
-    for name in [ANTHROPIC_VERSION, ANTHROPIC_BETA] {
-        for value in headers.get_all(&name) {
-            told.append(name.clone(), value.clone());
-        }
-    }
+    told.extend(headers.get(VERSION).map(|version| (VERSION, version.clone())));
+    let betas = headers.get_all(BETA).iter().filter_map(|betas| betas.to_str().ok());
+    let betas =
+        betas.flat_map(|betas| betas.split(',')).map(str::trim).filter(|beta| *beta != BETA_OF_TOKENS);
+    let betas = HeaderValue::try_from(betas.collect::<Vec<_>>().join(",")).ok();
+    told.extend(betas.filter(|betas| !betas.is_empty()).map(|betas| (BETA, betas)));
     Some(told)
 }
 

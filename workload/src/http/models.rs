@@ -1,12 +1,13 @@
 //! `GET /v1/models`: those that the caller may see, in the shape of OpenAI's API or of Anthropic's.
 
 use super::access;
+use super::anthropic_errors::is_anthropic;
 use super::authentication::Caller;
-use super::dialect::is_anthropic;
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::limits::{self, Wanted, tell_limits};
 use crate::authorization::Action;
+use crate::dialects::anthropic::{model_document, model_list};
 use crate::routing::Route;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
@@ -36,7 +37,11 @@ pub(super) async fn list(
         data.extend(routes.iter().filter_map(|route| shown(&service, &snapshot, &caller, route)));
         tokio::task::yield_now().await;
     }
-    let list = if is_anthropic { anthropic_list(data) } else { json!({"object": "list", "data": data}) };
+    let list = if is_anthropic {
+        model_list(data.iter().filter_map(|model| model["id"].as_str()))
+    } else {
+        json!({"object": "list", "data": data})
+    };
     Ok(tell_limits(Json(list).into_response(), &told))
 }
 
@@ -60,7 +65,7 @@ pub(super) async fn show(
     // One that a client may not see does not exist for it.
     found
         .and_then(|route| shown(&service, &snapshot, &caller, route))
-        .map(|shown| if is_anthropic(&headers) { anthropic_model(&shown) } else { shown })
+        .map(|shown| if is_anthropic(&headers) { model_document(&model) } else { shown })
         .map(|shown| tell_limits(Json(shown).into_response(), &told))
         .ok_or_else(|| ApiError::model_not_found(&model))
 }
@@ -71,16 +76,4 @@ fn shown(service: &Service, snapshot: &Snapshot, caller: &Caller, route: &Route)
     let owner = permitted.first()?.backend.name();
     // When a model was made is not known here; the field is required by OpenAI's schema.
     Some(json!({"id": route.public_model, "object": "model", "created": 0, "owned_by": owner}))
-}
-
-/// The same for a client of Anthropic's API, all on one page.
-fn anthropic_list(data: Vec<Value>) -> Value {
-    let data: Vec<Value> = data.iter().map(anthropic_model).collect();
-    let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
-    json!({"first_id": id(data.first()), "last_id": id(data.last()), "has_more": false, "data": data})
-}
-
-fn anthropic_model(model: &Value) -> Value {
-    let id = &model["id"];
-    json!({"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"})
 }

@@ -31,11 +31,11 @@ pub(super) struct Pieces<'a> {
 
 impl Pieces<'_> {
     /// All of them, in one document.
-    pub(super) async fn whole(self, deltas: Deltas, mut meter: Meter) -> Result<FromBackend, BackendError> {
+    pub(super) async fn whole(self, deltas: Deltas, meter: Meter) -> Result<FromBackend, BackendError> {
         let begin = Instant::now();
-        let answer = collected(deltas).await?;
+        let (answer, bytes) = collected(deltas).await?;
         self.exchange.note_wait(begin.elapsed());
-        meter.said(answer.usage);
+        meter.said_in_all(answer.usage, bytes);
         let document = match self.endpoint {
             Endpoint::Messages => anthropic::whole_answer(&self.head(), answer, self.chat.show_reasoning),
             _ => openai::whole_answer(&self.head(), answer).to_string(),
@@ -70,11 +70,12 @@ impl Pieces<'_> {
     }
 }
 
-async fn collected(mut deltas: Deltas) -> Result<Answer, BackendError> {
+/// An answer, and how many bytes are in it.
+async fn collected(mut deltas: Deltas) -> Result<(Answer, usize), BackendError> {
     let (mut answer, mut bytes) = (Answer::default(), 0);
     while let Some(delta) = deltas.next().await {
         match delta? {
-            Delta::End => return Ok(answer),
+            Delta::End => return Ok((answer, bytes)),
             delta => {
                 bytes += text_of(&delta).len();
                 if bytes > MAX_ANSWER_BYTES {
@@ -110,7 +111,7 @@ impl Writing {
                 match &delta {
                     Delta::Usage(usage) => self.meter.said(*usage),
                     Delta::Stop(_) | Delta::End => {}
-                    _ => self.meter.piece(),
+                    delta => self.meter.piece(text_of(delta)),
                 }
                 let is_end = delta == Delta::End;
                 (self.writer.write(delta), is_end)

@@ -2,7 +2,8 @@
 
 use super::error::ApiError;
 use super::{
-    admin, authentication, browsers, dialect, exchange, gateway, in_flight, models, oauth, served, synthesis,
+    admin, anthropic_errors, authentication, browsers, exchange, gateway, in_flight, models, oauth, served,
+    synthesis,
 };
 use crate::backend::Endpoint;
 use crate::service::Service;
@@ -30,8 +31,7 @@ pub fn public_router(service: Service) -> Router {
         .route("/v1/models/{*model}", get(models::show))
         // Within, not around: whoever has no token is not counted, or could drive an autoscaler, and end a canary.
         .route_layer(from_fn_with_state(service.clone(), in_flight::count))
-        .route_layer(from_fn_with_state(service.clone(), authentication::require_token))
-        .route_layer(from_fn(dialect::translate_errors));
+        .route_layer(from_fn_with_state(service.clone(), authentication::require_token));
     Router::new()
         .merge(authenticated)
         .route("/oauth/token", post(oauth::token))
@@ -41,6 +41,7 @@ pub fn public_router(service: Service) -> Router {
         .route("/readyz", get(admin::ready_without_reason))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(anthropic_errors::translate_errors))
         .with_state(service)
 }
 

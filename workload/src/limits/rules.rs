@@ -145,6 +145,10 @@ impl Compiled {
     fn applies(&self, asked: &Asked<'_>, namespace: Option<&str>) -> bool {
         let is_route = match &*self.routes {
             [] => asked.route != LimitedRoute::Token,
+            // Messages are chats in another way.
+            routes if asked.route == LimitedRoute::Messages => routes
+                .iter()
+                .any(|route| matches!(route, LimitedRoute::Messages | LimitedRoute::ChatCompletions)),
             routes => routes.contains(&asked.route),
         };
         let is_named = |names: &[String], name: Option<&str>| {
@@ -242,11 +246,13 @@ mod tests {
             change(&mut limit);
             compiled(&limit).applies(&asked(route), Some("apps"))
         };
-        use LimitedRoute::{ChatCompletions, Models, Token};
+        use LimitedRoute::{ChatCompletions, Messages, Models, Token};
         assert!(applies(|_| {}, ChatCompletions) && applies(|_| {}, Models));
         assert!(!applies(|_| {}, Token), "who asks for a token is limited only by a limit that says so");
         assert!(applies(|l| l.routes = vec![Token], Token));
         assert!(!applies(|l| l.routes = vec![Models], ChatCompletions));
+        assert!(applies(|l| l.routes = vec![ChatCompletions], Messages), "the same models in another way");
+        assert!(!applies(|l| l.routes = vec![Messages], ChatCompletions));
         assert!(!applies(|l| l.models = vec!["other".into()], ChatCompletions));
         assert!(applies(|l| l.models = vec!["other".into(), "coder".into()], ChatCompletions));
         assert!(!applies(|l| l.namespaces = vec!["others".into()], ChatCompletions));

@@ -75,11 +75,11 @@ impl Correlation {
         }
     }
 
-    /// The same where a collector is told of requests: of those that a client traces as it says, and of a share of the others.
-    pub fn sampled(mut self, percent: u16) -> Self {
+    /// The same where a collector is told of requests: of those that a client traces as it says, and of a share of the others: `drawn` is below 100.
+    pub fn sampled(mut self, percent: u16, drawn: u16) -> Self {
         let is_told = match &self.trace {
             Some(trace) => u8::from_str_radix(&trace.flags, 16).is_ok_and(|flags| flags & SAMPLED != 0),
-            None => fastrand::u16(0..100) < percent,
+            None => drawn < percent,
         };
         if is_told {
             self.spans = Some(SpanIds::new());
@@ -91,6 +91,11 @@ impl Correlation {
             });
         }
         self
+    }
+
+    /// Whether the trace began before it came here.
+    pub fn is_traced_by_client(&self) -> bool {
+        self.trace.as_ref().is_some_and(|trace| trace.parent.is_some())
     }
 
     /// If a collector is told of it: the trace, the client's part of it, if any, and by what the parts of the request are known.
@@ -208,8 +213,8 @@ mod tests {
     #[test]
     fn whether_a_collector_is_told_is_for_the_client_to_say_that_traces() {
         let traced = |flags: &str| of(&[(TRACE_PARENT, &format!("{}{flags}", &PARENT[..PARENT.len() - 2]))]);
-        assert!(traced("00").sampled(100).told().is_none());
-        let told = traced("01").sampled(0);
+        assert!(traced("00").sampled(100, 99).told().is_none());
+        let told = traced("01").sampled(0, 0);
         let (trace, parent, spans) = told.told().unwrap();
         assert_eq!((trace, parent), (0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, Some(0x00f0_67aa_0ba9_02b7)));
         let mut next = HeaderMap::new();
@@ -220,8 +225,8 @@ mod tests {
 
     #[test]
     fn of_the_others_a_share_is_told() {
-        assert!(of(&[]).sampled(0).told().is_none());
-        let told = of(&[]).sampled(100);
+        assert!(of(&[]).sampled(0, 0).told().is_none());
+        let told = of(&[]).sampled(100, 99);
         let (trace, parent, _) = told.told().unwrap();
         assert_eq!(parent, None);
         let mut next = HeaderMap::new();

@@ -24,6 +24,8 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     /// What limits say.
     pub limits: LimitMetrics,
+    /// Batches of traces by whether a collector took them.
+    pub trace_batches: IntCounterVec,
     /// Tokens issued.
     pub tokens_issued: IntCounter,
     /// Revision of the applied bundle; its value is always one.
@@ -53,6 +55,11 @@ impl Metrics {
         let counter = |name: &str, help: &str| registered(&registry, IntCounter::new(name, help)?);
         let gauge = |name: &str, help: &str| registered(&registry, IntGauge::new(name, help)?);
         Ok(Self {
+            trace_batches: counters(
+                "codecrucible_trace_batches_total",
+                "Batches of traces: told, or lost because the collector did not take them.",
+                &["outcome"],
+            )?,
             requests: counters(
                 "codecrucible_requests_total",
                 "Requests by route and status.",

@@ -1,4 +1,4 @@
-//! What the service says about itself: log lines and metrics.
+//! What the service says about itself: log lines, metrics and traces.
 
 mod access_log;
 mod cache;

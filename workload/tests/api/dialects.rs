@@ -4,6 +4,8 @@ use crate::support::{Api, Backend, Folder, STREAM_HEAD, bundle, chat, policy, re
 use codecrucible_contract as contract;
 use contract::{BackendKind, Ollama, Protocol};
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
 
 const LINES_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\nconnection: close\r\n\r\n";
 const MESSAGE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"Yes."}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":2}}"#;
@@ -29,6 +31,20 @@ async fn in_front_of(backend: &Backend, protocol: Protocol) -> Api {
 
 fn ollama() -> Protocol {
     Protocol::Ollama(Ollama { context_tokens: Some(8192), keep_alive_seconds: None })
+}
+
+fn cache_of_all() -> contract::Cache {
+    let rule = contract::CacheRule {
+        name: "all".into(),
+        routes: vec![contract::CachedRoute::ChatCompletions],
+        models: Vec::new(),
+        namespaces: Vec::new(),
+        requests: contract::CachedRequests::All,
+        shared_by: contract::SharedBy::Client,
+        ttl_ms: 60_000,
+        epoch: 0,
+    };
+    contract::Cache { memory_bytes: 1 << 20, rules: vec![rule], namespace: "us".into() }
 }
 
 fn message(stream: bool) -> String {
@@ -271,4 +287,73 @@ async fn a_synthesis_is_asked_of_any_of_them() {
         .await
         .unwrap();
     assert_eq!(answer["code"], "def f(): pass\n", "{answer}");
+}
+
+#[tokio::test]
+async fn a_backend_that_only_shows_that_it_is_at_work_is_waited_for() {
+    let backend = Backend::doing(|mut stream, _| async move {
+        stream.write_all(format!("{STREAM_HEAD}{BEGINNING}").as_bytes()).await.unwrap();
+        // Twice as long as a backend may say nothing.
+        for _ in 0..8 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            stream.write_all(b"event: ping\ndata: {\"type\":\"ping\"}\n\n").await.unwrap();
+        }
+        stream.write_all(END.as_bytes()).await.unwrap();
+    })
+    .await;
+    let api = in_front_of(&backend, Protocol::Anthropic).await;
+    let chunks = chunks(&api.chat(true).await.text().await.unwrap()).unwrap();
+    assert_eq!(text_of(&chunks), "Yes.");
+}
+
+#[tokio::test]
+async fn what_stands_after_the_end_of_messages_makes_them_no_less_whole() {
+    let more = "data: [DONE]\n\n";
+    let backend = Backend::saying(format!("{STREAM_HEAD}{BEGINNING}{END}{more}")).await;
+    let api = in_front_of(&backend, Protocol::Anthropic).await;
+    let text = api.post("/v1/messages", message(true)).await.text().await.unwrap();
+    assert_eq!(text, format!("{BEGINNING}{END}{more}"));
+}
+
+#[tokio::test]
+async fn a_call_without_an_id_gets_one_that_its_result_can_refer_to() {
+    let line = r#"{"message":{"content":"","tool_calls":[{"function":{"name":"look","arguments":{"city":"Paris"}}}]},"done":true,"done_reason":"stop"}"#;
+    let backend = Backend::saying(format!("{LINES_HEAD}{line}\n")).await;
+    let api = in_front_of(&backend, ollama()).await;
+    let chunks = chunks(&api.chat(true).await.text().await.unwrap()).unwrap();
+    let call = |chunk: &Value| chunk["choices"][0]["delta"]["tool_calls"][0].clone();
+    let calls: Vec<_> = chunks.iter().map(call).filter(Value::is_object).collect();
+    assert!(calls[0]["id"].as_str().unwrap().starts_with("call_chatcmpl-"), "{calls:?}");
+    assert_eq!(calls[0]["function"]["name"], "look");
+    assert_eq!(calls[1]["function"]["arguments"], r#"{"city":"Paris"}"#);
+    assert_eq!(chunks[chunks.len() - 1]["choices"][0]["finish_reason"], "tool_calls");
+}
+
+#[tokio::test]
+async fn a_translated_stream_is_given_again_and_not_to_who_wants_it_otherwise() {
+    let (backend, heard) = Backend::heard(format!("{STREAM_HEAD}{BEGINNING}{END}")).await;
+    let mut policy = speaking(&backend, Protocol::Anthropic);
+    policy.cache = Some(cache_of_all());
+    let api = Api::under(policy).await;
+    let first = api.chat(true).await.text().await.unwrap();
+    assert_eq!(api.chat(true).await.text().await.unwrap(), first);
+    assert_eq!(heard.lock().unwrap().len(), 1, "the second one is given again");
+    for (beta, asked) in [("new-1", 2), ("new-1", 2), ("new-2", 3)] {
+        let request = api.http.post(format!("{}/v1/messages", api.base)).header("x-api-key", &api.token);
+        let request = request.header("anthropic-beta", beta).body(message(true));
+        assert_eq!(request.send().await.unwrap().text().await.unwrap(), format!("{BEGINNING}{END}"));
+        assert_eq!(heard.lock().unwrap().len(), asked, "{beta}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_too_large_to_be_translated_passes_as_it_is() {
+    let long = "x".repeat(2 << 20);
+    let document = format!(r#"{{"error":{{"message":"{long}"}}}}"#);
+    let backend = Backend::saying(whole("400 Bad Request", "application/json", &document)).await;
+    let api = in_front_of(&backend, Protocol::Anthropic).await;
+    assert_eq!(api.post("/v1/messages", message(false)).await.text().await.unwrap(), document);
+    let api = in_front_of(&backend, Protocol::OpenAi).await;
+    let answer: Value = api.post("/v1/messages", message(false)).await.json().await.unwrap();
+    assert_eq!(answer["error"]["message"].as_str().unwrap().len(), 4096, "its own words are cut");
 }

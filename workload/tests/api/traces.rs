@@ -58,4 +58,27 @@ async fn another_collector_is_told_from_the_next_policy_on_and_one_that_is_away_
     assert_eq!(api.chat(false).await.bytes().await.unwrap(), COMPLETION);
     api.service.settle().await;
     assert!(told.lock().unwrap().concat().contains("chat coder"));
+    let batches = |outcome: &str| api.service.metrics().trace_batches.with_label_values(&[outcome]).get();
+    assert_eq!((batches("lost"), batches("told")), (1, 1));
+}
+
+#[tokio::test]
+async fn who_has_no_token_cannot_have_a_collector_told() {
+    let (backend, _) = Backend::heard(whole("200 OK", "application/json", COMPLETION)).await;
+    let (collector, told) = Backend::heard(whole("200 OK", "application/x-protobuf", "")).await;
+    let api = Api::under(telling(&backend, &collector, 0)).await;
+    let ask = async |token: &str| {
+        let request = api.http.post(format!("{}/v1/chat/completions", api.base)).bearer_auth(token);
+        let request =
+            request.header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        request.body(chat("coder", false).to_string()).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(ask("wrong").await, 401);
+    api.service.settle().await;
+    assert!(told.lock().unwrap().is_empty());
+    api.apply(policy(&backend.url));
+    api.apply(telling(&backend, &collector, 0));
+    assert_eq!(ask(&api.token).await, 200);
+    api.service.settle().await;
+    assert!(told.lock().unwrap().concat().contains("chat coder"));
 }

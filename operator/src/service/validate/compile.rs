@@ -193,7 +193,8 @@ pub(super) fn explain(error: &BundleError, resource: &CodeCrucible) -> String {
     if let Some((index, field)) = in_backend {
         let name = index.parse::<usize>().ok().and_then(|index| resource.spec.backends.get(index));
         let field =
-            field.replace(".kind.remote", "").replace(".kind.embedded", ".embedded").replace("Ms", "");
+            field.replace(".kind.remote", "").replace(".protocol", "").replace(".kind.embedded", ".embedded");
+        let field = field.replace("Ms", "").replace("keepAliveSeconds", "keepAlive");
         return format!(
             "spec.backends[{index}]: ModelBackend {:?} spec{field}: {problem}",
             name.map_or("", String::as_str)

@@ -4,8 +4,11 @@
 /// The name of the model that is served as vLLM serves one.
 pub const VLLM_MODEL: &str = "vllm-coder";
 
+/// The name of the model that is served as Anthropic serves one.
+pub const ANTHROPIC_MODEL: &str = "claude-coder";
+
 const TOKENS: [&str; 6] = ["Paris", " is", " the", " capital", " of", " France."];
-/// What vLLM writes before a tool's arguments, and how it cuts them.
+/// A tool's arguments, cut as servers cut them.
 const ARGUMENTS: [&str; 3] = ["{\\\"city\\\": ", "\\\"Paris", "\\\"}"];
 
 /// Content type and content of the answer to a request; nothing for what is none of theirs.
@@ -18,8 +21,55 @@ pub(super) fn answer(path: &str, body: &str) -> Option<(&'static str, String)> {
         "/v1/chat/completions" if !body.contains(VLLM_MODEL) => None,
         "/v1/chat/completions" if is_streamed => Some(("text/event-stream; charset=utf-8", vllm(calls_tool))),
         "/v1/chat/completions" => Some(("application/json", vllm_whole(calls_tool))),
+        "/v1/messages" if is_streamed => Some(("text/event-stream; charset=utf-8", anthropic(calls_tool))),
+        "/v1/messages" => Some(("application/json", anthropic_whole(calls_tool))),
         _ => None,
     }
+}
+
+fn anthropic_whole(calls_tool: bool) -> String {
+    let (block, reason) = if calls_tool {
+        (
+            r#"{"type":"tool_use","id":"toolu_1","name":"look","input":{"city":"Paris"}}"#.to_owned(),
+            "tool_use",
+        )
+    } else {
+        (format!(r#"{{"type":"text","text":"{}"}}"#, TOKENS.concat()), "end_turn")
+    };
+    format!(
+        r#"{{"id":"msg_1","type":"message","role":"assistant","model":"{ANTHROPIC_MODEL}","content":[{block}],"stop_reason":"{reason}","stop_sequence":null,"usage":{{"input_tokens":9,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":6}}}}"#
+    )
+}
+
+fn anthropic(calls_tool: bool) -> String {
+    let event = |name: &str, more: &str| format!("event: {name}\ndata: {{\"type\":\"{name}\"{more}}}\n\n");
+    let delta = |delta: &str| event("content_block_delta", &format!(r#","index":0,"delta":{{{delta}}}"#));
+    let message = format!(
+        r#","message":{{"id":"msg_1","type":"message","role":"assistant","model":"{ANTHROPIC_MODEL}","content":[],"stop_reason":null,"stop_sequence":null,"usage":{{"input_tokens":9,"output_tokens":1}}}}"#
+    );
+    let mut stream = event("message_start", &message);
+    let reason = if calls_tool {
+        let block =
+            r#","index":0,"content_block":{"type":"tool_use","id":"toolu_1","name":"look","input":{}}"#;
+        stream += &event("content_block_start", block);
+        stream += &event("ping", "");
+        for piece in ARGUMENTS {
+            stream += &delta(&format!(r#""type":"input_json_delta","partial_json":"{piece}""#));
+        }
+        "tool_use"
+    } else {
+        stream += &event("content_block_start", r#","index":0,"content_block":{"type":"text","text":""}"#);
+        for token in TOKENS {
+            stream += &delta(&format!(r#""type":"text_delta","text":"{token}""#));
+        }
+        "end_turn"
+    };
+    stream += &event("content_block_stop", r#","index":0"#);
+    let end = format!(
+        r#","delta":{{"stop_reason":"{reason}","stop_sequence":null}},"usage":{{"output_tokens":6}}"#
+    );
+    stream += &event("message_delta", &end);
+    stream + &event("message_stop", "")
 }
 
 fn vllm_whole(calls_tool: bool) -> String {

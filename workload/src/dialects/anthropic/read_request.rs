@@ -1,5 +1,6 @@
 //! A chat as a client of Anthropic's API asks it.
 
+use crate::dialects::chat::stop_texts;
 use crate::dialects::content::Content;
 use crate::dialects::{Chat, Format, Image, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
 use crate::request_error::RequestError;
@@ -55,8 +56,17 @@ struct Block {
     name: Option<String>,
     input: Option<Box<RawValue>>,
     tool_use_id: Option<String>,
-    content: Option<Content<Self>>,
+    content: Option<Content<ResultBlock>>,
     is_error: Option<bool>,
+}
+
+/// What a tool gave back, which is no block with blocks in it.
+#[derive(Deserialize)]
+struct ResultBlock {
+    #[serde(rename = "type")]
+    kind: String,
+    text: Option<String>,
+    source: Option<Source>,
 }
 
 #[derive(Deserialize)]
@@ -91,7 +101,8 @@ pub fn read_request(body: &[u8]) -> Result<Chat, RequestError> {
         .map_err(|error| RequestError::body(format!("the body is not a valid JSON request: {error}")))?;
     let mut messages = Vec::new();
     if let Some(system) = document.system {
-        messages.push(Message { role: Role::System, parts: parts("system", system)? });
+        let at = "system".to_owned();
+        messages.push(Message { role: Role::System, parts: parts(&at, system)?, at });
     }
     for (index, said) in document.messages.into_iter().enumerate() {
         messages.push(message(index, said)?);
@@ -108,7 +119,7 @@ pub fn read_request(body: &[u8]) -> Result<Chat, RequestError> {
             top_p: document.top_p,
             top_k: document.top_k,
             seed: None,
-            stop: document.stop_sequences.unwrap_or_default(),
+            stop: stop_texts("stop_sequences", document.stop_sequences.unwrap_or_default())?,
         },
         tools: tools.map(|(index, given)| tool(index, given)).collect::<Result<_, _>>()?,
         tool_choice: choice.map(tool_choice).transpose()?,
@@ -139,7 +150,8 @@ fn message(index: usize, said: MessageDocument) -> Result<Message, RequestError>
             ));
         }
     };
-    Ok(Message { role, parts: parts(&format!("messages[{index}].content"), said.content)? })
+    let at = format!("messages[{index}]");
+    Ok(Message { role, parts: parts(&format!("{at}.content"), said.content)?, at })
 }
 
 fn parts(at: &str, content: Content<Block>) -> Result<Vec<Part>, RequestError> {
@@ -151,6 +163,26 @@ fn parts(at: &str, content: Content<Block>) -> Result<Vec<Part>, RequestError> {
             Ok(parts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
         }
     }
+}
+
+fn given_back(at: &str, content: Content<ResultBlock>) -> Result<Vec<Part>, RequestError> {
+    let blocks = match content {
+        Content::Text(text) => return Ok(vec![Part::Text(text)]),
+        Content::Parts(blocks) => blocks,
+    };
+    let parts = blocks.into_iter().enumerate().map(|(index, block)| {
+        let at = format!("{at}[{index}]");
+        match block {
+            ResultBlock { kind, text: Some(text), .. } if kind == "text" => Ok(Part::Text(text)),
+            ResultBlock { kind, source: Some(source), .. } if kind == "image" => {
+                Ok(Part::Image(image(&at, source)?))
+            }
+            ResultBlock { kind, .. } => {
+                Err(not_here(at, &format!("is of the type {kind:?}, which cannot be sent on")))
+            }
+        }
+    });
+    parts.collect()
 }
 
 /// What the model thought before is left out: it is signed, and nobody but Anthropic reads it.
@@ -172,9 +204,8 @@ fn part(at: &str, block: Block) -> Result<Option<Part>, RequestError> {
         }),
         "tool_result" => {
             let id = block.tool_use_id.ok_or_else(|| missing("tool_use_id"))?;
-            let content =
-                block.content.map(|content| parts(&format!("{at}.content"), content)).transpose()?;
-            result(id, content.unwrap_or_default(), block.is_error == Some(true))
+            let content = block.content.map(|content| given_back(&format!("{at}.content"), content));
+            Part::result(id, content.transpose()?.unwrap_or_default(), block.is_error == Some(true))
         }
         "thinking" | "redacted_thinking" => return Ok(None),
         kind => {
@@ -184,18 +215,6 @@ fn part(at: &str, block: Block) -> Result<Option<Part>, RequestError> {
             ));
         }
     }))
-}
-
-fn result(id: String, content: Vec<Part>, is_error: bool) -> Part {
-    let (mut texts, mut images) = (Vec::new(), Vec::new());
-    for part in content {
-        match part {
-            Part::Text(text) => texts.push(text),
-            Part::Image(image) => images.push(image),
-            Part::Call(_) | Part::Result { .. } => {}
-        }
-    }
-    Part::Result { id, text: texts.join("\n"), images, is_error }
 }
 
 fn image(at: &str, source: Source) -> Result<Image, RequestError> {

@@ -1,7 +1,6 @@
 //! A message, and the events of one, for clients of Anthropic's API whose answer comes from a backend that does not write them.
 
 use super::STOP_REASONS;
-use crate::dialects::openai::call_id;
 use crate::dialects::{Answer, Delta, Head, StopReason, StreamWriter, ToolCall, Usage};
 use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;
@@ -18,7 +17,7 @@ pub fn whole_answer(head: &Head, answer: Answer, show_reasoning: bool) -> String
         content.push(json!({"type": "text", "text": text}).to_string());
     }
     for (index, ToolCall { id, name, arguments }) in calls.into_iter().enumerate() {
-        let (id, name) = (json!(call_id(id, &head.id, index)), json!(name));
+        let (id, name) = (json!(head.call_id(id, index)), json!(name));
         let input = object(&arguments);
         content.push(format!(r#"{{"type":"tool_use","id":{id},"name":{name},"input":{input}}}"#));
     }
@@ -121,7 +120,7 @@ impl Writer {
     fn call(&mut self, index: usize, id: String, name: &str) -> Bytes {
         let mut events = BytesMut::new();
         self.calls.push(self.blocks);
-        let id = call_id(id, &self.head.id, index);
+        let id = self.head.call_id(id, index);
         self.begin(
             Open::Call,
             &json!({"type": "tool_use", "id": id, "name": name, "input": {}}),

@@ -1,7 +1,7 @@
 //! A chat as Anthropic's API is asked it. How an answer is drawn (temperature and the like), its models do not let themselves be told any more: that is
 //! left out.
 
-use crate::dialects::{Chat, Format, Image, Message, Part, Role, Tool, ToolCall, ToolChoice};
+use crate::dialects::{Chat, Format, Image, Message, Part, Role, Tool, ToolChoice};
 use crate::request_error::RequestError;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -67,10 +67,8 @@ pub fn unsupported(chat: &Chat) -> Option<RequestError> {
     if matches!(chat.format, Some(Format::Json)) {
         return problem("response_format", "must be text or json_schema");
     }
-    let calls = chat.messages.iter().flat_map(|message| &message.parts);
-    let is_unreadable = |part: &Part| matches!(part, Part::Call(call) if input(call).is_none());
-    if calls.into_iter().any(is_unreadable) {
-        return problem("messages", "have a call whose arguments are not a JSON object");
+    if let Some(Message { at, .. }) = chat.first_with_unreadable_call() {
+        return problem(at, "has a call whose arguments are not a JSON object");
     }
     None
 }
@@ -104,7 +102,7 @@ pub fn write_request(chat: &Chat, model: &str) -> Vec<u8> {
 /// What one side says at a time, all of it: what tools gave back must stand in one message after the calls.
 fn turns(messages: &[Message]) -> Vec<MessageDocument> {
     let mut turns: Vec<MessageDocument> = Vec::new();
-    for Message { role, parts } in messages {
+    for Message { role, parts, .. } in messages {
         let role = match role {
             Role::System => continue,
             Role::User => "user",
@@ -127,7 +125,7 @@ fn block(part: &Part) -> Option<Value> {
         Part::Text(text) => json!({"type": "text", "text": text}),
         Part::Image(picture) => image(picture),
         Part::Call(call) => {
-            json!({"type": "tool_use", "id": call.id, "name": call.name, "input": input(call)})
+            json!({"type": "tool_use", "id": call.id, "name": call.name, "input": call.object()})
         }
         Part::Result { id, text, images, is_error } => {
             let mut content: Vec<Value> = images.iter().map(image).collect();
@@ -141,14 +139,6 @@ fn block(part: &Part) -> Option<Value> {
             block
         }
     })
-}
-
-/// Arguments as the object that they are; none at all are an empty one.
-fn input(call: &ToolCall) -> Option<Value> {
-    match call.arguments.trim() {
-        "" => Some(json!({})),
-        arguments => serde_json::from_str(arguments).ok().filter(Value::is_object),
-    }
 }
 
 fn image(image: &Image) -> Value {

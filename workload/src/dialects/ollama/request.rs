@@ -1,6 +1,6 @@
 //! A chat as Ollama's API is asked it.
 
-use crate::dialects::{Chat, Format, Image, Message, Part, Role, Tool, ToolCall, ToolChoice};
+use crate::dialects::{Chat, Format, Image, Message, Part, Role, Tool, ToolChoice};
 use crate::request_error::RequestError;
 use codecrucible_contract::Ollama;
 use serde::Serialize;
@@ -88,12 +88,11 @@ pub fn unsupported(chat: &Chat) -> Option<RequestError> {
         Part::Result { images, .. } => images.iter().any(is_elsewhere),
         Part::Text(_) | Part::Call(_) => false,
     };
-    if let Some(index) = chat.first_with(has_such) {
-        return problem(format!("messages[{index}].content"), "must have pictures as data: URLs");
+    if let Some(Message { at, .. }) = chat.first_with(has_such) {
+        return problem(format!("{at}.content"), "must have pictures as data: URLs");
     }
-    let is_unreadable = |part: &Part| matches!(part, Part::Call(call) if arguments(call).is_none());
-    if let Some(index) = chat.first_with(is_unreadable) {
-        return problem(format!("messages[{index}]"), "has a call whose arguments are not a JSON object");
+    if let Some(Message { at, .. }) = chat.first_with_unreadable_call() {
+        return problem(at.clone(), "has a call whose arguments are not a JSON object");
     }
     if matches!(chat.tool_choice, Some(ToolChoice::Any | ToolChoice::Named(_))) {
         return problem("tool_choice".into(), "must be auto or none");
@@ -143,7 +142,7 @@ fn messages<'a>(chat: &'a Chat, message: &'a Message) -> Vec<MessageDocument<'a>
             Part::Text(text) => texts.push(text.as_str()),
             Part::Image(image) => own.images.extend(data(image)),
             Part::Call(call) => own.tool_calls.push(json!({
-                "id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments(call)},
+                "id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.object()},
             })),
             Part::Result { id, text, images, .. } => messages.push(MessageDocument {
                 role: "tool",
@@ -151,7 +150,7 @@ fn messages<'a>(chat: &'a Chat, message: &'a Message) -> Vec<MessageDocument<'a>
                 images: images.iter().filter_map(data).collect(),
                 tool_calls: Vec::new(),
                 tool_call_id: Some(id),
-                tool_name: chat.called(id),
+                tool_name: called(chat, id),
             }),
         }
     }
@@ -162,18 +161,18 @@ fn messages<'a>(chat: &'a Chat, message: &'a Message) -> Vec<MessageDocument<'a>
     messages
 }
 
+/// The name of the tool that was called by this id.
+fn called<'a>(chat: &'a Chat, id: &str) -> Option<&'a str> {
+    chat.messages.iter().flat_map(|message| &message.parts).find_map(|part| match part {
+        Part::Call(call) if call.id == id => Some(&*call.name),
+        _ => None,
+    })
+}
+
 fn data(image: &Image) -> Option<&str> {
     match image {
         Image::Data { data, .. } => Some(data),
         Image::Url(_) => None,
-    }
-}
-
-/// As the object that they are; none at all are an empty one.
-fn arguments(call: &ToolCall) -> Option<Value> {
-    match call.arguments.trim() {
-        "" => Some(json!({})),
-        arguments => serde_json::from_str(arguments).ok().filter(Value::is_object),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::backend::BackendError;
 use crate::dialects::{Answer, AnswerReader, Delta, StopReason, ToolCall, Usage};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// What a stream ends with.
 const END_MARK: &str = "[DONE]";
@@ -10,35 +11,41 @@ const END_MARK: &str = "[DONE]";
 /// Reads answers.
 #[derive(Default)]
 pub struct Reader {
-    /// Calls of tools that have begun.
-    calls: usize,
+    /// Calls of tools that have begun: the backend's index and id of each.
+    calls: Vec<(Option<u64>, String)>,
 }
 
 #[derive(Deserialize)]
 struct Document {
+    #[serde(default)]
     choices: Vec<Choice>,
     usage: Option<UsageDocument>,
+    /// Some say it in streams that end like whole ones.
+    error: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 struct Choice {
-    #[serde(default, alias = "message")]
-    delta: Message,
+    /// Of a stream.
+    delta: Option<Message>,
+    /// Of a whole answer.
+    message: Option<Message>,
     finish_reason: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 struct Message {
     content: Option<String>,
-    #[serde(alias = "reasoning")]
     reasoning_content: Option<String>,
+    /// The same: some servers say it in both.
+    reasoning: Option<String>,
     refusal: Option<String>,
     tool_calls: Option<Vec<Call>>,
 }
 
 #[derive(Deserialize)]
 struct Call {
-    index: Option<usize>,
+    index: Option<u64>,
     id: Option<String>,
     #[serde(default)]
     function: Function,
@@ -65,20 +72,20 @@ struct Details {
 
 impl AnswerReader for Reader {
     fn whole(&mut self, document: &[u8]) -> Result<Answer, BackendError> {
-        let Document { choices, usage } =
+        let Document { choices, usage, error } =
             serde_json::from_slice(document).map_err(|_| BackendError::Protocol)?;
-        let Choice { delta, finish_reason } = choices.into_iter().next().ok_or(BackendError::Protocol)?;
-        let calls =
-            delta.tool_calls.unwrap_or_default().into_iter().map(|Call { id, function, .. }| ToolCall {
-                id: id.unwrap_or_default(),
-                name: function.name.unwrap_or_default(),
-                arguments: function.arguments.unwrap_or_default(),
-            });
+        let choice = choices.into_iter().next().filter(|_| error.is_none()).ok_or(BackendError::Protocol)?;
+        let message = choice.message.or(choice.delta).ok_or(BackendError::Protocol)?;
+        let calls = message.tool_calls.unwrap_or_default().into_iter().map(|call| ToolCall {
+            id: call.id.unwrap_or_default(),
+            name: call.function.name.unwrap_or_default(),
+            arguments: call.function.arguments.unwrap_or_default(),
+        });
         Ok(Answer {
-            text: delta.content.or(delta.refusal).unwrap_or_default(),
-            reasoning: delta.reasoning_content.unwrap_or_default(),
+            text: message.content.or(message.refusal).unwrap_or_default(),
+            reasoning: message.reasoning_content.or(message.reasoning).unwrap_or_default(),
             calls: calls.collect(),
-            stop: finish_reason.as_deref().map(stop_reason).unwrap_or_default(),
+            stop: choice.finish_reason.as_deref().map_or(Ok(StopReason::Done), stop_reason)?,
             usage: usage.map(used).unwrap_or_default(),
         })
     }
@@ -87,16 +94,23 @@ impl AnswerReader for Reader {
         if event == END_MARK {
             return Ok(vec![Delta::End]);
         }
-        let Document { choices, usage } = serde_json::from_str(event).map_err(|_| BackendError::Protocol)?;
+        let Document { choices, usage, error } =
+            serde_json::from_str(event).map_err(|_| BackendError::Protocol)?;
+        if error.is_some() {
+            return Err(BackendError::Cut);
+        }
         let mut deltas = Vec::new();
-        if let Some(Choice { delta, finish_reason }) = choices.into_iter().next() {
+        if let Some(Choice { delta, message, finish_reason }) = choices.into_iter().next() {
+            let delta = delta.or(message).unwrap_or_default();
             let some = |text: Option<String>| text.filter(|text| !text.is_empty());
-            deltas.extend(some(delta.reasoning_content).map(Delta::Reasoning));
+            let reasoning = some(delta.reasoning_content).or(some(delta.reasoning));
+            deltas.extend(reasoning.map(Delta::Reasoning));
             deltas.extend(some(delta.content).or(some(delta.refusal)).map(Delta::Text));
             for call in delta.tool_calls.unwrap_or_default() {
                 self.call(call, &mut deltas);
             }
-            deltas.extend(finish_reason.as_deref().map(|reason| Delta::Stop(stop_reason(reason))));
+            let stop = finish_reason.as_deref().map(stop_reason).transpose()?;
+            deltas.extend(stop.map(Delta::Stop));
         }
         deltas.extend(usage.map(|usage| Delta::Usage(used(usage))));
         Ok(deltas)
@@ -104,28 +118,36 @@ impl AnswerReader for Reader {
 }
 
 impl Reader {
-    /// A call begins where its name is given; some backends leave out the index of the only one.
+    /// Some backends leave out the index of the only call, number them otherwise than from 0, or give all the same and tell them apart by their ids.
     fn call(&mut self, call: Call, deltas: &mut Vec<Delta>) {
         let Call { index, id, function: Function { name, arguments } } = call;
-        let begins = index.map_or(name.is_some(), |index| index >= self.calls);
-        if begins {
-            self.calls += 1;
-            let (id, name) = (id.unwrap_or_default(), name.unwrap_or_default());
-            deltas.push(Delta::Call { index: self.calls - 1, id, name });
-        }
-        let index = index.unwrap_or(usize::MAX).min(self.calls.saturating_sub(1));
+        let id = id.unwrap_or_default();
+        let known = self.calls.iter().rposition(|(known, _)| *known == index);
+        let is_other =
+            |place: usize| !id.is_empty() && !self.calls[place].1.is_empty() && self.calls[place].1 != id;
+        let place = match known {
+            Some(place) if !(is_other(place) && name.is_some()) => place,
+            _ => {
+                self.calls.push((index, id.clone()));
+                let (index, name) = (self.calls.len() - 1, name.unwrap_or_default());
+                deltas.push(Delta::Call { index, id, name });
+                index
+            }
+        };
         let arguments = arguments.filter(|text| !text.is_empty());
-        deltas.extend(arguments.map(|text| Delta::Arguments { index, text }));
+        deltas.extend(arguments.map(|text| Delta::Arguments { index: place, text }));
     }
 }
 
-fn stop_reason(reason: &str) -> StopReason {
-    match reason {
+/// What a backend gave up is no answer.
+fn stop_reason(reason: &str) -> Result<StopReason, BackendError> {
+    Ok(match reason {
         "length" => StopReason::Length,
         "tool_calls" | "function_call" => StopReason::Calls,
         "content_filter" => StopReason::Filtered,
+        "abort" | "error" => return Err(BackendError::Cut),
         _ => StopReason::Done,
-    }
+    })
 }
 
 fn used(usage: UsageDocument) -> Usage {
@@ -180,6 +202,37 @@ mod tests {
             );
             assert_eq!((answer.stop, answer.usage.prompt), (StopReason::Calls, 3));
             assert_eq!(reader.event("[DONE]").unwrap(), [Delta::End]);
+        }
+    }
+
+    #[test]
+    fn calls_are_told_apart_however_a_backend_numbers_them() {
+        let chunk = |call: &str| format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{call}]}}}}]}}"#);
+        for (one, other) in [("0", "0"), ("1", "2"), ("7", "3")] {
+            let (mut reader, mut answer) = (Reader::default(), Answer::default());
+            for call in [
+                format!(r#"{{"index":{one},"id":"a","function":{{"name":"look","arguments":"{{"}}}}"#),
+                format!(r#"{{"index":{one},"function":{{"arguments":"}}"}}}}"#),
+                format!(r#"{{"index":{other},"id":"b","function":{{"name":"see","arguments":"{{}}"}}}}"#),
+            ] {
+                reader.event(&chunk(&call)).unwrap().into_iter().for_each(|delta| answer.take(delta));
+            }
+            let calls: Vec<_> =
+                answer.calls.iter().map(|call| (&*call.id, &*call.name, &*call.arguments)).collect();
+            assert_eq!(calls, [("a", "look", "{}"), ("b", "see", "{}")], "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn what_a_backend_says_twice_counts_once_and_what_it_gave_up_is_no_answer() {
+        let both = br#"{"choices":[{"message":{"content":"Yes.","reasoning":null,"reasoning_content":null},"finish_reason":"stop"}]}"#;
+        assert_eq!(Reader::default().whole(both).unwrap().text, "Yes.");
+        for given_up in [
+            r#"{"choices":[{"delta":{},"finish_reason":"abort"}]}"#,
+            r#"{"choices":[{"delta":{},"finish_reason":"error"}],"error":{"message":"x"}}"#,
+            r#"{"error":{"message":"x"}}"#,
+        ] {
+            assert_eq!(Reader::default().event(given_up), Err(BackendError::Cut), "{given_up}");
         }
     }
 }

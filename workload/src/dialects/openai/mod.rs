@@ -7,6 +7,5 @@ mod write_request;
 
 pub use answer::Reader;
 pub use read_request::read_request;
-pub(super) use write_answer::call_id;
 pub use write_answer::{Writer, whole_answer};
 pub use write_request::write_request;

@@ -1,6 +1,7 @@
 //! A chat as an OpenAI client asks it. What would make another answer of it than the client expects, and cannot be said in all dialects, is refused;
 //! what only nudges an answer (penalties, metadata, service tiers) is left out.
 
+use crate::dialects::chat::stop_texts;
 use crate::dialects::content::Content;
 use crate::dialects::{Chat, Format, Image, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
 use crate::request_error::RequestError;
@@ -19,7 +20,6 @@ struct Document {
     stop: Option<Content<String>>,
     n: Option<u64>,
     logprobs: Option<bool>,
-    #[serde(default)]
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     tools: Option<Vec<ToolDocument>>,
@@ -124,7 +124,7 @@ pub fn read_request(body: &[u8]) -> Result<Chat, RequestError> {
             stop: match document.stop {
                 None => Vec::new(),
                 Some(Content::Text(text)) => vec![text],
-                Some(Content::Parts(texts)) => texts,
+                Some(Content::Parts(texts)) => stop_texts("stop", texts)?,
             },
         },
         tools: tools.map(|(index, given)| tool(index, given)).collect::<Result<_, _>>()?,
@@ -158,6 +158,7 @@ fn not_here(field: impl Into<String>, problem: &str) -> RequestError {
 
 fn message(index: usize, said: MessageDocument) -> Result<Message, RequestError> {
     let MessageDocument { role, content, tool_calls, tool_call_id } = said;
+    let at = format!("messages[{index}]");
     let parts = match content {
         None => Vec::new(),
         Some(Content::Text(text)) => vec![Part::Text(text)],
@@ -172,38 +173,26 @@ fn message(index: usize, said: MessageDocument) -> Result<Message, RequestError>
         "assistant" => Role::Assistant,
         "tool" => {
             let id = tool_call_id.ok_or_else(|| {
-                let field = format!("messages[{index}].tool_call_id");
+                let field = format!("{at}.tool_call_id");
                 let problem = format!("{field} is required of what a tool gives back");
                 RequestError::at(field, problem)
             })?;
-            return Ok(Message { role: Role::User, parts: vec![result(id, parts)] });
+            return Ok(Message { at, role: Role::User, parts: vec![Part::result(id, parts, false)] });
         }
         other => {
-            let field = format!("messages[{index}].role");
+            let field = format!("{at}.role");
             let problem = format!("{field} is {other:?}, which this model's backend does not know");
             return Err(RequestError::at(field, problem));
         }
     };
     let calls = tool_calls.unwrap_or_default().into_iter().enumerate().map(|(number, call)| {
         let CallDocument { id, function } = call;
-        let field = || format!("messages[{index}].tool_calls[{number}].function");
+        let field = || format!("{at}.tool_calls[{number}].function");
         let CalledFunction { name, arguments } = function.ok_or_else(|| not_here(field(), "is required"))?;
         Ok(Part::Call(ToolCall { id, name, arguments }))
     });
     let calls = calls.collect::<Result<Vec<_>, RequestError>>()?;
-    Ok(Message { role, parts: parts.into_iter().chain(calls).collect() })
-}
-
-fn result(id: String, parts: Vec<Part>) -> Part {
-    let (mut text, mut images) = (String::new(), Vec::new());
-    for part in parts {
-        match part {
-            Part::Text(more) => text.push_str(&more),
-            Part::Image(image) => images.push(image),
-            Part::Call(_) | Part::Result { .. } => {}
-        }
-    }
-    Part::Result { id, text, images, is_error: false }
+    Ok(Message { at, role, parts: parts.into_iter().chain(calls).collect() })
 }
 
 fn part(index: usize, given: PartDocument) -> Result<Part, RequestError> {

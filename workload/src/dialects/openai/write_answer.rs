@@ -16,7 +16,7 @@ pub fn whole_answer(head: &Head, answer: Answer) -> Value {
     if !calls.is_empty() {
         let calls =
             calls.into_iter().enumerate().map(|(index, ToolCall { id: of_call, name, arguments })| {
-                let id = call_id(of_call, id, index);
+                let id = head.call_id(of_call, index);
                 json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
             });
         message["tool_calls"] = calls.collect();
@@ -26,11 +26,6 @@ pub fn whole_answer(head: &Head, answer: Answer) -> Value {
         "choices": [{"index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason(stop)}],
         "usage": used(usage),
     })
-}
-
-/// Some backends give calls no id, and what a tool gives back must refer to one.
-pub(in crate::dialects) fn call_id(id: String, of_answer: &str, index: usize) -> String {
-    if id.is_empty() { format!("call_{of_answer}_{index}") } else { id }
 }
 
 fn finish_reason(stop: StopReason) -> &'static str {
@@ -102,7 +97,7 @@ impl StreamWriter for Writer {
             Delta::Text(text) => self.delta(&json!({"content": text})),
             Delta::Reasoning(text) => self.delta(&json!({"reasoning_content": text})),
             Delta::Call { index, id, name } => {
-                let id = call_id(id, &self.head.id, index);
+                let id = self.head.call_id(id, index);
                 let function = json!({"name": name, "arguments": ""});
                 self.delta(&json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]}))
             }

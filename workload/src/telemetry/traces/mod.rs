@@ -12,6 +12,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SpanProcessor as _};
+use prometheus::IntCounterVec;
 use sender::Sender;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +26,9 @@ const MAX_BATCH_SPANS: usize = 512;
 const LAST_SECONDS: u64 = 2;
 
 /// Where requests are told of, if anywhere.
-#[derive(Default)]
 pub struct Traces {
     running: ArcSwapOption<Running>,
+    batches: IntCounterVec,
 }
 
 struct Running {
@@ -37,6 +38,11 @@ struct Running {
 }
 
 impl Traces {
+    /// Nowhere yet; batches are counted by their outcome.
+    pub fn new(batches: IntCounterVec) -> Self {
+        Self { running: ArcSwapOption::empty(), batches }
+    }
+
     /// From now on a policy holds. Needs a runtime where it names a collector.
     pub fn follow(&self, policy: &Policy) {
         let wanted = policy.observability.traces.as_ref();
@@ -48,16 +54,17 @@ impl Traces {
         if running.as_ref().map_or(wanted.is_none(), is_same) {
             return;
         }
-        let next = wanted.and_then(|wanted| match processor(wanted, &policy.identity) {
-            Ok(spans) => {
-                let (settings, identity) = (wanted.clone(), policy.identity.clone());
-                Some(Arc::new(Running { settings, identity, spans }))
-            }
-            Err(error) => {
-                tracing::error!(%error, "requests are not told of");
-                None
-            }
-        });
+        let next =
+            wanted.and_then(|wanted| match processor(wanted, &policy.identity, self.batches.clone()) {
+                Ok(spans) => {
+                    let (settings, identity) = (wanted.clone(), policy.identity.clone());
+                    Some(Arc::new(Running { settings, identity, spans }))
+                }
+                Err(error) => {
+                    tracing::error!(%error, "requests are not told of");
+                    None
+                }
+            });
         self.running.store(next);
         running.into_iter().for_each(|running| drop(spawn_blocking(move || running.end())));
     }
@@ -86,9 +93,13 @@ impl Running {
     }
 }
 
-fn processor(settings: &Settings, identity: &Identity) -> Result<BatchSpanProcessor, ExporterBuildError> {
+fn processor(
+    settings: &Settings,
+    identity: &Identity,
+    batches: IntCounterVec,
+) -> Result<BatchSpanProcessor, ExporterBuildError> {
     let endpoint = format!("{}/v1/traces", settings.endpoint.trim_end_matches('/'));
-    let exporter = SpanExporter::builder().with_http().with_http_client(Sender::new());
+    let exporter = SpanExporter::builder().with_http().with_http_client(Sender::new(batches));
     let exporter = exporter.with_endpoint(endpoint).build()?;
     let limits = BatchConfigBuilder::default()
         .with_max_queue_size(MAX_WAITING_SPANS)

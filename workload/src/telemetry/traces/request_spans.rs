@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn attempts_are_within_what_was_asked_which_is_within_the_request() {
-        let correlation = Correlation::of(&HeaderMap::new()).sampled(100);
+        let correlation = Correlation::of(&HeaderMap::new()).sampled(100, 0);
         let attempts = vec![attempt("a", "cut", 10, 20), attempt("b", "answered", 30, 90)];
         let spans = spans(&correlation, attempts, 200);
         let names: Vec<_> = spans.iter().map(|span| &*span.name).collect();
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn what_failed_says_so_at_every_level() {
-        let correlation = Correlation::of(&HeaderMap::new()).sampled(100);
+        let correlation = Correlation::of(&HeaderMap::new()).sampled(100, 0);
         let spans = spans(&correlation, vec![attempt("a", "timeout", 10, 90)], 504);
         let errors: Vec<_> = spans.iter().filter_map(|span| attribute(span, "error.type")).collect();
         assert_eq!(errors, ["504", "timeout", "timeout"]);

@@ -7,6 +7,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use prometheus::IntCounterVec;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -21,14 +22,15 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 pub(super) struct Sender {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     runtime: Handle,
+    batches: IntCounterVec,
 }
 
 impl Sender {
     /// Must be made on the runtime that it sends on.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(batches: IntCounterVec) -> Self {
         let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1();
         let client = Client::builder(TokioExecutor::new()).build(connector.build());
-        Self { client, runtime: Handle::current() }
+        Self { client, runtime: Handle::current(), batches }
     }
 }
 
@@ -42,6 +44,11 @@ impl HttpClient for Sender {
             let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?.to_bytes();
             Ok(Response::from_parts(head, body))
         };
-        self.runtime.spawn(async move { timeout(Duration::from_secs(ANSWER_SECONDS), send).await? }).await?
+        // Also the time limit is made there: it needs a clock of the runtime.
+        let sending = async move { timeout(Duration::from_secs(ANSWER_SECONDS), send).await? };
+        let sent: Result<Response<Bytes>, HttpError> = self.runtime.spawn(sending).await?;
+        let is_told = sent.as_ref().is_ok_and(|answer| answer.status().is_success());
+        self.batches.with_label_values(&[if is_told { "told" } else { "lost" }]).inc();
+        sent
     }
 }

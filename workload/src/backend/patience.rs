@@ -1,44 +1,17 @@
-//! What the embedded engine is asked, and the patience with answers that come piece by piece.
+//! The patience with answers that come piece by piece.
 
 use super::{BackendError, Deadline};
-use crate::dialects::Role;
-use futures::stream::BoxStream;
+use crate::dialects::{Delta, Deltas};
 use futures::{Stream, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
-/// What to ask the engine.
-#[derive(Clone, Debug)]
-pub struct CompletionRequest {
-    /// The conversation.
-    pub turns: Vec<Turn>,
-    /// Most tokens to write.
-    pub max_tokens: usize,
-    /// Sampling temperature; zero always takes the likeliest token.
-    pub temperature: f64,
-    /// Share of probability that is sampled from, above zero and at most one.
-    pub top_p: f64,
-    /// Seed of the sampler, where the client wants the same answer again.
-    pub seed: Option<u64>,
-    /// Texts that end the answer.
-    pub stop: Vec<String>,
-}
-
-/// One message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// Who speaks.
-    pub role: Role,
-    /// What is said.
-    pub content: String,
-}
-
 /// Ends an answer whose first piece does not come until `first`, that stalls, or that takes too long
 /// altogether.
-pub(super) fn within<T: Send + 'static>(
-    answer: impl Stream<Item = Result<T, BackendError>> + Send + 'static,
+pub(super) fn within(
+    answer: impl Stream<Item = Result<Delta, BackendError>> + Send + 'static,
     deadline: Deadline,
     first: Instant,
-) -> BoxStream<'static, Result<T, BackendError>> {
+) -> Deltas {
     futures::stream::unfold(Some((answer.boxed(), first)), move |state| async move {
         let (mut answer, until) = state?;
         match timeout_at(until, answer.next()).await {
@@ -67,7 +40,7 @@ mod tests {
         let deadline = Deadline::starting_now(TIMEOUTS);
         let pieces = stream::iter(pauses_ms).then(|pause| async move {
             tokio::time::sleep(Duration::from_millis(pause)).await;
-            Ok("x")
+            Ok(Delta::Text("x".into()))
         });
         let all: Vec<_> = within(Box::pin(pieces), deadline, deadline.first_byte()).collect().await;
         let error = all.last().and_then(|last| last.clone().err());

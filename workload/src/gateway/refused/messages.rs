@@ -1,12 +1,11 @@
-//! What of Anthropic's messages is refused, for the same reason as of OpenAI's responses: all clients are one to a backend, so what it keeps of one of
-//! them, or gets for one by tools of its own, any other one could have.
+//! Anthropic's messages.
 
-use super::responses::{Typed, kept, typed};
+use super::{Typed, kept, typed};
 use crate::json::{Json, Read, is_spelling_of};
 use crate::request_error::RequestError;
 
 /// Fields that lead to what a backend keeps, or to others that it asks.
-pub(super) const KEPT_BY_BACKENDS: [&str; 2] = ["container", "mcp_servers"];
+pub(super) const FIELDS: [&str; 2] = ["container", "mcp_servers"];
 /// The beginnings of the types of tools that the client runs itself, or that only look among these; one without a type is the former too.
 const TOOLS: [&str; 7] =
     ["custom", "bash_", "text_editor_", "computer_", "browser_", "memory_", "tool_search_"];
@@ -14,7 +13,7 @@ const TOOLS: [&str; 7] =
 const REFERENCES: [&str; 2] = ["container_upload", "file"];
 
 /// Checks the tools of a request; of what is not a list of objects, backends have their own opinions.
-pub(super) fn check_tools(tools: Option<&str>) -> Result<(), RequestError> {
+pub(super) fn check(tools: Option<&str>) -> Result<(), RequestError> {
     for (index, Typed { kind, .. }) in typed("tools", tools)? {
         let is_run_by_client = |kind: &String| TOOLS.iter().any(|known| kind.starts_with(known));
         if !kind.as_ref().is_none_or(is_run_by_client) {
@@ -26,12 +25,12 @@ pub(super) fn check_tools(tools: Option<&str>) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// Takes a message's content: no block of it, nor one within a block, may refer to what is kept.
-pub(super) fn content(json: &mut Json<'_>, message: usize) -> Read<()> {
+/// Takes a content, a message's or that of the instructions: no block of it, nor one within a block, may refer to what is kept. `at` is where it is.
+pub(in crate::gateway) fn content(json: &mut Json<'_>, at: &dyn Fn() -> String) -> Read<()> {
     if json.peek() != Some(b'[') {
         return json.value().map(drop);
     }
-    json.array(|json, block| part(json, &|| format!("messages[{message}].content[{block}]")))
+    json.array(|json, block| part(json, &|| format!("{}[{block}]", at())))
 }
 
 /// A block, or what one is made of: those that have parts have them in `content` or `source`.
@@ -73,6 +72,10 @@ mod tests {
             let found = parameter(&format!(r#"[{{"type":"text","text":"x"}},{content}]"#), "");
             assert_eq!(found.as_deref(), Some("messages[0].content[1]"), "{content}");
         }
+        let instructions = format!(r#","system":[{file}]"#);
+        assert_eq!(parameter(r#""x""#, &instructions).as_deref(), Some("system[0]"));
+        let otherwise = format!(r#""x","Content":[{file}]"#);
+        assert_eq!(parameter(&otherwise, "").as_deref(), Some("messages[0].content"));
         for (more, field) in [
             (r#","container":"c""#, "container"),
             (r#","mcp_servers":[{"type":"url","url":"http://x"}]"#, "mcp_servers"),

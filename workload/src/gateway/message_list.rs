@@ -1,6 +1,6 @@
 //! The messages of a chat: a list of objects, each with a role and a content.
 
-use crate::json::{Json, Read};
+use crate::json::{Json, Read, is_spelling_of};
 use crate::request_error::RequestError;
 use std::ops::Range;
 
@@ -11,10 +11,10 @@ const MAX_MESSAGES: usize = 4096;
 const USER: &str = "\"user\"";
 
 /// Takes what a content is, and says what is wrong with it; it is told where it is.
-pub(super) type Content = fn(&mut Json<'_>, usize) -> Read<()>;
+pub(super) type Content = fn(&mut Json<'_>, &dyn Fn() -> String) -> Read<()>;
 
 /// Of its insides, OpenAI-compatible backends have their own opinions.
-pub(super) fn any_content(json: &mut Json<'_>, _: usize) -> Read<()> {
+pub(super) fn any_content(json: &mut Json<'_>, _: &dyn Fn() -> String) -> Read<()> {
     json.value().map(drop)
 }
 
@@ -53,7 +53,12 @@ fn message<'a>(json: &mut Json<'a>, index: usize, inside: Content) -> Read<&'a s
             "content" => {
                 (has_content, matches!(first, Some(b'"' | b'[' | b'n')), "must be a string or an array")
             }
-            _ => return json.value().map(drop),
+            // Some servers ignore case, and would take it for the field.
+            _ => {
+                let meant = ["role", "content"].into_iter().find(|field| is_spelling_of(&key, field));
+                meant.map_or(Ok(()), |field| Err(at(path(&format!(".{field}")), "must be in lower case")))?;
+                return json.value().map(drop);
+            }
         };
         if !is_right {
             return Err(at(path(&format!(".{key}")), problem));
@@ -61,7 +66,7 @@ fn message<'a>(json: &mut Json<'a>, index: usize, inside: Content) -> Read<&'a s
         if key == "role" {
             role = Some(json.value()?);
         } else {
-            inside(json, index)?;
+            inside(json, &|| path(".content"))?;
             has_content = true;
         }
         if is_known { Err(at(path(&format!(".{key}")), "occurs twice")) } else { Ok(()) }
