@@ -1,5 +1,6 @@
 //! A backend that answers at once: a whole answer, or 64 chunks.
 
+use crate::load::HOLD;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::post;
@@ -34,8 +35,12 @@ impl Backend {
 
 async fn answer(body: Bytes) -> http::Response<Body> {
     let is_stream = body.windows(13).any(|window| window == b"\"stream\":true");
-    let (kind, body) =
-        if is_stream { ("text/event-stream", stream()) } else { ("application/json", Body::from(WHOLE)) };
+    let holds = body.windows(HOLD.len()).any(|window| window == HOLD.as_bytes());
+    let (kind, body) = match (is_stream, holds) {
+        (true, true) => ("text/event-stream", stream_without_end()),
+        (true, false) => ("text/event-stream", stream()),
+        (false, _) => ("application/json", Body::from(WHOLE)),
+    };
     let mut response = http::Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
     response
@@ -43,9 +48,15 @@ async fn answer(body: Bytes) -> http::Response<Body> {
 
 const WHOLE: &str = "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hello there, how can I help you today?\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":10,\"total_tokens\":19}}";
 
+fn stream_without_end() -> Body {
+    let first = futures::stream::once(async { Ok::<_, Infallible>(Bytes::from_static(CHUNK.as_bytes())) });
+    Body::from_stream(first.chain(futures::stream::pending()))
+}
+
+const CHUNK: &str = "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" word\"},\"finish_reason\":null}]}\n\n";
+
 fn stream() -> Body {
-    let chunk = "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" word\"},\"finish_reason\":null}]}\n\n";
-    let chunks = futures::stream::iter((0..CHUNKS).map(move |_| chunk)).then(|chunk| async move {
+    let chunks = futures::stream::iter((0..CHUNKS).map(|_| CHUNK)).then(|chunk| async move {
         // Each chunk is a write of its own, as a model's would be.
         tokio::task::yield_now().await;
         chunk

@@ -2,7 +2,10 @@
 
 use futures::StreamExt as _;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+/// What a prompt begins with whose stream is not to end.
+pub(crate) const HOLD: &str = "hold";
 /// Requests under way at once.
 const CONCURRENCY: usize = 8;
 /// Size of a small request's body, bytes.
@@ -27,6 +30,8 @@ pub enum Ask {
     LongPrompt,
     /// A chat that is streamed.
     Stream,
+    /// The same, whose stream does not end.
+    OpenStream,
     /// A small chat of somebody unknown.
     Stranger,
 }
@@ -45,10 +50,11 @@ impl Load {
         let (stream, size) = match ask {
             Ask::Chat | Ask::Stranger => (false, SMALL_BYTES),
             Ask::LongPrompt => (false, LONG_BYTES),
-            Ask::Stream => (true, SMALL_BYTES),
+            Ask::Stream | Ask::OpenStream => (true, SMALL_BYTES),
         };
         let body = |filler: usize| {
-            let content = "x".repeat(filler);
+            let hold = if ask == Ask::OpenStream { HOLD } else { "" };
+            let content = format!("{hold}{}", "x".repeat(filler));
             format!(
                 "{{\"model\":\"m\",\"stream\":{stream},\"messages\":[{{\"role\":\"user\",\"content\":\"{content}\"}}]}}"
             )
@@ -60,6 +66,50 @@ impl Load {
     /// The same, answered with 200 by whoever asks nobody who he is.
     pub fn of_floor(ask: Ask) -> Self {
         Self::new(ask, 200)
+    }
+
+    /// Sends so many requests a second for a while, whether the ones before are answered or not, and gives how long each took, microseconds.
+    pub async fn steady(
+        &self,
+        target: &Target,
+        per_second: u32,
+        lasts: Duration,
+    ) -> anyhow::Result<Vec<f64>> {
+        let begin = tokio::time::Instant::now();
+        let count = (lasts.as_secs_f64() * f64::from(per_second)) as u32;
+        let mut answers = tokio::task::JoinSet::new();
+        for number in 0..count {
+            tokio::time::sleep_until(begin + number * Duration::from_secs(1) / per_second).await;
+            let request = self.request(target);
+            answers.spawn(async move {
+                let sent = std::time::Instant::now();
+                let answer = request.send().await?.error_for_status()?;
+                answer.bytes().await?;
+                Ok::<_, reqwest::Error>(sent.elapsed().as_secs_f64() * 1e6)
+            });
+        }
+        let mut times = Vec::new();
+        while let Some(time) = answers.join_next().await {
+            times.push(time??);
+        }
+        Ok(times)
+    }
+
+    /// Begins so many requests and keeps what has begun of their answers.
+    pub async fn open(&self, target: &Target, count: usize) -> anyhow::Result<Vec<reqwest::Response>> {
+        let begin = |_| async {
+            let mut answer = self.request(target).send().await?.error_for_status()?;
+            answer.chunk().await?;
+            Ok::<_, reqwest::Error>(answer)
+        };
+        let opening = futures::stream::iter(0..count).map(begin).buffer_unordered(CONCURRENCY);
+        opening.map(|opened| opened.map_err(Into::into)).collect::<Vec<_>>().await.into_iter().collect()
+    }
+
+    fn request(&self, target: &Target) -> reqwest::RequestBuilder {
+        let url = format!("http://{}/v1/chat/completions", target.address);
+        let request = self.client.post(url).bearer_auth(&target.token).body(self.body.clone());
+        request.header("content-type", "application/json")
     }
 
     /// Sends so many requests and reads every answer to its end.

@@ -21,6 +21,8 @@ pub async fn collect<B>(mut body: B, limit_bytes: usize) -> Result<Bytes, Collec
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    // What says how long it is gets its room at once, and not twice as much each time that there is more.
+    let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -31,7 +33,10 @@ where
         if first.is_empty() && joined.is_empty() {
             first = data;
         } else {
-            // Only now is it known that there is more than one piece.
+            if joined.is_empty() {
+                // Only now is it known that there is more than one piece.
+                joined.reserve(announced.min(limit_bytes));
+            }
             joined.extend_from_slice(&std::mem::take(&mut first));
             joined.extend_from_slice(&data);
         }

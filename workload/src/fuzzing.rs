@@ -1,10 +1,15 @@
 //! Parts that read what strangers send, for fuzz targets: what must hold of them, whatever it is.
+#![allow(clippy::unwrap_used, reason = "what fails is what is looked for")]
 
 use crate::backend::{Endpoint, EventReader};
 use crate::cache::Directives;
+use crate::dialects::{
+    Answer, AnswerReader, Delta, Head, StopReason, StreamWriter, anthropic, ollama, openai,
+};
 use crate::gateway::ModelRequest;
 use crate::telemetry::Correlation;
 use bytes::Bytes;
+use codecrucible_contract::Ollama;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
@@ -29,6 +34,26 @@ pub fn request(bytes: &[u8]) {
             document
         };
         assert_eq!(renamed(before), renamed(after));
+        onward(endpoint, bytes);
+    }
+}
+
+/// What is read as a chat is written as one in each dialect, and read again where it has to be.
+fn onward(endpoint: Endpoint, bytes: &[u8]) {
+    let chat = match endpoint {
+        Endpoint::ChatCompletions => openai::read_request(bytes),
+        Endpoint::Messages => anthropic::read_request(bytes),
+        _ => return,
+    };
+    let Ok(chat) = chat else { return };
+    let as_openai = openai::write_request(&chat, BACKEND_MODEL);
+    let again = openai::read_request(&as_openai).unwrap();
+    assert_eq!(openai::write_request(&again, BACKEND_MODEL), as_openai);
+    if anthropic::unsupported(&chat).is_none() {
+        anthropic::read_request(&anthropic::write_request(&chat, BACKEND_MODEL)).unwrap();
+    }
+    if ollama::unsupported(&chat).is_none() {
+        document(&ollama::write_request(&chat, BACKEND_MODEL, &Ollama::default())).unwrap();
     }
 }
 
@@ -44,6 +69,51 @@ pub fn events(bytes: &[u8]) {
     if let (Ok(at_once), Ok(in_pieces)) = (at_once, in_pieces) {
         assert_eq!(at_once, in_pieces.concat());
     }
+}
+
+/// Whatever a backend answers, in whichever dialect, a client reads of it what we have read, in either of theirs.
+pub fn answers(bytes: &[u8]) {
+    let Ok(events) = EventReader::default().read(bytes) else { return };
+    let readers: [Box<dyn AnswerReader>; 3] = [
+        Box::new(openai::Reader::default()),
+        Box::new(anthropic::Reader::default()),
+        Box::new(ollama::Reader::default()),
+    ];
+    for mut reader in readers {
+        let read = events.iter().map_while(|event| reader.event(event).ok()).flatten();
+        let deltas: Vec<Delta> = read.filter(|delta| *delta != Delta::End).collect();
+        let head = || Head { id: "1".into(), created: 0, model: "m".into() };
+        let openai = written(Box::new(openai::Writer::new(head(), true)), &deltas);
+        assert_same(&deltas, &openai, Box::new(openai::Reader::default()));
+        let anthropic = written(Box::new(anthropic::Writer::new(head(), true)), &deltas);
+        assert_same(&deltas, &anthropic, Box::new(anthropic::Reader::default()));
+    }
+}
+
+fn written(mut writer: Box<dyn StreamWriter>, deltas: &[Delta]) -> Vec<u8> {
+    let mut stream = writer.start().to_vec();
+    deltas
+        .iter()
+        .chain([&Delta::End])
+        .for_each(|delta| stream.extend_from_slice(&writer.write(delta.clone())));
+    stream
+}
+
+fn assert_same(deltas: &[Delta], stream: &[u8], mut reader: Box<dyn AnswerReader>) {
+    let (mut sent, mut heard) = (Answer::default(), Answer::default());
+    deltas.iter().for_each(|delta| sent.take(delta.clone()));
+    for event in EventReader::default().read(stream).unwrap() {
+        reader.event(&event).unwrap().into_iter().for_each(|delta| heard.take(delta));
+    }
+    // Not all dialects tell a stop text from an end, and calls without an id get one.
+    let stop = if sent.stop == StopReason::StopText { StopReason::Done } else { sent.stop };
+    heard.stop = if heard.stop == StopReason::StopText { StopReason::Done } else { heard.stop };
+    for (sent, heard) in sent.calls.iter().zip(&mut heard.calls) {
+        if sent.id.is_empty() {
+            heard.id.clear();
+        }
+    }
+    assert_eq!(heard, Answer { stop, ..sent });
 }
 
 /// Whatever headers say, those that go on are few and short.
@@ -77,7 +147,12 @@ mod tests {
 
     #[test]
     fn what_must_hold_does_for_each_seed() {
-        for (target, check) in [("request", request as fn(&[u8])), ("events", events), ("headers", headers)] {
+        for (target, check) in [
+            ("request", request as fn(&[u8])),
+            ("events", events),
+            ("answers", answers),
+            ("headers", headers),
+        ] {
             let seeds = seeds(target);
             assert!(!seeds.is_empty(), "{target}");
             seeds.iter().for_each(|seed| check(seed));

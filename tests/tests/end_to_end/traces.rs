@@ -134,6 +134,6 @@ spec: {{type: OpenAI, url: 'http://{address}/v1', models: [{{name: coder}}]}}
     };
     let request = named("POST /v1/chat/completions").unwrap();
     assert_eq!((&request["spanId"], &request["kind"]), (&asked["parentSpanId"], &json!(2)));
-    assert_eq!(attribute(request, "codecrucible.client"), "request-traces.demo");
+    assert_eq!(attribute(request, "codecrucible.client"), "demo");
     assert_eq!(named("attempt remote").unwrap()["parentSpanId"], asked["spanId"]);
 }

@@ -3,9 +3,10 @@
 use super::lines::LineReader;
 use super::remote::{Answer, MediaType, RemoteBackend, Told, seconds};
 use super::{BackendError, Begun, Deadline, Endpoint, EventReader};
-use crate::dialects::{AnswerReader, Chat, Delta, Deltas, anthropic, ollama, openai, refusal_message};
+use crate::dialects::{AnswerReader, Chat, Delta, anthropic, ollama, openai, refusal_message};
 use codecrucible_contract::Protocol;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -17,6 +18,9 @@ const NO_MESSAGE: &str = "The model's backend does not take the request.";
 
 /// Longest part of a refusal's words that is passed on, bytes: some repeat the request.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024;
+
+/// An answer that is still being given. Dropping it cancels the work behind it.
+pub type Deltas = BoxStream<'static, Result<Delta, BackendError>>;
 
 /// What a backend says to a chat.
 pub enum Said {
@@ -170,7 +174,7 @@ impl Streamed {
             match self.reader.event(&document) {
                 Ok(deltas) => self.waiting.extend(deltas.into_iter().map(Ok)),
                 Err(error) => {
-                    self.waiting.push_back(Err(error));
+                    self.waiting.push_back(Err(error.into()));
                     return;
                 }
             }

@@ -1,9 +1,9 @@
 //! Models in this process. Loading takes seconds, so it happens on a thread of its own while the service
 //! goes on; a model that is loaded stays when the policy changes around it.
 
-use super::{BackendError, Readiness};
+use super::{BackendError, Deltas, Readiness};
 use crate::dialects::embedded::EngineRequest;
-use crate::dialects::{Delta, Deltas, Role, StopReason, Usage};
+use crate::dialects::{Delta, Role, StopReason, Usage};
 use codecrucible_contract::Embedded;
 use codecrucible_engine::{
     self as engine, Engine, EngineConfig, EngineError, Event, Generation, SubmitError,

@@ -1,7 +1,6 @@
 //! Stands in for the embedded engine in builds without it: such backends fail, and say so.
 
-use super::{BackendError, Readiness};
-use crate::dialects::Deltas;
+use super::{BackendError, Deltas, Readiness};
 use crate::dialects::embedded::EngineRequest;
 use codecrucible_contract::Embedded;
 

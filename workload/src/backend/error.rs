@@ -1,5 +1,7 @@
 //! Why a backend did not answer. The texts are for clients: they name no address.
 
+use crate::dialects::NoAnswer;
+
 /// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
@@ -122,6 +124,15 @@ impl BackendError {
             // That is said before any work is done.
             Self::Refused { status } => *status != 503,
             other => matches!(other, Self::Cut | Self::TimedOut | Self::Protocol | Self::Failed),
+        }
+    }
+}
+
+impl From<NoAnswer> for BackendError {
+    fn from(said: NoAnswer) -> Self {
+        match said {
+            NoAnswer::Unreadable => Self::Protocol,
+            NoAnswer::GivenUp => Self::Cut,
         }
     }
 }

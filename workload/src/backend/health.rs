@@ -66,6 +66,12 @@ impl Health {
         (average > 0).then(|| Duration::from_micros(average))
     }
 
+    /// Whether it is left alone now, because it fails or asked to be.
+    pub fn is_resting(&self, now: Instant) -> bool {
+        let state = self.state();
+        state.breaker.is_open() || state.patience.is_some_and(|until| now < until)
+    }
+
     /// Whether it is left alone because it fails, or only tried out.
     pub fn is_open(&self) -> bool {
         self.state().breaker.is_open()

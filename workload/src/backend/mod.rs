@@ -19,7 +19,7 @@ mod remote_client;
 mod sse;
 
 pub use begun::Begun;
-pub use chat::{Refusal, Said};
+pub use chat::{Deltas, Refusal, Said};
 pub use deadline::Deadline;
 pub use embedded::{EmbeddedBackend, Engines};
 pub use endpoint::{Endpoint, StreamEnd};
@@ -34,6 +34,7 @@ use crate::request_error::RequestError;
 use codecrucible_contract::{self as contract, BackendKind, Protocol, Timeouts};
 use futures::StreamExt as _;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// One place where models answer.
 pub struct Backend {
@@ -91,6 +92,16 @@ impl Backend {
                 Protocol::Anthropic => "anthropic",
                 Protocol::Ollama(_) => "ollama",
             },
+        }
+    }
+
+    /// How it does, in a word.
+    pub fn condition(&self, now: Instant) -> &'static str {
+        match self.readiness() {
+            Readiness::Loading => "loading",
+            Readiness::Failed(_) => "failed",
+            Readiness::Ready if self.health.is_resting(now) => "resting",
+            Readiness::Ready => "ready",
         }
     }
 

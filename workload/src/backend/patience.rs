@@ -1,7 +1,7 @@
 //! The patience with answers that come piece by piece.
 
-use super::{BackendError, Deadline};
-use crate::dialects::{Delta, Deltas};
+use super::{BackendError, Deadline, Deltas};
+use crate::dialects::Delta;
 use futures::{Stream, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 

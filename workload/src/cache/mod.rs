@@ -153,6 +153,11 @@ impl AnswerCache {
         })
     }
 
+    /// Whether an answer is there that would be given.
+    pub async fn has(place: &Place, now: Instant) -> bool {
+        matches!(place.look(Directives::default(), now).await, Look::Kept(_))
+    }
+
     /// Tells how much is kept.
     pub async fn measure(&self) {
         let kept = self.kept.load_full();

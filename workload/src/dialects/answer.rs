@@ -1,7 +1,6 @@
 //! An answer as no dialect says it and each can: whole, or piece by piece.
 
 use super::ToolCall;
-use crate::backend::BackendError;
 use bytes::Bytes;
 
 /// What clients know an answer by.
@@ -88,16 +87,22 @@ pub enum Delta {
     End,
 }
 
-/// An answer that is still being given. Dropping it cancels the work behind it.
-pub type Deltas = futures::stream::BoxStream<'static, Result<Delta, BackendError>>;
+/// What a backend says in place of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// Something that is not in its dialect.
+    Unreadable,
+    /// That it gave up.
+    GivenUp,
+}
 
 /// Reads what a backend answers.
 pub trait AnswerReader: Send {
     /// A whole answer.
-    fn whole(&mut self, document: &[u8]) -> Result<Answer, BackendError>;
+    fn whole(&mut self, document: &[u8]) -> Result<Answer, NoAnswer>;
 
     /// One event of a stream.
-    fn event(&mut self, event: &str) -> Result<Vec<Delta>, BackendError>;
+    fn event(&mut self, event: &str) -> Result<Vec<Delta>, NoAnswer>;
 }
 
 /// Writes a stream for a client.

@@ -7,10 +7,11 @@ pub mod anthropic;
 mod chat;
 mod content;
 pub mod embedded;
+mod function_tool;
 pub mod ollama;
 pub mod openai;
 
-pub use answer::{Answer, AnswerReader, Delta, Deltas, Head, StopReason, StreamWriter, Usage};
+pub use answer::{Answer, AnswerReader, Delta, Head, NoAnswer, StopReason, StreamWriter, Usage};
 pub use chat::{Chat, Format, Image, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
 
 use serde::Deserialize;

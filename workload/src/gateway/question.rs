@@ -4,9 +4,10 @@
 use super::ModelRequest;
 use crate::attempts::{Question, Verdict};
 use crate::backend::{
-    Answer, Backend, BackendError, Deadline, Endpoint, Kind, Refusal, RemoteBackend, Said, Told, seconds,
+    Answer, Backend, BackendError, Deadline, Deltas, Endpoint, Kind, Refusal, RemoteBackend, Said, Told,
+    seconds,
 };
-use crate::dialects::{Chat, Deltas, anthropic, openai};
+use crate::dialects::{Chat, anthropic, openai};
 use crate::request_error::RequestError;
 use crate::routing::{Affinity, Target};
 use codecrucible_contract::Protocol;
@@ -78,20 +79,10 @@ impl<'a> ModelQuestion<'a> {
         told: Told<'a>,
         mut targets: Vec<&'t Target>,
     ) -> Result<(Self, Vec<&'t Target>), RequestError> {
-        let endpoint = request.endpoint;
-        if targets.iter().all(|target| matches!(way(endpoint, &target.backend), Way::Pass(_))) {
-            return Ok((Self { request, told, chat: None, attempts: AtomicUsize::new(0) }, targets));
-        }
-        let is_chat = |target: &&Target| matches!(way(endpoint, &target.backend), Way::Chat);
-        let mut read = targets.iter().any(is_chat).then(|| read(endpoint, request.body())).transpose();
+        let read = Read::of(request, &targets);
         let mut problem = None;
         targets.retain(|target| {
-            let found = match (way(endpoint, &target.backend), &read) {
-                (Way::Pass(_), _) => None,
-                (Way::Chat, Ok(Some(chat))) => target.backend.unsupported(chat),
-                (Way::Chat, Err(error)) => Some(error.clone()),
-                (Way::Chat, Ok(None)) | (Way::Never, _) => Some(chats_only()),
-            };
+            let found = read.problem(target);
             let is_asked = found.is_none();
             problem = problem.take().or(found);
             is_asked
@@ -99,9 +90,41 @@ impl<'a> ModelQuestion<'a> {
         match problem {
             Some(problem) if targets.is_empty() => Err(problem),
             _ => {
-                let chat = read.as_mut().ok().and_then(Option::take);
+                let chat = read.chat.ok().flatten();
                 Ok((Self { request, told, chat, attempts: AtomicUsize::new(0) }, targets))
             }
+        }
+    }
+
+    /// Why these are not asked it, of each that is not.
+    pub fn problems<'t>(request: &ModelRequest, targets: &[&'t Target]) -> Vec<(&'t Target, RequestError)> {
+        let read = Read::of(request, targets);
+        targets.iter().filter_map(|target| Some((*target, read.problem(target)?))).collect()
+    }
+}
+
+/// A request as far as it had to be read for who is to be asked.
+struct Read {
+    endpoint: Endpoint,
+    /// Nothing where all speak as the client does.
+    chat: Result<Option<Chat>, RequestError>,
+}
+
+impl Read {
+    fn of(request: &ModelRequest, targets: &[&Target]) -> Self {
+        let endpoint = request.endpoint;
+        let is_chat = |target: &&Target| matches!(way(endpoint, &target.backend), Way::Chat);
+        let chat = targets.iter().any(is_chat).then(|| read(endpoint, request.body())).transpose();
+        Self { endpoint, chat }
+    }
+
+    /// Why somebody cannot be asked.
+    fn problem(&self, target: &Target) -> Option<RequestError> {
+        match (way(self.endpoint, &target.backend), &self.chat) {
+            (Way::Pass(_), _) => None,
+            (Way::Chat, Ok(Some(chat))) => target.backend.unsupported(chat),
+            (Way::Chat, Err(error)) => Some(error.clone()),
+            (Way::Chat, Ok(None)) | (Way::Never, _) => Some(chats_only()),
         }
     }
 }

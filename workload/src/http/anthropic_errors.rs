@@ -4,8 +4,6 @@ use crate::collect::collect;
 use crate::dialects::anthropic::{VERSION, error_document};
 use crate::telemetry;
 use axum::body::Body;
-use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::Response;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -25,18 +23,17 @@ pub(super) fn is_anthropic(headers: &HeaderMap) -> bool {
     headers.contains_key(VERSION)
 }
 
-/// Around all routes: what is an error in OpenAI's shape becomes one in Anthropic's, for those who read that.
-pub(super) async fn translate_errors(request: Request, next: Next) -> Response {
-    if !request.uri().path().starts_with(MESSAGES) && !is_anthropic(request.headers()) {
-        return next.run(request).await;
-    }
-    let mut response = next.run(request).await;
+/// Whether a client reads errors in Anthropic's shape.
+pub(super) fn are_wanted(path: &str, headers: &HeaderMap) -> bool {
+    path.starts_with(MESSAGES) || is_anthropic(headers)
+}
+
+/// What is an error in OpenAI's shape becomes one in Anthropic's. Only for those who want it: all others do without another layer around each request.
+pub(super) async fn translated(mut response: Response) -> Response {
     let request_id = response.headers().get(telemetry::REQUEST_ID).cloned();
     request_id.iter().for_each(|id| drop(response.headers_mut().insert(REQUEST_ID, id.clone())));
-    if !response.status().is_client_error() && !response.status().is_server_error() {
-        return response;
-    }
-    if response.body().size_hint().lower() > MAX_ERROR_BYTES as u64 {
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    if !is_error || response.body().size_hint().lower() > MAX_ERROR_BYTES as u64 {
         return response;
     }
     let (mut parts, body) = response.into_parts();
@@ -44,7 +41,7 @@ pub(super) async fn translate_errors(request: Request, next: Next) -> Response {
         return Response::from_parts(parts, Body::empty());
     };
     let request_id = request_id.as_ref().and_then(|id| id.to_str().ok());
-    let Some(translated) = translated(parts.status, &document, request_id) else {
+    let Some(translated) = document_of(parts.status, &document, request_id) else {
         return Response::from_parts(parts, Body::from(document));
     };
     parts.headers.remove(CONTENT_LENGTH);
@@ -52,7 +49,7 @@ pub(super) async fn translate_errors(request: Request, next: Next) -> Response {
 }
 
 /// Nothing where it is in Anthropic's shape already, or in none.
-fn translated(status: StatusCode, document: &[u8], request_id: Option<&str>) -> Option<Value> {
+fn document_of(status: StatusCode, document: &[u8], request_id: Option<&str>) -> Option<Value> {
     #[derive(Deserialize)]
     struct Document {
         #[serde(rename = "type")]
@@ -77,9 +74,9 @@ mod tests {
     fn an_error_in_anthropics_shape_stays_as_it_is() {
         let status = StatusCode::BAD_REQUEST;
         let own = br#"{"type":"error","error":{"type":"invalid_request_error","message":"no"}}"#;
-        assert_eq!(translated(status, own, Some("r")), None);
+        assert_eq!(document_of(status, own, Some("r")), None);
         let other = br#"{"error":{"message":"no","type":"invalid_request_error","param":"x","code":"busy"}}"#;
         let expected = json!({"type": "error", "error": {"type": "invalid_request_error", "message": "no", "details": {"error_code": "busy"}}, "request_id": "r"});
-        assert_eq!(translated(status, other, Some("r")), Some(expected));
+        assert_eq!(document_of(status, other, Some("r")), Some(expected));
     }
 }

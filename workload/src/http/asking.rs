@@ -44,8 +44,8 @@ impl Asking<'_> {
             self.request.estimated_prompt_tokens(),
         );
         let (answered, ledger) = self.service.attempts(self.snapshot).first_answer(question, targets).await;
-        exchange.note_attempts(&ledger);
-        if !is_of_first_choice(&ledger, targets) {
+        let ledger = exchange.note_attempts(ledger);
+        if !is_of_first_choice(ledger, targets) {
             // What was answered in need is not what would be answered later.
             self.place = None;
         }
@@ -61,7 +61,7 @@ impl Asking<'_> {
             response: ApiError::from(error).into_response(),
             content: None,
         });
-        FromBackend { response: tell_route(response, &ledger), content: content.filter(|_| keeps) }
+        FromBackend { response: tell_route(response, ledger), content: content.filter(|_| keeps) }
     }
 
     async fn respond(

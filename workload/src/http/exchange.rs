@@ -1,6 +1,7 @@
 //! One request and its answer, from the first byte to the last: by what it is known, how it is counted, how much of its time was the service's own
 //! (`x-codecrucible-overhead-us`), and the line of the log that tells of it.
 
+use super::anthropic_errors;
 use super::browsers::{harden, tell_origin};
 use super::watched_body::{Watch, watched};
 use crate::attempts::Ledger;
@@ -27,9 +28,8 @@ struct Noted {
     client: OnceLock<Arc<str>>,
     /// By the name that clients use.
     model: OnceLock<String>,
-    answering: OnceLock<Answering>,
-    /// What was tried, where a collector is told.
-    tried: OnceLock<Ledger>,
+    /// What was tried.
+    ledger: OnceLock<Ledger>,
     /// What became of a request whose answer is kept.
     cache: OnceLock<&'static str>,
     /// Which limit refuses it, or would.
@@ -45,20 +45,13 @@ pub(super) enum Refusing {
     InShadow(Arc<str>),
 }
 
-/// Which backend answered, after how many attempts.
-struct Answering {
-    backend: Option<String>,
-    attempts: usize,
-}
-
 impl Exchange {
     fn new(correlation: Correlation) -> Self {
         Self(Arc::new(Noted {
             correlation,
             client: OnceLock::new(),
             model: OnceLock::new(),
-            answering: OnceLock::new(),
-            tried: OnceLock::new(),
+            ledger: OnceLock::new(),
             cache: OnceLock::new(),
             limit: OnceLock::new(),
             tokens: TokenNote::default(),
@@ -84,13 +77,10 @@ impl Exchange {
         let _ = self.0.model.set(model.to_owned());
     }
 
-    pub(super) fn note_attempts(&self, ledger: &Ledger) {
+    /// Gives it back, for as long as the exchange lasts. One request has one.
+    pub(super) fn note_attempts(&self, ledger: Ledger) -> &Ledger {
         self.note_wait(ledger.waited());
-        let (backend, attempts) = (ledger.backend().map(str::to_owned), ledger.tried.len());
-        let _ = self.0.answering.set(Answering { backend, attempts });
-        if self.0.correlation.told().is_some() {
-            let _ = self.0.tried.set(ledger.clone());
-        }
+        self.0.ledger.get_or_init(|| ledger)
     }
 
     pub(super) fn note_cache(&self, outcome: &'static str) {
@@ -112,6 +102,7 @@ pub(super) async fn tell(State(service): State<Service>, mut request: Request, n
     let route = request.extensions().get::<MatchedPath>().cloned();
     let version = request.version();
     let origin = request.headers().get(ORIGIN).cloned();
+    let has_anthropic_errors = anthropic_errors::are_wanted(request.uri().path(), request.headers());
     let exchange = Exchange::new(correlation(&service, request.headers()));
     let method = request.method().clone();
     request.extensions_mut().insert(exchange.clone());
@@ -135,6 +126,9 @@ pub(super) async fn tell(State(service): State<Service>, mut request: Request, n
     if version <= Version::HTTP_11 && ending.service.is_draining() {
         // Whoever would send another request on a connection that is about to be closed had better open one elsewhere.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if has_anthropic_errors {
+        response = anthropic_errors::translated(response).await;
     }
     response.map(|body| watched(body, ending))
 }
@@ -187,8 +181,8 @@ impl Drop for Ending {
             self.count(client_gone());
         }
         let Some(Began { status, after, own }) = self.began else { return };
-        let Noted { correlation, client, model, answering, cache, limit, tokens, .. } = &*self.exchange.0;
-        let (answering, tokens) = (answering.get(), tokens.get());
+        let Noted { correlation, client, model, ledger, cache, limit, tokens, .. } = &*self.exchange.0;
+        let (ledger, tokens) = (ledger.get(), tokens.get());
         if let Some(model) = model.get() {
             self.service.metrics().models.used(model, tokens);
         }
@@ -202,8 +196,8 @@ impl Drop for Ending {
             status,
             client: client.get().map(|client| &**client),
             model: model.get().map(String::as_str),
-            backend: answering.and_then(|answering| answering.backend.as_deref()),
-            attempts: answering.map_or(0, |answering| answering.attempts),
+            backend: ledger.and_then(Ledger::backend),
+            attempts: ledger.map_or(0, |ledger| ledger.tried.len()),
             cache: cache.get().copied(),
             limit,
             shadow_limit,
@@ -242,20 +236,7 @@ fn spans<'a>(
     ended_after: Duration,
 ) -> RequestSpans<'a> {
     let (end, now) = (SystemTime::now(), tokio::time::Instant::now());
-    let tried = exchange.0.tried.get();
-    let attempts = tried.into_iter().flat_map(|ledger| {
-        ledger.tried.iter().enumerate().map(|(index, tried)| {
-            let (is_answer, began) = (ledger.answered == Some(index), end - (now - tried.began));
-            let ended = if is_answer { end } else { began + tried.after };
-            AttemptSpan {
-                backend: tried.backend.clone(),
-                provider: tried.provider,
-                outcome: tried.outcome.as_str(),
-                is_answer,
-                time: (began, ended),
-            }
-        })
-    });
+    let attempts = exchange.0.ledger.get().map(|ledger| AttemptSpan::of(ledger, (end, now)));
     RequestSpans {
         correlation: exchange.correlation(),
         method: method.as_str(),
@@ -267,7 +248,7 @@ fn spans<'a>(
         cache: line.cache,
         limit: line.limit,
         tokens: line.tokens,
-        attempts: attempts.collect(),
+        attempts: attempts.unwrap_or_default(),
     }
 }
 

@@ -7,7 +7,8 @@ use super::body::{self, MAX_BODY_BYTES};
 use super::cache::Keeping;
 use super::error::ApiError;
 use super::exchange::Exchange;
-use super::limits::{self, Wanted, tell_limits};
+use super::explanation::{self, Unsent};
+use super::limits::{self, LISTED, Wanted, tell_limits};
 use crate::authorization::Action;
 use crate::backend::{Endpoint, Told};
 use crate::cache::{ABSENT, Asked, Directives, Place};
@@ -42,6 +43,7 @@ async fn answer(
     request: Request,
 ) -> Result<Response, ApiError> {
     let directives = Directives::of(request.headers());
+    let is_dry_run = explanation::is_wanted(request.headers())?;
     let headers = told_headers(endpoint, request.headers());
     let body = body::read(&service, &exchange, request.into_body(), MAX_BODY_BYTES).await?;
     let request = ModelRequest::parse(endpoint, body.bytes.clone())?;
@@ -50,6 +52,20 @@ async fn answer(
         admit(&service, &snapshot, &caller, Action::Complete, Some(&request.model))?;
     // Also those of it that cannot be asked, which are left out below.
     let all_targets = if snapshot.bundle.policy().cache.is_some() { targets.clone() } else { Vec::new() };
+    if is_dry_run {
+        limits::allowance(
+            &service,
+            &snapshot,
+            (&caller, &exchange),
+            Wanted { model: Some(public_model), ..LISTED },
+        )
+        .await?;
+        let weight = ModelQuestion::weight(&request, &targets);
+        let _room = service.room_for_body(weight).ok_or_else(ApiError::busy)?;
+        let place = place(&service, &snapshot, &caller, (&request, public_model, headers.as_ref()), &targets);
+        let unsent = Unsent { request: &request, public_model, targets: &targets, place };
+        return Ok(unsent.explain(&service.attempts(&snapshot)).await);
+    }
     let wanted =
         Wanted { route: endpoint.into(), model: Some(public_model), tokens: request.estimated_tokens() };
     let Allowance { told, reservation, .. } =

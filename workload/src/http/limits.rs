@@ -31,6 +31,9 @@ pub(super) struct Wanted<'a> {
     pub(super) tokens: u64,
 }
 
+/// What asking for models, and for what would become of a request, wants.
+pub(super) const LISTED: Wanted<'static> = Wanted { route: LimitedRoute::Models, model: None, tokens: 0 };
+
 /// What a client's request is given by the limits, if they admit it.
 pub(super) async fn allowance(
     service: &Service,

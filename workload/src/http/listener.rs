@@ -1,6 +1,7 @@
 //! Accepts connections within limits, and ends them gracefully.
 
 use super::first_words::FirstWords;
+use super::slow_readers::SlowReaders;
 use axum::Router;
 use http::Request;
 use hyper::body::Incoming;
@@ -24,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Connections open at once.
 const MAX_CONNECTIONS: usize = 8_192;
+/// Longest time in which a client may take nothing of what it is sent, seconds.
+const MAX_STALL_SECONDS: u64 = 60;
 /// Longest time that a client may take to send a request's head, seconds.
 const MAX_HEAD_SECONDS: u64 = 10;
 /// Longest head of a request over HTTP/1, in no more than the 100 headers that are the library's limit, bytes. More is refused with 431.
@@ -66,7 +69,8 @@ impl Shutdown {
 pub type Certificate = Arc<dyn Fn() -> Option<Arc<ServerConfig>> + Send + Sync>;
 
 /// A connection, encrypted or not.
-type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+type Stream = Either<Socket, TlsStream<Socket>>;
+type Socket = SlowReaders<TcpStream>;
 
 /// A bound socket.
 pub struct Listener {
@@ -191,6 +195,7 @@ impl Drop for Counted {
 
 /// The connection, once both sides know whom they speak with, if that is asked for.
 async fn greet(stream: TcpStream, certificate: Option<Certificate>) -> Option<Stream> {
+    let stream = SlowReaders::within(Duration::from_secs(MAX_STALL_SECONDS), stream);
     let Some(certificate) = certificate else { return Some(Either::Left(stream)) };
     let handshake = TlsAcceptor::from(certificate()?).accept(stream);
     match timeout(Duration::from_secs(MAX_HEAD_SECONDS), handshake).await.ok()? {

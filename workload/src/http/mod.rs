@@ -13,6 +13,7 @@ mod cache;
 mod error;
 mod events;
 mod exchange;
+mod explanation;
 mod farewell;
 mod first_words;
 mod gateway;
@@ -26,6 +27,7 @@ mod pieces;
 mod route_header;
 mod router;
 mod served;
+mod slow_readers;
 mod synthesis;
 mod watched_body;
 

@@ -5,7 +5,7 @@ use super::anthropic_errors::is_anthropic;
 use super::authentication::Caller;
 use super::error::ApiError;
 use super::exchange::Exchange;
-use super::limits::{self, Wanted, tell_limits};
+use super::limits::{self, LISTED, Wanted, tell_limits};
 use crate::authorization::Action;
 use crate::dialects::anthropic::{model_document, model_list};
 use crate::routing::Route;
@@ -14,14 +14,11 @@ use crate::snapshot::Snapshot;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
-use codecrucible_contract::LimitedRoute;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
 /// Models that are decided about before others get their turn: each is some microseconds, and there may be thousands.
 const DECISIONS_AT_ONCE: usize = 16;
-/// What asking for models wants of limits.
-const LISTED: Wanted<'static> = Wanted { route: LimitedRoute::Models, model: None, tokens: 0 };
 
 pub(super) async fn list(
     State(service): State<Service>,

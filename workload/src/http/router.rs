@@ -9,11 +9,11 @@ use crate::backend::Endpoint;
 use crate::service::Service;
 use axum::Router;
 use axum::extract::State;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use codecrucible_contract::STATUS_PATH;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 
 /// The public API.
 pub fn public_router(service: Service) -> Router {
@@ -41,7 +41,6 @@ pub fn public_router(service: Service) -> Router {
         .route("/readyz", get(admin::ready_without_reason))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn(anthropic_errors::translate_errors))
         .with_state(service)
 }
 
@@ -59,20 +58,28 @@ pub fn status_router(service: Service) -> Router {
     Router::new().route(STATUS_PATH, get(admin::status)).with_state(service)
 }
 
-async fn not_found() -> ApiError {
-    ApiError::new(
-        StatusCode::NOT_FOUND,
-        "invalid_request_error",
-        "route_not_found",
-        "There is no such route.",
-    )
+async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
+    let message = "There is no such route.";
+    let error = ApiError::new(StatusCode::NOT_FOUND, "invalid_request_error", "route_not_found", message);
+    refused(anthropic_errors::are_wanted(uri.path(), &headers), error).await
 }
 
 /// Browsers ask with a method of their own what pages may send.
-async fn method_not_allowed(State(service): State<Service>, method: Method, headers: HeaderMap) -> Response {
-    let refused = || {
-        let message = "The route does not take this method.";
-        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed", message)
-    };
-    browsers::preflight(&service, &method, &headers).unwrap_or_else(|| refused().into_response())
+async fn method_not_allowed(
+    State(service): State<Service>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(allowed) = browsers::preflight(&service, &method, &headers) {
+        return allowed;
+    }
+    let (status, message) = (StatusCode::METHOD_NOT_ALLOWED, "The route does not take this method.");
+    let error = ApiError::new(status, "invalid_request_error", "method_not_allowed", message);
+    refused(anthropic_errors::are_wanted(uri.path(), &headers), error).await
+}
+
+async fn refused(is_for_anthropic: bool, error: ApiError) -> Response {
+    let response = error.into_response();
+    if is_for_anthropic { anthropic_errors::translated(response).await } else { response }
 }

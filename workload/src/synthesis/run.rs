@@ -3,8 +3,8 @@
 use super::candidate::best;
 use super::{Candidate, Outcome, Plan, Synthesis, code, evidence};
 use crate::attempts::{Answered, Attempts, Question, Verdict};
-use crate::backend::{BackendError, Deadline, Said, Told};
-use crate::dialects::{Chat, Delta, Deltas, Message, Role, Sampling, Usage};
+use crate::backend::{BackendError, Deadline, Deltas, Said, Told};
+use crate::dialects::{Chat, Delta, Message, Role, Sampling, Usage};
 use crate::routing::Target;
 use codecrucible_contract::Voice;
 use futures::StreamExt as _;

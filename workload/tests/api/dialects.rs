@@ -232,6 +232,11 @@ async fn errors_are_in_the_clients_dialect_whoever_makes_them() {
     assert_eq!(post(&message(false).replace("coder", "ghost"), &api.token).await.1, "not_found_error");
     assert_eq!(post(&message(false), "wrong").await.1, "authentication_error");
     assert_eq!(post("{}", &api.token).await.1, "invalid_request_error");
+    let unknown = api.post("/v1/messages/count_tokens", "{}").await.json::<Value>().await.unwrap();
+    assert_eq!(
+        (&unknown["type"], &unknown["error"]["details"]["error_code"]),
+        (&json!("error"), &json!("route_not_found"))
+    );
 
     let busy =
         Backend::saying("HTTP/1.1 529 Overloaded\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n").await;

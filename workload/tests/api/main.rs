@@ -16,6 +16,7 @@ mod configuration;
 mod dialects;
 mod endpoints;
 mod exchange;
+mod explanation;
 mod farewell;
 mod limits;
 mod program;

@@ -1,8 +1,7 @@
 //! A message, and the events of one, as Anthropic's API answers.
 
 use super::STOP_REASONS;
-use crate::backend::BackendError;
-use crate::dialects::{Answer, AnswerReader, Delta, StopReason, ToolCall, Usage};
+use crate::dialects::{Answer, AnswerReader, Delta, NoAnswer, StopReason, ToolCall, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -62,10 +61,10 @@ struct DeltaDocument {
 }
 
 impl AnswerReader for Reader {
-    fn whole(&mut self, document: &[u8]) -> Result<Answer, BackendError> {
+    fn whole(&mut self, document: &[u8]) -> Result<Answer, NoAnswer> {
         let Message { content, stop_reason, usage } =
-            serde_json::from_slice(document).map_err(|_| BackendError::Protocol)?;
-        let stop = stop_reason.as_deref().map(stop_reason_of).ok_or(BackendError::Protocol)?;
+            serde_json::from_slice(document).map_err(|_| NoAnswer::Unreadable)?;
+        let stop = stop_reason.as_deref().map(stop_reason_of).ok_or(NoAnswer::Unreadable)?;
         let usage = usage.unwrap_or_default().used();
         let mut answer = Answer { stop, usage, ..Answer::default() };
         for block in content {
@@ -83,8 +82,8 @@ impl AnswerReader for Reader {
         Ok(answer)
     }
 
-    fn event(&mut self, event: &str) -> Result<Vec<Delta>, BackendError> {
-        let event: Event = serde_json::from_str(event).map_err(|_| BackendError::Protocol)?;
+    fn event(&mut self, event: &str) -> Result<Vec<Delta>, NoAnswer> {
+        let event: Event = serde_json::from_str(event).map_err(|_| NoAnswer::Unreadable)?;
         Ok(match event.kind.as_str() {
             "message_start" => {
                 self.used(event.message.and_then(|message| message.usage));
@@ -98,7 +97,7 @@ impl AnswerReader for Reader {
                 reason.as_deref().map(|reason| Delta::Stop(stop_reason_of(reason))).into_iter().collect()
             }
             "message_stop" => vec![Delta::Usage(self.usage.used()), Delta::End],
-            "error" => return Err(BackendError::Cut),
+            "error" => return Err(NoAnswer::GivenUp),
             // Others are to be passed over, as the API's documentation has it.
             _ => Vec::new(),
         })
@@ -166,7 +165,7 @@ mod tests {
         assert_eq!(answer.calls[0].arguments, r#"{"z":1,"a":2}"#);
         assert_eq!(answer.usage, Usage { prompt: 5, cached: 2, completion: 4 });
         for wrong in ["{}", r#"{"type":"error","error":{"type":"api_error","message":"x"}}"#, "[]"] {
-            assert_eq!(Reader::default().whole(wrong.as_bytes()), Err(BackendError::Protocol), "{wrong}");
+            assert_eq!(Reader::default().whole(wrong.as_bytes()), Err(NoAnswer::Unreadable), "{wrong}");
         }
     }
 
@@ -192,6 +191,6 @@ mod tests {
         let usage = Usage { prompt: 3, cached: 0, completion: 9 };
         assert_eq!(reader.event(r#"{"type":"message_stop"}"#).unwrap(), [Delta::Usage(usage), Delta::End]);
         let error = r#"{"type":"error","error":{"type":"overloaded_error","message":"x"}}"#;
-        assert_eq!(reader.event(error), Err(BackendError::Cut));
+        assert_eq!(reader.event(error), Err(NoAnswer::GivenUp));
     }
 }

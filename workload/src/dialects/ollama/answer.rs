@@ -1,7 +1,6 @@
 //! A chat's answer, whole or in lines, as Ollama's API gives it.
 
-use crate::backend::BackendError;
-use crate::dialects::{Answer, AnswerReader, Delta, StopReason, ToolCall, Usage};
+use crate::dialects::{Answer, AnswerReader, Delta, NoAnswer, StopReason, ToolCall, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -48,21 +47,21 @@ struct Function {
 }
 
 impl AnswerReader for Reader {
-    fn whole(&mut self, document: &[u8]) -> Result<Answer, BackendError> {
-        let text = std::str::from_utf8(document).map_err(|_| BackendError::Protocol)?;
+    fn whole(&mut self, document: &[u8]) -> Result<Answer, NoAnswer> {
+        let text = std::str::from_utf8(document).map_err(|_| NoAnswer::Unreadable)?;
         let deltas = self.event(text)?;
         if deltas.last() != Some(&Delta::End) {
-            return Err(BackendError::Protocol);
+            return Err(NoAnswer::Unreadable);
         }
         let mut answer = Answer::default();
         deltas.into_iter().for_each(|delta| answer.take(delta));
         Ok(answer)
     }
 
-    fn event(&mut self, line: &str) -> Result<Vec<Delta>, BackendError> {
-        let document: Document = serde_json::from_str(line).map_err(|_| BackendError::Protocol)?;
+    fn event(&mut self, line: &str) -> Result<Vec<Delta>, NoAnswer> {
+        let document: Document = serde_json::from_str(line).map_err(|_| NoAnswer::Unreadable)?;
         if document.error.is_some() {
-            return Err(BackendError::Cut);
+            return Err(NoAnswer::GivenUp);
         }
         let Message { content, thinking, tool_calls } = document.message;
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
@@ -107,7 +106,7 @@ mod tests {
         assert_eq!((&*answer.text, answer.stop), ("!", StopReason::Done));
         assert_eq!(answer.usage, Usage { prompt: 3, cached: 0, completion: 4 });
         for wrong in [r#"{"message":{"content":"x"},"done":false}"#, "{}", "x"] {
-            assert_eq!(Reader::default().whole(wrong.as_bytes()), Err(BackendError::Protocol), "{wrong}");
+            assert_eq!(Reader::default().whole(wrong.as_bytes()), Err(NoAnswer::Unreadable), "{wrong}");
         }
     }
 
@@ -124,6 +123,6 @@ mod tests {
         }
         assert_eq!((&*answer.text, &*answer.reasoning, answer.stop), ("Yes.!", "Hm.", StopReason::Calls));
         assert_eq!(answer.calls[0].arguments, r#"{"z":1,"a":2}"#);
-        assert_eq!(Reader::default().event(r#"{"error":"out of memory"}"#), Err(BackendError::Cut));
+        assert_eq!(Reader::default().event(r#"{"error":"out of memory"}"#), Err(NoAnswer::GivenUp));
     }
 }

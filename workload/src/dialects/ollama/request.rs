@@ -1,6 +1,7 @@
 //! A chat as Ollama's API is asked it.
 
-use crate::dialects::{Chat, Format, Image, Message, Part, Role, Tool, ToolChoice};
+use crate::dialects::function_tool::FunctionTool;
+use crate::dialects::{Chat, Format, Image, Message, Part, Role, ToolChoice};
 use crate::request_error::RequestError;
 use codecrucible_contract::Ollama;
 use serde::Serialize;
@@ -12,7 +13,7 @@ struct Document<'a> {
     model: &'a str,
     messages: Vec<MessageDocument<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tools: Vec<ToolDocument<'a>>,
+    tools: Vec<FunctionTool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     format: Option<FormatDocument<'a>>,
     options: Options<'a>,
@@ -33,22 +34,6 @@ struct MessageDocument<'a> {
     tool_call_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_name: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct ToolDocument<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    function: FunctionDocument<'a>,
-}
-
-#[derive(Serialize)]
-struct FunctionDocument<'a> {
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -107,7 +92,7 @@ pub fn write_request(chat: &Chat, model: &str, ollama: &Ollama) -> Vec<u8> {
     let document = Document {
         model,
         messages: chat.messages.iter().flat_map(|message| messages(chat, message)).collect(),
-        tools: tools.map(tool).collect(),
+        tools: tools.map(FunctionTool::from).collect(),
         format: chat.format.as_ref().map(|format| match format {
             Format::Json => FormatDocument::Json("json"),
             Format::Schema(schema) => FormatDocument::Schema(schema),
@@ -174,13 +159,6 @@ fn data(image: &Image) -> Option<&str> {
         Image::Data { data, .. } => Some(data),
         Image::Url(_) => None,
     }
-}
-
-fn tool(tool: &Tool) -> ToolDocument<'_> {
-    let Tool { name, description, schema } = tool;
-    let function =
-        FunctionDocument { name, description: description.as_deref(), parameters: schema.as_deref() };
-    ToolDocument { kind: "function", function }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! A chat completion, and its chunks, as OpenAI-compatible backends answer.
 
-use crate::backend::BackendError;
-use crate::dialects::{Answer, AnswerReader, Delta, StopReason, ToolCall, Usage};
+use crate::dialects::{Answer, AnswerReader, Delta, NoAnswer, StopReason, ToolCall, Usage};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -71,11 +70,11 @@ struct Details {
 }
 
 impl AnswerReader for Reader {
-    fn whole(&mut self, document: &[u8]) -> Result<Answer, BackendError> {
+    fn whole(&mut self, document: &[u8]) -> Result<Answer, NoAnswer> {
         let Document { choices, usage, error } =
-            serde_json::from_slice(document).map_err(|_| BackendError::Protocol)?;
-        let choice = choices.into_iter().next().filter(|_| error.is_none()).ok_or(BackendError::Protocol)?;
-        let message = choice.message.or(choice.delta).ok_or(BackendError::Protocol)?;
+            serde_json::from_slice(document).map_err(|_| NoAnswer::Unreadable)?;
+        let choice = choices.into_iter().next().filter(|_| error.is_none()).ok_or(NoAnswer::Unreadable)?;
+        let message = choice.message.or(choice.delta).ok_or(NoAnswer::Unreadable)?;
         let calls = message.tool_calls.unwrap_or_default().into_iter().map(|call| ToolCall {
             id: call.id.unwrap_or_default(),
             name: call.function.name.unwrap_or_default(),
@@ -90,14 +89,14 @@ impl AnswerReader for Reader {
         })
     }
 
-    fn event(&mut self, event: &str) -> Result<Vec<Delta>, BackendError> {
+    fn event(&mut self, event: &str) -> Result<Vec<Delta>, NoAnswer> {
         if event == END_MARK {
             return Ok(vec![Delta::End]);
         }
         let Document { choices, usage, error } =
-            serde_json::from_str(event).map_err(|_| BackendError::Protocol)?;
+            serde_json::from_str(event).map_err(|_| NoAnswer::Unreadable)?;
         if error.is_some() {
-            return Err(BackendError::Cut);
+            return Err(NoAnswer::GivenUp);
         }
         let mut deltas = Vec::new();
         if let Some(Choice { delta, message, finish_reason }) = choices.into_iter().next() {
@@ -140,12 +139,12 @@ impl Reader {
 }
 
 /// What a backend gave up is no answer.
-fn stop_reason(reason: &str) -> Result<StopReason, BackendError> {
+fn stop_reason(reason: &str) -> Result<StopReason, NoAnswer> {
     Ok(match reason {
         "length" => StopReason::Length,
         "tool_calls" | "function_call" => StopReason::Calls,
         "content_filter" => StopReason::Filtered,
-        "abort" | "error" => return Err(BackendError::Cut),
+        "abort" | "error" => return Err(NoAnswer::GivenUp),
         _ => StopReason::Done,
     })
 }
@@ -154,7 +153,7 @@ fn used(usage: UsageDocument) -> Usage {
     let cached = usage.prompt_tokens_details.and_then(|details| details.cached_tokens);
     Usage {
         prompt: usage.prompt_tokens,
-        cached: cached.unwrap_or(0),
+        cached: cached.unwrap_or(0).min(usage.prompt_tokens),
         completion: usage.completion_tokens.unwrap_or(0),
     }
 }
@@ -172,7 +171,7 @@ mod tests {
             (answer.stop, answer.usage),
             (StopReason::Calls, Usage { prompt: 3, cached: 2, completion: 4 })
         );
-        assert_eq!(Reader::default().whole(br#"{"choices":[]}"#), Err(BackendError::Protocol));
+        assert_eq!(Reader::default().whole(br#"{"choices":[]}"#), Err(NoAnswer::Unreadable));
     }
 
     #[test]
@@ -232,7 +231,7 @@ mod tests {
             r#"{"choices":[{"delta":{},"finish_reason":"error"}],"error":{"message":"x"}}"#,
             r#"{"error":{"message":"x"}}"#,
         ] {
-            assert_eq!(Reader::default().event(given_up), Err(BackendError::Cut), "{given_up}");
+            assert_eq!(Reader::default().event(given_up), Err(NoAnswer::GivenUp), "{given_up}");
         }
     }
 }

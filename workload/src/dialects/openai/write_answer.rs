@@ -40,7 +40,7 @@ fn finish_reason(stop: StopReason) -> &'static str {
 fn used(usage: Usage) -> Value {
     let Usage { prompt, cached, completion } = usage;
     json!({
-        "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion,
+        "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt.saturating_add(completion),
         "prompt_tokens_details": {"cached_tokens": cached},
     })
 }

@@ -1,5 +1,6 @@
 //! A chat as an OpenAI-compatible backend is asked it.
 
+use crate::dialects::function_tool::FunctionTool;
 use crate::dialects::{Chat, Format, Image, Message, Part, Role, ToolChoice};
 use serde::Serialize;
 use serde_json::{Map, Value, json, value::RawValue};
@@ -21,7 +22,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     stop: &'a [String],
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tools: Vec<ToolDocument<'a>>,
+    tools: Vec<FunctionTool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_choice: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,22 +32,6 @@ struct Document<'a> {
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_options: Option<Value>,
-}
-
-#[derive(Serialize)]
-struct ToolDocument<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    function: FunctionDocument<'a>,
-}
-
-#[derive(Serialize)]
-struct FunctionDocument<'a> {
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -65,14 +50,6 @@ struct SchemaDocument<'a> {
 
 /// Writes the body. A stream is always to end with what was used: who asks gets it in another dialect, and limits count it.
 pub fn write_request(chat: &Chat, model: &str) -> Vec<u8> {
-    let tools = chat.tools.iter().map(|tool| ToolDocument {
-        kind: "function",
-        function: FunctionDocument {
-            name: &tool.name,
-            description: tool.description.as_deref(),
-            parameters: tool.schema.as_deref(),
-        },
-    });
     let document = Document {
         model,
         messages: chat.messages.iter().flat_map(messages).collect(),
@@ -82,7 +59,7 @@ pub fn write_request(chat: &Chat, model: &str) -> Vec<u8> {
         top_k: chat.sampling.top_k,
         seed: chat.sampling.seed,
         stop: &chat.sampling.stop,
-        tools: tools.collect(),
+        tools: chat.tools.iter().map(FunctionTool::from).collect(),
         tool_choice: chat.tool_choice.as_ref().map(tool_choice),
         parallel_tool_calls: (chat.one_call_at_a_time && !chat.tools.is_empty()).then_some(false),
         response_format: chat.format.as_ref().map(format),

@@ -1,12 +1,14 @@
 //! One request as the spans of a trace, named by OpenTelemetry's conventions for HTTP servers and for generative models: the request, within it what was
 //! asked of models in all, and within that each attempt, which is what a backend that traces too continues. Pure.
 
+use crate::attempts::Ledger;
 use crate::telemetry::{Correlation, UsedTokens};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use std::borrow::Cow;
 use std::time::SystemTime;
+use tokio::time::Instant;
 
 /// What is told of a request.
 pub struct RequestSpans<'a> {
@@ -111,6 +113,21 @@ impl RequestSpans<'_> {
 }
 
 impl AttemptSpan {
+    /// What was tried for a request that has just ended. Instants say nothing outside of the process: their distance from now does.
+    pub fn of(ledger: &Ledger, (end, now): (SystemTime, Instant)) -> Vec<Self> {
+        let spans = ledger.tried.iter().enumerate().map(|(index, tried)| {
+            let (is_answer, began) = (ledger.answered == Some(index), end - (now - tried.began));
+            Self {
+                backend: tried.backend.clone(),
+                provider: tried.provider,
+                outcome: tried.outcome.as_str(),
+                is_answer,
+                time: (began, if is_answer { end } else { began + tried.after }),
+            }
+        });
+        spans.collect()
+    }
+
     fn span(&self, trace: TraceId, (parent, id): (u64, u64)) -> SpanData {
         let name = format!("attempt {}", self.backend);
         let mut span = span(trace, (span_id(parent), id), SpanKind::Client, name, self.time);

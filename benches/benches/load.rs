@@ -1,0 +1,80 @@
+//! What the program adds to the time until an answer, at half of the load that it has to take for a moment; whether it answers all of a steady load and of a burst; and
+//! what an open stream takes of memory. With everything on, beside the backend asked directly in the same run.
+#![allow(clippy::print_stdout, reason = "benchmarks print their figures")]
+
+use anyhow::ensure;
+use codecrucible_benches::{Ask, Backend, Extent, Load, Program, Server, Target, metric, policy_of};
+use std::time::Duration;
+
+/// Processor of the backend.
+const PROCESSOR: usize = 1;
+/// How long a steady load lasts, seconds.
+const STEADY_SECONDS: u32 = 10;
+/// Turns that the program and the backend alone take.
+const TURNS: usize = 3;
+/// A load that two processors must take for long, and one that they must take for a second, requests a second.
+const SUSTAINED: u32 = 1_000;
+const BURST: u32 = 5_000;
+/// What may be added at half load, microseconds.
+const ADDED_MEDIAN_US: f64 = 150.0;
+const ADDED_P99_US: f64 = 1_000.0;
+/// Streams that are open at once, and what each may take, bytes.
+const STREAMS: usize = 1_000;
+const STREAM_BYTES: f64 = 60.0 * 1024.0;
+
+fn main() -> anyhow::Result<()> {
+    let backend = Server::start(PROCESSOR, Backend::serve)?.address;
+    let program = Program::start(&policy_of(backend, Extent::Everything))?;
+    let to_program =
+        Target { address: program.public.trim_start_matches("http://").parse()?, token: program.token()? };
+    let to_backend = Target { address: backend, token: "x".into() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let load = Load::new(Ask::Chat, 200);
+
+    let half = BURST / 2;
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        for (target, times) in [(&to_program, &mut with), (&to_backend, &mut without)] {
+            times.extend(runtime.block_on(load.steady(target, half, Duration::from_secs(2)))?);
+        }
+    }
+    for (name, part, budget) in [("median", 0.5, ADDED_MEDIAN_US), ("99th percentile", 0.99, ADDED_P99_US)] {
+        let (with, without) = (percentile(&mut with, part), percentile(&mut without, part));
+        let added = with - without;
+        println!(
+            "{half} a second, {name}: {with:.0} µs, backend alone {without:.0} µs, added {added:.0} µs (budget {budget:.0})"
+        );
+    }
+    for (name, rate, seconds) in [("sustained", SUSTAINED, STEADY_SECONDS), ("burst", BURST, 1)] {
+        let mut times =
+            runtime.block_on(load.steady(&to_program, rate, Duration::from_secs(seconds.into())))?;
+        let (count, p99) = (times.len(), percentile(&mut times, 0.99));
+        println!(
+            "{name}: {count} requests at {rate} a second, all answered, 99 % within {:.1} ms",
+            p99 / 1e3
+        );
+    }
+    streams(&program, &to_program, &runtime)
+}
+
+fn streams(program: &Program, target: &Target, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+    let resident = || metric(&program.metrics()?, "process_resident_memory_bytes");
+    let before = resident()?;
+    let open = runtime.block_on(Load::new(Ask::OpenStream, 200).open(target, STREAMS))?;
+    let each = (resident()? - before) / open.len() as f64;
+    println!(
+        "{} open streams: {:.1} KB each (budget {:.0} KB)",
+        open.len(),
+        each / 1024.0,
+        STREAM_BYTES / 1024.0
+    );
+    ensure!(open.len() == STREAMS, "not all are open");
+    Ok(())
+}
+
+/// Of times in microseconds.
+fn percentile(times: &mut [f64], part: f64) -> f64 {
+    times.sort_by(f64::total_cmp);
+    let index = ((times.len() as f64 * part) as usize).min(times.len().saturating_sub(1));
+    times.get(index).copied().unwrap_or_default()
+}
