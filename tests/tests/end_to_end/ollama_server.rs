@@ -4,6 +4,8 @@
 use crate::model_server::ModelServer;
 use crate::support::{CLUSTER, eventually};
 use codecrucible_tests::model;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -41,7 +43,8 @@ impl OllamaServer {
 impl Drop for OllamaServer {
     fn drop(&mut self) {
         if let Self::Real { process, folder, .. } = self {
-            let _ = process.kill();
+            // Asked to, it ends what it has started too.
+            let _ = kill(Pid::from_raw(process.id().cast_signed()), Signal::SIGTERM);
             let _ = process.wait();
             let _ = std::fs::remove_dir_all(folder);
         }
