@@ -2,14 +2,15 @@
 
 use super::lines::LineReader;
 use super::remote::{Answer, MediaType, RemoteBackend, Told, seconds};
-use super::{BackendError, Begun, Deadline, Endpoint, EventReader};
+use super::{BackendError, Deadline, Endpoint, EventReader};
 use crate::dialects::{AnswerReader, Chat, Delta, anthropic, ollama, openai, refusal_message};
+use bytes::Bytes;
 use codecrucible_contract::Protocol;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use http::{HeaderValue, StatusCode};
+use http_body::Body;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use std::collections::VecDeque;
 use tokio::time::{Instant, timeout_at};
 
@@ -122,8 +123,8 @@ impl Splitter {
 }
 
 /// A streamed answer that is being read.
-struct Streamed {
-    body: Begun<Incoming>,
+struct Streamed<B> {
+    body: B,
     deadline: Deadline,
     splitter: Splitter,
     reader: Box<dyn AnswerReader>,
@@ -131,7 +132,7 @@ struct Streamed {
 }
 
 fn deltas(
-    body: Begun<Incoming>,
+    body: impl Body<Data = Bytes> + Send + Unpin + 'static,
     deadline: Deadline,
     splitter: Splitter,
     reader: Box<dyn AnswerReader>,
@@ -148,7 +149,7 @@ fn deltas(
     .boxed()
 }
 
-impl Streamed {
+impl<B: Body<Data = Bytes> + Unpin> Streamed<B> {
     async fn next(&mut self) -> Result<Delta, BackendError> {
         loop {
             if let Some(read) = self.waiting.pop_front() {
@@ -179,5 +180,48 @@ impl Streamed {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use codecrucible_contract::Timeouts;
+    use futures::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use std::time::Duration;
+
+    const TIMEOUTS: Timeouts =
+        Timeouts { connect_ms: 1, first_byte_ms: 1_000, idle_ms: 1_000, total_ms: 60_000 };
+    const PING: &str = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
+    const END: &str = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
+    /// The last thing that is heard of events that come after so many milliseconds each.
+    async fn last_heard(events: Vec<(u64, &'static str)>) -> Option<Result<Delta, BackendError>> {
+        let frames = stream::iter(events).then(|(pause_ms, event)| async move {
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(event.as_bytes())))
+        });
+        let body = StreamBody::new(Box::pin(frames));
+        let splitter = Splitter::of(MediaType::Events);
+        let reader = Box::new(anthropic::Reader::default());
+        deltas(body, Deadline::starting_now(TIMEOUTS), splitter, reader).collect::<Vec<_>>().await.pop()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_backend_that_only_shows_that_it_is_at_work_is_waited_for() {
+        let events = vec![(900, PING), (900, PING), (900, PING), (900, END)];
+        assert_eq!(last_heard(events).await, Some(Ok(Delta::End)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_says_nothing_at_all_is_not() {
+        assert_eq!(last_heard(vec![(900, PING), (1_100, END)]).await, Some(Err(BackendError::TimedOut)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nor_is_one_that_never_gets_to_an_end() {
+        assert_eq!(last_heard(vec![(900, PING); 100]).await, Some(Err(BackendError::TimedOut)));
     }
 }

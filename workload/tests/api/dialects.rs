@@ -4,8 +4,6 @@ use crate::support::{Api, Backend, Folder, STREAM_HEAD, bundle, chat, policy, re
 use codecrucible_contract as contract;
 use contract::{BackendKind, Ollama, Protocol};
 use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
 
 const LINES_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\nconnection: close\r\n\r\n";
 const MESSAGE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"Yes."}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":2}}"#;
@@ -292,23 +290,6 @@ async fn a_synthesis_is_asked_of_any_of_them() {
         .await
         .unwrap();
     assert_eq!(answer["code"], "def f(): pass\n", "{answer}");
-}
-
-#[tokio::test]
-async fn a_backend_that_only_shows_that_it_is_at_work_is_waited_for() {
-    let backend = Backend::doing(|mut stream, _| async move {
-        stream.write_all(format!("{STREAM_HEAD}{BEGINNING}").as_bytes()).await.unwrap();
-        // Twice as long as a backend may say nothing.
-        for _ in 0..8 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            stream.write_all(b"event: ping\ndata: {\"type\":\"ping\"}\n\n").await.unwrap();
-        }
-        stream.write_all(END.as_bytes()).await.unwrap();
-    })
-    .await;
-    let api = in_front_of(&backend, Protocol::Anthropic).await;
-    let chunks = chunks(&api.chat(true).await.text().await.unwrap()).unwrap();
-    assert_eq!(text_of(&chunks), "Yes.");
 }
 
 #[tokio::test]
