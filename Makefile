@@ -11,8 +11,8 @@ demo-down:
 	target/debug/demo down
 
 # Every test, on a real cluster and a real model.
+test: WITH = --tests
 test: prepare lint model images
-	target/debug/cluster prepare --tests
 	cargo test --locked --workspace --exclude codecrucible-tests --exclude codecrucible-benches
 	for name in test second; do target/debug/cluster --name codecrucible-$$name down || exit 1; done
 	cargo test --locked -p codecrucible-tests -- --test-threads=4
@@ -62,4 +62,4 @@ fuzz:
 # Installs Debian packages and builds the cluster's programs, where they are missing.
 prepare:
 	cargo build --locked -p codecrucible-tests
-	target/debug/cluster prepare
+	target/debug/cluster prepare $(WITH)

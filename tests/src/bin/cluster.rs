@@ -60,8 +60,11 @@ fn main() -> anyhow::Result<()> {
     let Cli { name, command } = Cli::parse();
     match command {
         Command::Prepare { tests } => {
-            prepare()?;
-            if tests { prepare_tests() } else { Ok(()) }
+            if tests {
+                prepare_tests()
+            } else {
+                prepare()
+            }
         }
         Command::Up => {
             let cluster = Cluster::up(&name)?;

@@ -52,9 +52,9 @@ impl Binaries {
         Self::locate_or_build(&OF_CLUSTERS)
     }
 
-    /// Those that only tests need, as above.
+    /// Those, and what only tests need, as above.
     pub(super) fn for_tests() -> anyhow::Result<Self> {
-        Self::locate_or_build(&FOR_TESTS)
+        Self::locate_or_build(&[&OF_CLUSTERS[..], &FOR_TESTS[..]].concat())
     }
 
     fn locate_or_build(programs: &[Program]) -> anyhow::Result<Self> {
@@ -70,6 +70,7 @@ impl Binaries {
         for (index, program) in missing.iter().enumerate() {
             cached.build(*program, index + 1, missing.len())?;
         }
+        cached.remove_what_is_left_of_building()?;
         Ok(cached)
     }
 
@@ -81,6 +82,18 @@ impl Binaries {
         programs.iter().filter(|(name, ..)| !self.path(name).is_file()).copied().collect()
     }
 
+    /// What Go keeps of its work, several gigabytes: for the programs of one run only, which have much in common.
+    fn go_cache(&self) -> PathBuf {
+        self.folder.join("go-build")
+    }
+
+    fn remove_what_is_left_of_building(&self) -> anyhow::Result<()> {
+        match std::fs::remove_dir_all(self.go_cache()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     fn build(&self, program: Program, number: usize, of: usize) -> anyhow::Result<()> {
         let (name, module, package) = program;
         println!("[{number}/{of}] building {name} with Go (the API server takes minutes, the rest less)");
@@ -88,7 +101,7 @@ impl Binaries {
         std::fs::create_dir_all(&self.folder)?;
         // Built under another name, so that an interrupted build is not taken for a finished one.
         let unfinished = self.folder.join(format!("{name}.unfinished"));
-        build(&paths::repository().join("tests/tools").join(module), package, &unfinished)
+        build(&paths::repository().join("tests/tools").join(module), package, &unfinished, &self.go_cache())
             .with_context(|| format!("{name} does not build"))?;
         std::fs::rename(&unfinished, self.path(name))?;
         println!("[{number}/{of}] {name} built in {} s", start.elapsed().as_secs());
@@ -96,7 +109,7 @@ impl Binaries {
     }
 }
 
-fn build(module: &Path, package: &str, output: &Path) -> anyhow::Result<()> {
+fn build(module: &Path, package: &str, output: &Path, cache: &Path) -> anyhow::Result<()> {
     let version = "k8s.io/component-base/version";
     let (major, minor) = ("1", "36");
     let linker_flags = format!(
@@ -109,6 +122,7 @@ fn build(module: &Path, package: &str, output: &Path) -> anyhow::Result<()> {
         .arg(output)
         .arg(package)
         .env("CGO_ENABLED", "0")
+        .env("GOCACHE", cache)
         .env("GOTOOLCHAIN", "local")
         .status()
         .context("Go 1.26 is needed; the command `go` does not start")?;

@@ -104,8 +104,9 @@ pub fn prepare() -> anyhow::Result<()> {
     Binaries::of_clusters().map(|_| ())
 }
 
-/// Builds what else tests need.
+/// Installs and builds what clusters and tests need.
 pub fn prepare_tests() -> anyhow::Result<()> {
+    packages::install_missing()?;
     Binaries::for_tests().map(|_| ())
 }
 
