@@ -155,6 +155,7 @@ pub fn policy(backend: SocketAddr) -> contract::Policy {
             priority: 0,
             weight: 1,
             circuit_breaker: contract::CircuitBreaker::default(),
+            concurrency: None,
         }],
         routing: contract::Routing::default(),
         limits: contract::Limits::default(),

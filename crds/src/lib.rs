@@ -24,13 +24,13 @@ pub use codecrucible::{
     Observability, OnStoreFailure, Placement, PodMetadata, Policy, PolicyMode, PolicyStatus, Profile,
     PullPolicy, RateLimit, Redis, Rejection, Remediation, ReplicaPolicy, Rollout, RolloutPhase,
     RolloutStatus, Route, Routing, ShadowStatus, SharedBy, Synthesis, SynthesisMode, Tls, TlsMode, Traces,
-    Voice,
+    Urgency, UrgencyMatch, UrgencyRule, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};
 pub use model_backend::{
-    BackendType, CircuitBreaker, EmbeddedModel, Model, ModelBackend, ModelBackendSpec, Ollama,
-    SecretKeyReference, Timeouts,
+    BackendType, CircuitBreaker, Concurrency, EmbeddedModel, Model, ModelBackend, ModelBackendSpec, Ollama,
+    Queue, SecretKeyReference, Timeouts,
 };
 pub use synthesis_client::{
     Credentials, SynthesisClient, SynthesisClientSpec, SynthesisClientStatus, TargetReference,

@@ -62,6 +62,9 @@ pub struct ModelBackendSpec {
     /// When the backend is left alone because it fails.
     #[serde(default)]
     pub circuit_breaker: CircuitBreaker,
+    /// How many requests each replica sends it at once; as many as come, if it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
     /// What the server is told with each chat, for type `Ollama`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ollama: Option<Ollama>,
@@ -169,6 +172,41 @@ pub struct CircuitBreaker {
 impl Default for CircuitBreaker {
     fn default() -> Self {
         Self { error_rate_percent: 75, minimum_requests: 20, open_for: Duration::literal("10s") }
+    }
+}
+
+/// How many requests a backend is sent at once, by each replica for itself. When nobody of a model's backends of one priority has room, requests wait
+/// for the first of them, the more urgent before the others, before backends of the next priority are asked. Those that could not have their turn in
+/// time are refused at once, with 503 and when to come back.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Concurrency {
+    /// At most so many; streams count to their end.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_requests: i32,
+    /// Whether it is fewer, down to 2, when the backend begins to answer more than half as late again as it does without load; and more again when it
+    /// does not.
+    #[serde(default)]
+    pub adaptive: bool,
+    /// Who waits for one of them to end.
+    #[serde(default)]
+    pub queue: Queue,
+}
+
+/// Requests that wait for a backend to have room.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Queue {
+    /// At most so many; a more urgent one takes the place of the last. With 0 nobody waits.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub max_requests: i32,
+    /// For so long at most: a number and ms, s or m, 10ms to 10m.
+    pub timeout: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { max_requests: 100, timeout: Duration::literal("10s") }
     }
 }
 

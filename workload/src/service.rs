@@ -9,12 +9,12 @@ use crate::telemetry::{Metrics, ServedRequests, Traces};
 use crate::tls::PublicCertificate;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use codecrucible_contract::{
-    self as contract, Acknowledgement, Refused, Routing, Served, ShadowAcknowledgement,
+    self as contract, Acknowledgement, Refused, Served, ShadowAcknowledgement, Urgency,
 };
 use rustls::ServerConfig;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,7 @@ struct Shared {
 impl Service {
     /// A service on a first snapshot, for these clients. Needs a runtime where the policy names a store or a collector.
     pub fn new(snapshot: Snapshot, clients: KnownClients, metrics: Arc<Metrics>) -> Self {
+        snapshot.bound_backends();
         let limiter = Arc::new(Limiter::new(Arc::clone(&metrics)));
         limiter.follow(&snapshot.limits, snapshot.store.as_ref());
         let cache = AnswerCache::new(Arc::clone(&metrics));
@@ -87,6 +88,7 @@ impl Service {
     /// Replaces the snapshot; requests that have one keep theirs.
     pub fn replace_snapshot(&self, snapshot: Snapshot) {
         let acknowledgement = acknowledge(&snapshot);
+        snapshot.bound_backends();
         self.0.limiter.follow(&snapshot.limits, snapshot.store.as_ref());
         self.0.cache.follow(snapshot.bundle.policy().cache.as_ref());
         self.0.traces.follow(snapshot.bundle.policy());
@@ -175,10 +177,17 @@ impl Service {
     }
 
     /// What the attempts of a request share, under the policy of a snapshot.
-    pub fn attempts(&self, snapshot: &Snapshot) -> Attempts<'_> {
-        let Routing { retry_budget_percent: budget_percent, affinity } = snapshot.bundle.policy().routing;
-        let has_affinity = affinity == contract::Affinity::PromptPrefix;
-        Attempts { budget: &self.0.retries, budget_percent, has_affinity, metrics: &self.0.metrics }
+    pub fn attempts(&self, snapshot: &Snapshot, urgency: Urgency) -> Attempts<'_> {
+        let routing = &snapshot.bundle.policy().routing;
+        Attempts {
+            budget: &self.0.retries,
+            budget_percent: routing.retry_budget_percent,
+            has_affinity: routing.affinity == contract::Affinity::PromptPrefix,
+            hedge_after: routing.hedge_after_ms.map(Duration::from_millis),
+            max_resting_percent: routing.max_resting_percent,
+            urgency,
+            metrics: &self.0.metrics,
+        }
     }
 
     /// Whether the limits of a snapshot admit a request, and how it stands with them.

@@ -121,6 +121,18 @@ impl Snapshot {
         })
     }
 
+    /// From now on backends have as many requests at once as this says: when it is put in force.
+    pub fn bound_backends(&self) {
+        for BuiltBackend { policy, backend, .. } in &self.backends {
+            backend.health().room().follow(policy.concurrency);
+        }
+    }
+
+    /// All backends, in the policy's order.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.backends.iter().map(|built| &built.backend)
+    }
+
     /// Whether any backend can answer; otherwise what each one says.
     pub fn readiness(&self) -> Result<(), String> {
         let states: Vec<_> =
@@ -144,7 +156,7 @@ fn built(
     engines: &Engines,
 ) -> Result<BuiltBackend, BuildError> {
     let same = |built: &&BuiltBackend| {
-        // Who else serves its models, and in which order they are asked, is not its own affair.
+        // Who else serves its models, in which order they are asked, and how much at once, is not its own affair.
         built.policy.name == policy.name
             && built.policy.kind == policy.kind
             && built.policy.timeouts == policy.timeouts

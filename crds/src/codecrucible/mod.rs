@@ -35,7 +35,7 @@ pub use rate_limits::{
 pub use redis::Redis;
 pub use remediation::Remediation;
 pub use rollout::{Canary, CanaryStep, Rollout};
-pub use routing::{Affinity, Routing};
+pub use routing::{Affinity, Routing, Urgency, UrgencyMatch, UrgencyRule};
 pub use status::{
     AccessInForce, CanaryStatus, CertificateStatus, ClientsStatus, CodeCrucibleStatus, PolicyStatus,
     Rejection, ReplicaPolicy, RolloutPhase, RolloutStatus, ShadowStatus,

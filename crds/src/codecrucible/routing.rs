@@ -1,5 +1,6 @@
 //! Which backends are asked, and what becomes of requests whose backend fails.
 
+use crate::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Which backends are asked, and what becomes of requests whose backend fails.
@@ -15,6 +16,57 @@ pub struct Routing {
     /// that. A chat begins with all until the first message of the user, another prompt with its first 1024 bytes. A backend that has a quarter more
     /// to do than its share is passed over.
     pub affinity: Affinity,
+    /// After so long without a first byte another backend of the same model and priority is asked too, and the one that begins to answer first answers:
+    /// a number and ms, s or m, 10ms to 10m; longer than nearly all answers take to begin. Once for a request at most, and within the retry budget.
+    /// Without it, never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hedge_after: Option<Duration>,
+    /// Of the backends of one model and priority, at most this share is left alone for failing (see `circuitBreaker` of `ModelBackend`), percent. Where
+    /// more fail, all are asked, so that the few that work are not sent what was for all.
+    #[schemars(range(min = 0, max = 100))]
+    pub max_resting_percent: i32,
+    /// How urgent requests are that wait for a backend to have room (see `concurrency` of `ModelBackend`): the first that matches a request decides;
+    /// where none does, it is `Normal`. A client may say that a request is less urgent, in the header `x-codecrucible-urgency`: `low` or `normal`.
+    #[schemars(length(max = 32))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub urgencies: Vec<UrgencyRule>,
+}
+
+/// How urgent some requests are.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UrgencyRule {
+    /// So urgent.
+    pub urgency: Urgency,
+    /// What it applies to: everything, if it is not given.
+    #[serde(default, rename = "match")]
+    pub matching: UrgencyMatch,
+}
+
+/// What a rule of urgency applies to.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct UrgencyMatch {
+    /// Models, by the names that clients use; all if none is named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub models: Vec<String>,
+    /// Namespaces of clients; all if none is named. The service's own client is of its namespace.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))
+    )]
+    pub namespaces: Vec<String>,
+}
+
+/// How urgent a request is.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub enum Urgency {
+    High,
+    Normal,
+    Low,
 }
 
 /// Which of several equal backends a prompt is asked of.
@@ -28,6 +80,12 @@ pub enum Affinity {
 
 impl Default for Routing {
     fn default() -> Self {
-        Self { retry_budget_percent: 20, affinity: Affinity::None }
+        Self {
+            retry_budget_percent: 20,
+            affinity: Affinity::None,
+            hedge_after: None,
+            max_resting_percent: 100,
+            urgencies: Vec::new(),
+        }
     }
 }

@@ -14,6 +14,7 @@ mod cache;
 mod canary;
 mod clients;
 mod clusters;
+mod concurrency;
 mod crash;
 mod dialects;
 mod drift;

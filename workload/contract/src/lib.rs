@@ -10,11 +10,13 @@ mod cache;
 mod canonical;
 pub mod certificates;
 mod clients;
+mod concurrency;
 mod hash;
 pub mod layout;
 mod limits;
 mod packing;
 mod policy;
+mod routing;
 pub mod secrets;
 mod served;
 mod store;
@@ -34,6 +36,7 @@ pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
 pub use cache::{Cache, CacheRule, CachedRequests, CachedRoute, SharedBy};
 pub use canonical::canonical;
 pub use clients::{Clients, MAX_CLIENTS, MAX_CLIENTS_BYTES, RegisteredClient};
+pub use concurrency::{Concurrency, Queue};
 pub use hash::sha256_hex;
 pub use limits::{
     Algorithm, Limit, LimitedRoute, Limits, MAX_LIMIT, MAX_LIMITS, MAX_WINDOW_MS, MOST_OWED, Subject, Unit,
@@ -41,9 +44,10 @@ pub use limits::{
 };
 pub use packing::{MAX_PACKED_BYTES, Packed};
 pub use policy::{
-    AccessLog, Affinity, Backend, BackendKind, CircuitBreaker, Embedded, Identity, LogLevel, Mode, Model,
-    Observability, Ollama, Policy, Protocol, Remote, Routing, Synthesis, Timeouts, Traces, Voice,
+    AccessLog, Backend, BackendKind, CircuitBreaker, Embedded, Identity, LogLevel, Mode, Model,
+    Observability, Ollama, Policy, Protocol, Remote, Synthesis, Timeouts, Traces, Voice,
 };
+pub use routing::{Affinity, Routing, Urgency, UrgencyRule};
 pub use served::{SERVED_WITHIN_MILLISECONDS, Served};
 pub use store::Store;
 pub use validate::Invalid;

@@ -5,7 +5,9 @@
 
 use crate::access::Access;
 use crate::cache::Cache;
+use crate::concurrency::Concurrency;
 use crate::limits::Limits;
+use crate::routing::Routing;
 use crate::store::Store;
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +134,9 @@ pub struct Backend {
     /// When it is left alone because it fails.
     #[serde(default, skip_serializing_if = "is_default")]
     pub circuit_breaker: CircuitBreaker,
+    /// How many requests it is sent at once; as many as come, if there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
 }
 
 /// The weight of a backend that is given none.
@@ -163,34 +168,6 @@ pub struct CircuitBreaker {
 impl Default for CircuitBreaker {
     fn default() -> Self {
         Self { error_rate_percent: 75, minimum_requests: 20, open_for_ms: 10_000 }
-    }
-}
-
-/// Which backends are asked, and what becomes of requests whose backend fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Routing {
-    /// Attempts beyond the first, as a share of the requests, percent.
-    pub retry_budget_percent: u16,
-    /// Which of several equal backends a prompt is asked of.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub affinity: Affinity,
-}
-
-/// Which of several equal backends a prompt is asked of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Affinity {
-    /// The one that has less to do and answers sooner.
-    #[default]
-    None,
-    /// The one that is asked all that begin so, unless it has much more to do than the others.
-    PromptPrefix,
-}
-
-impl Default for Routing {
-    fn default() -> Self {
-        Self { retry_budget_percent: 20, affinity: Affinity::None }
     }
 }
 

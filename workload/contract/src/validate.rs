@@ -33,7 +33,7 @@ const MAX_MINIMUM_REQUESTS: u32 = 10_000;
 /// Shortest time that a backend is left alone, milliseconds.
 const MIN_OPEN_MS: u64 = 100;
 /// A whole, percent.
-const WHOLE_PERCENT: u16 = 100;
+pub(crate) const WHOLE_PERCENT: u16 = 100;
 /// What is wrong with an address.
 const NO_BASE_URL: &str = "is not an http or https URL in ASCII, without query, fragment and credentials, and with a \
                            port of 1 to 65535 if it names one";
@@ -76,12 +76,9 @@ impl Policy {
         access_log(self.observability.access_log)?;
         self.observability.traces.as_ref().map_or(Ok(()), traces)?;
         backends(&self.backends)?;
-        let percent = self.routing.retry_budget_percent;
-        check(percent <= WHOLE_PERCENT, "routing.retryBudgetPercent", || {
-            format!("{percent} is more than {WHOLE_PERCENT} percent")
-        })?;
         let models = self.backends.iter().flat_map(|backend| &backend.models).map(Model::public_name);
         let models = models.collect();
+        self.routing.validate(&models)?;
         self.limits.validate(self.store.is_some(), &models)?;
         self.cache.as_ref().map_or(Ok(()), |cache| cache.validate(&models))?;
         self.store.as_ref().map_or(Ok(()), Store::validate)?;
@@ -138,6 +135,8 @@ fn backends(backends: &[Backend]) -> Checked {
         timeouts(&path, &backend.timeouts)?;
         preference(&path, backend)?;
         circuit_breaker(&path, backend.circuit_breaker)?;
+        let at = format!("{path}.concurrency");
+        backend.concurrency.map_or(Ok(()), |concurrency| concurrency.validate(&at))?;
         let mut models = HashSet::new();
         count(&format!("{path}.models"), backend.models.len(), MAX_MODELS)?;
         for (index, model) in backend.models.iter().enumerate() {
@@ -330,6 +329,7 @@ pub(crate) fn check(holds: bool, path: &str, problem: impl FnOnce() -> String) -
 pub(crate) mod tests {
     use crate::policy::*;
     use crate::voices;
+    use crate::{Concurrency, Queue, Routing};
 
     pub(crate) fn sample_policy() -> Policy {
         Policy {
@@ -355,6 +355,11 @@ pub(crate) mod tests {
                 priority: 0,
                 weight: 1,
                 circuit_breaker: CircuitBreaker::default(),
+                concurrency: Some(Concurrency {
+                    max_requests: 8,
+                    adaptive: false,
+                    queue: Queue { max_requests: 0, timeout_ms: 10 },
+                }),
             }],
             routing: Routing::default(),
             limits: crate::Limits::default(),
@@ -414,7 +419,17 @@ pub(crate) mod tests {
             path_of(|p| p.backends[0].circuit_breaker.open_for_ms = 99),
             "backends[0].circuitBreaker.openForMs"
         );
+        for (at, change) in [
+            ("maxRequests", (|c| c.max_requests = 0) as fn(&mut Concurrency)),
+            ("queue.maxRequests", |c| c.queue.max_requests = 10_001),
+            ("queue.timeoutMs", |c| c.queue.timeout_ms = 9),
+        ] {
+            let path = path_of(|p| p.backends[0].concurrency.iter_mut().for_each(change));
+            assert_eq!(path, format!("backends[0].concurrency.{at}"));
+        }
         assert_eq!(path_of(|p| p.routing.retry_budget_percent = 101), "routing.retryBudgetPercent");
+        assert_eq!(path_of(|p| p.routing.hedge_after_ms = Some(9)), "routing.hedgeAfterMs");
+        assert_eq!(path_of(|p| p.routing.max_resting_percent = 101), "routing.maxRestingPercent");
         assert_eq!(path_of(|p| p.synthesis.voices.clear()), "synthesis.voices");
         assert_eq!(
             path_of(|p| p.synthesis.default_voices.push("nobody".into())),

@@ -3,7 +3,6 @@
 use super::{Answered, Ledger};
 use crate::backend::{BackendError, Retry};
 use crate::routing::Target;
-use std::vec::IntoIter;
 
 /// Most attempts of one request, whatever the budget.
 const MOST_ATTEMPTS: usize = 4;
@@ -13,10 +12,26 @@ const MOST_COSTLY_ATTEMPTS: usize = 2;
 /// A backend does not know the model.
 const UNKNOWN: BackendError = BackendError::Faulty { status: 404 };
 
+/// How somebody is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// If there is room at once.
+    AtOnce,
+    /// If there is room at once, for the second time.
+    Again,
+    /// As soon as there is room.
+    InLine,
+}
+
 /// How far one request has come.
 pub(super) struct Course<'t, T> {
     pub(super) ledger: Ledger,
-    waiting: IntoIter<&'t Target>,
+    /// Everybody, in the order in which they are to be asked.
+    all: Vec<&'t Target>,
+    /// How many of them had their turn.
+    passed: usize,
+    /// The first of the same priority as those asked last that has no room, to wait for before others are asked.
+    full: Option<&'t Target>,
     /// The last one that failed and may be asked again; once, and when nobody else is left.
     again: Option<&'t Target>,
     was_repeated: bool,
@@ -36,7 +51,9 @@ impl<'t, T> Course<'t, T> {
     pub(super) fn over(targets: Vec<&'t Target>) -> Self {
         Self {
             ledger: Ledger::default(),
-            waiting: targets.into_iter(),
+            all: targets,
+            passed: 0,
+            full: None,
             again: None,
             was_repeated: false,
             costly: 0,
@@ -48,19 +65,45 @@ impl<'t, T> Course<'t, T> {
         }
     }
 
-    /// Who is asked next, and whether that is for the second time.
-    pub(super) fn next(&mut self) -> Option<(&'t Target, bool)> {
+    /// Who is asked next, and how: where nobody of a priority has room, that is waited for before those are asked that are there for need.
+    pub(super) fn next(&mut self) -> Option<(&'t Target, Turn)> {
         let is_enough = self.ledger.tried.len() >= MOST_ATTEMPTS || self.costly >= MOST_COSTLY_ATTEMPTS;
         if self.is_over || is_enough {
             return None;
         }
-        if let Some(target) = self.waiting.next() {
-            return Some((target, false));
+        let next = self.all.get(self.passed).copied();
+        let next_priority = next.map(|target| target.priority);
+        if let Some(full) = self.full.take_if(|full| next_priority != Some(full.priority)) {
+            return Some((full, Turn::InLine));
+        }
+        if let Some(target) = next {
+            self.passed += 1;
+            return Some((target, Turn::AtOnce));
         }
         if std::mem::replace(&mut self.was_repeated, true) {
             return None;
         }
-        self.again.map(|target| (target, true))
+        self.again.map(|target| (target, Turn::Again))
+    }
+
+    /// Another one of the same priority, to be asked while one is; for the cost of it, only if that would not be one attempt too many.
+    pub(super) fn rival(&mut self, of: &Target) -> Option<&'t Target> {
+        let is_enough = self.ledger.tried.len() + 2 > MOST_ATTEMPTS || self.costly + 2 > MOST_COSTLY_ATTEMPTS;
+        let next = self.all.get(self.passed).filter(|next| next.priority == of.priority && !is_enough)?;
+        self.passed += 1;
+        Some(next)
+    }
+
+    /// Whether there is an answer, or can be none.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// How many of those of its priority are left alone for failing, percent.
+    pub(super) fn share_resting(&self, target: &Target) -> u16 {
+        let equals = || self.all.iter().filter(|equal| equal.priority == target.priority);
+        let resting = equals().filter(|equal| equal.backend.health().is_open()).count();
+        u16::try_from(resting * 100 / equals().count().max(1)).unwrap_or(u16::MAX)
     }
 
     /// Whether nobody was asked yet.
@@ -68,16 +111,18 @@ impl<'t, T> Course<'t, T> {
         self.ledger.tried.is_empty()
     }
 
+    /// Somebody has no room now.
+    pub(super) fn full(&mut self, target: &'t Target) {
+        self.full.get_or_insert(target);
+    }
+
     /// Somebody was not asked.
     pub(super) fn skipped(&mut self, backend: &str, reason: BackendError) {
         self.ledger.skipped.push(backend.to_owned());
         // That it shall come back later tells a client more than that something is not ready.
-        self.skipped = Some(match (self.skipped.take(), reason) {
-            (Some(BackendError::Resting { seconds: one }), BackendError::Resting { seconds: other }) => {
-                BackendError::Resting { seconds: one.min(other) }
-            }
-            (Some(resting @ BackendError::Resting { .. }), _) => resting,
-            (_, reason) => reason,
+        self.skipped = Some(match self.skipped.take() {
+            Some(before) if is_sooner(&before, &reason) => before,
+            _ => reason,
         });
     }
 
@@ -123,6 +168,14 @@ impl<'t, T> Course<'t, T> {
     }
 }
 
+/// Whether it is worth asking again after one of two before it is after the other.
+fn is_sooner(one: &BackendError, other: &BackendError) -> bool {
+    match (one.worth_asking_after(), other.worth_asking_after()) {
+        (Some(one), Some(other)) => one <= other,
+        (one, _) => one.is_some(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Tried;
@@ -147,6 +200,7 @@ mod tests {
                 priority: 0,
                 weight: 1,
                 circuit_breaker: contract::CircuitBreaker::default(),
+                concurrency: None,
             };
             Arc::new(Backend::new(&backend, None, &Engines::default()).unwrap())
         };
@@ -160,9 +214,9 @@ mod tests {
         let targets = targets(count);
         let mut course = Course::<()>::over(targets.iter().collect());
         let mut asked = Vec::new();
-        while let Some((target, is_repeated)) = course.next() {
+        while let Some((target, turn)) = course.next() {
             let (name, now) = (target.backend.name(), tokio::time::Instant::now());
-            asked.push(if is_repeated { format!("{name} again") } else { name.to_owned() });
+            asked.push(if turn == Turn::Again { format!("{name} again") } else { name.to_owned() });
             course.failed(target, says(name));
             let outcome = super::super::Outcome::Failed("");
             let (backend, after) = (name.to_owned(), std::time::Duration::ZERO);
@@ -215,8 +269,13 @@ mod tests {
         assert_eq!(told([Some(UNKNOWN), Some(BackendError::Cut)]), BackendError::Cut);
         assert_eq!(told([Some(UNKNOWN), Some(UNKNOWN)]), UNKNOWN);
         let health = targets[0].backend.health();
-        let answered =
-            || Answered { answer: "404", in_flight: health.begin(tokio::time::Instant::now()).unwrap() };
+        let answered = || {
+            let slot = health.room().enter().unwrap();
+            Answered {
+                answer: "404",
+                in_flight: health.begin(slot, tokio::time::Instant::now(), || false).unwrap(),
+            }
+        };
         let mut course = Course::over(Vec::new());
         course.unknown(answered());
         assert_eq!(course.end().0.ok().map(|answered| answered.answer), Some("404"));
@@ -233,6 +292,24 @@ mod tests {
             course.skipped("b", BackendError::Resting { seconds });
         }
         course.skipped("c", BackendError::Loading);
+        course.skipped("d", BackendError::Full { seconds: 4 });
         assert_eq!(course.end().0.err(), Some(BackendError::Resting { seconds: 3 }));
+    }
+
+    #[tokio::test]
+    async fn those_who_are_there_for_need_are_asked_only_after_room_was_waited_for() {
+        let mut targets = targets(4);
+        targets.iter_mut().skip(2).for_each(|target| target.priority = 1);
+        let mut course = Course::<()>::over(targets.iter().collect());
+        let mut turns = Vec::new();
+        while let Some((target, turn)) = course.next() {
+            turns.push(format!("{} {turn:?}", target.backend.name()));
+            match turn {
+                Turn::AtOnce => course.full(target),
+                _ => course.skipped(target.backend.name(), BackendError::Full { seconds: 1 }),
+            }
+        }
+        assert_eq!(turns, ["0 AtOnce", "1 AtOnce", "0 InLine", "2 AtOnce", "3 AtOnce", "2 InLine"]);
+        assert_eq!(course.end().0.err(), Some(BackendError::Full { seconds: 1 }));
     }
 }

@@ -14,6 +14,8 @@ pub enum Outcome {
     Refused,
     /// The backend has too much to do.
     PutOff,
+    /// Another backend that was asked too began to answer before.
+    Outrun,
     /// It failed, in this way.
     Failed(&'static str),
 }
@@ -34,6 +36,7 @@ impl Outcome {
             Self::Answered => "answered",
             Self::Refused => "refused",
             Self::PutOff => "put_off",
+            Self::Outrun => "outrun",
             Self::Failed(kind) => kind,
         }
     }
@@ -63,10 +66,16 @@ pub struct Ledger {
     pub answered: Option<usize>,
     /// Backends that were not asked: they are left alone, or not ready.
     pub skipped: Vec<String>,
+    /// How long backends were asked, of which two may have been at once.
+    pub asking: Duration,
     /// How long nothing was asked, so that a backend had time to recover.
     pub paused: Duration,
+    /// How long the request waited for room.
+    pub queued: Duration,
     /// Whether the first one was that to which the prompt belongs.
     pub is_by_affinity: bool,
+    /// Whether two were asked at once, because the first one said nothing for long.
+    pub is_hedged: bool,
     /// Whether another one would have been made, but for the budget.
     pub is_over_budget: bool,
 }
@@ -81,7 +90,7 @@ impl Ledger {
 
     /// How long backends were waited for.
     pub fn waited(&self) -> Duration {
-        self.paused + self.tried.iter().map(|tried| tried.after).sum::<Duration>()
+        self.paused + self.queued + self.asking
     }
 
     /// Who answered, or was asked last.
@@ -92,7 +101,14 @@ impl Ledger {
     /// What a client is told: who answered, or was asked last, after how many attempts, and why he, where that is not for having less to do.
     pub fn summary(&self) -> Option<String> {
         let by = if self.is_by_affinity && self.tried.len() == 1 { "; by=prefix" } else { "" };
-        Some(format!("backend={}; attempts={}{by}", self.backend()?, self.tried.len()))
+        let mut summary = format!("backend={}; attempts={}{by}", self.backend()?, self.tried.len());
+        if self.is_hedged {
+            summary.push_str("; hedged");
+        }
+        if self.queued.as_millis() > 0 {
+            summary.push_str(&format!("; queued_ms={}", self.queued.as_millis()));
+        }
+        Some(summary)
     }
 }
 
@@ -104,6 +120,9 @@ impl fmt::Display for Ledger {
         }
         if !self.skipped.is_empty() {
             write!(f, ", not asked: {}", self.skipped.join(" "))?;
+        }
+        if self.queued.as_millis() > 0 {
+            write!(f, ", {} ms of waiting for room", self.queued.as_millis())?;
         }
         if self.is_over_budget { f.write_str(", and no budget for more") } else { Ok(()) }
     }
@@ -128,6 +147,9 @@ mod tests {
         assert_eq!(ledger.summary().as_deref(), Some("backend=b; attempts=2"));
         ledger.answered = Some(0);
         assert_eq!(ledger.summary().as_deref(), Some("backend=a; attempts=2"), "its 429 is the answer");
+        (ledger.is_hedged, ledger.queued) = (true, Duration::from_millis(7));
+        assert_eq!(ledger.summary().as_deref(), Some("backend=a; attempts=2; hedged; queued_ms=7"));
+        assert!(ledger.to_string().ends_with(", not asked: c, 7 ms of waiting for room"));
         assert!(ledger.is_remarkable());
     }
 

@@ -35,7 +35,12 @@ pub(super) enum Seen {
 
 /// What a request was let through as: one that began before the state changed says nothing about the state of now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Admission(u32);
+pub(super) struct Admission(Option<u32>);
+
+impl Admission {
+    /// Of what was not let through, and says nothing therefore.
+    pub(super) const NONE: Self = Self(None);
+}
 
 /// One backend's.
 pub(super) struct Breaker {
@@ -81,12 +86,12 @@ impl Breaker {
             }
             State::Trying(trials) => trials.admit(now)?,
         }
-        Ok(Admission(self.changes))
+        Ok(Admission(Some(self.changes)))
     }
 
     /// Notes how a request went.
     pub(super) fn note(&mut self, admission: Admission, seen: Seen, now: Instant) {
-        if admission.0 != self.changes {
+        if admission.0 != Some(self.changes) {
             return;
         }
         match &mut self.state {

@@ -44,6 +44,12 @@ pub enum BackendError {
         /// For how long at least, seconds.
         seconds: u64,
     },
+    /// All backends of the model have as many requests as they are to have, and more than that wait, or for longer, than may.
+    #[error("the model's backends have as much to do as they take, and too many requests wait already")]
+    Full {
+        /// After which time it is worth asking again, seconds.
+        seconds: u64,
+    },
     /// Too much work is waiting.
     #[error("the model is busy")]
     Busy,
@@ -90,6 +96,15 @@ impl BackendError {
             Self::TooLong(_) => "too_long",
             Self::Failed => "failed",
             Self::Resting { .. } => "resting",
+            Self::Full { .. } => "full",
+        }
+    }
+
+    /// After which time it is worth asking again, where a backend was not asked for now.
+    pub fn worth_asking_after(&self) -> Option<u64> {
+        match self {
+            Self::Resting { seconds } | Self::Full { seconds } => Some(*seconds),
+            _ => None,
         }
     }
 
@@ -114,6 +129,7 @@ impl BackendError {
                 | Self::Faulty { .. }
                 | Self::PutOff { .. }
                 | Self::Resting { .. }
+                | Self::Full { .. }
         )
     }
 

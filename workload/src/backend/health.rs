@@ -2,8 +2,9 @@
 
 use super::BackendError;
 use super::breaker::{Admission, Breaker, Seen};
+use super::room::{Room, Slot};
 use codecrucible_contract as contract;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -20,7 +21,7 @@ pub struct Health {
     /// The backend's name.
     name: String,
     state: Mutex<State>,
-    in_flight: AtomicU32,
+    room: Arc<Room>,
     /// How soon answers begin, on average, microseconds; zero before the first one.
     first_byte_us: AtomicU64,
 }
@@ -38,26 +39,37 @@ impl Health {
         Arc::new(Self {
             name: name.to_owned(),
             state: Mutex::new(state),
-            in_flight: AtomicU32::new(0),
+            room: Arc::default(),
             first_byte_us: AtomicU64::new(0),
         })
     }
 
-    /// Begins a request, or tells how long the backend is to be left alone.
-    pub fn begin(self: &Arc<Self>, now: Instant) -> Result<InFlight, Duration> {
+    /// Begins a request that has room, or tells how long the backend is to be left alone. One that fails is asked nevertheless if it has to be.
+    pub fn begin(
+        self: &Arc<Self>,
+        slot: Slot,
+        now: Instant,
+        has_to_be: impl FnOnce() -> bool,
+    ) -> Result<InFlight, Duration> {
         let mut state = self.state();
         if let Some(until) = state.patience.filter(|until| now < *until) {
             return Err(until - now);
         }
-        let admission = state.breaker.admit(now)?;
+        let admission = state.breaker.admit(now);
         drop(state);
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Ok(InFlight { health: Arc::clone(self), began: now, admission, is_noted: false })
+        let admission =
+            admission.or_else(|rest| if has_to_be() { Ok(Admission::NONE) } else { Err(rest) })?;
+        Ok(InFlight { health: Arc::clone(self), _slot: slot, began: now, admission, is_noted: false })
+    }
+
+    /// How many requests it has at once, and who waits.
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     /// Requests that it has.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.room.in_flight()
     }
 
     /// How soon answers begin, on average; nothing before the first one.
@@ -106,6 +118,7 @@ impl Health {
 /// A request that a backend has, until the value goes: with the last byte of its answer, or with its client.
 pub struct InFlight {
     health: Arc<Health>,
+    _slot: Slot,
     began: Instant,
     admission: Admission,
     is_noted: bool,
@@ -115,6 +128,7 @@ impl InFlight {
     /// Its answer has begun.
     pub fn answered(&mut self, now: Instant) {
         self.health.note_first_byte(now - self.began);
+        self.health.room.answered(now - self.began);
         self.note(Seen::Answered, now);
     }
 
@@ -129,6 +143,7 @@ impl InFlight {
         let mut state = self.health.state();
         state.patience = Some(state.patience.map_or(until, |before| before.max(until)));
         drop(state);
+        self.health.room.in_trouble();
         self.note(Seen::Nothing, now);
     }
 
@@ -141,6 +156,7 @@ impl InFlight {
         };
         if *error == BackendError::TimedOut {
             self.health.note_first_byte(now - self.began);
+            self.health.room.in_trouble();
         }
         self.note(seen, now);
     }
@@ -163,7 +179,6 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.health.in_flight.fetch_sub(1, Ordering::Relaxed);
         if !self.is_noted {
             self.abandoned(Instant::now());
         }
@@ -181,15 +196,19 @@ mod tests {
         )
     }
 
+    fn begin(health: &Arc<Health>, now: Instant) -> Result<InFlight, Duration> {
+        health.begin(health.room().enter().unwrap(), now, || false)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_request_is_in_flight_until_its_value_goes() {
         let health = health();
-        let mut attempt = health.begin(Instant::now()).unwrap();
+        let mut attempt = begin(&health, Instant::now()).unwrap();
         attempt.answered(Instant::now() + Duration::from_millis(80));
         assert_eq!((health.in_flight(), health.first_byte()), (1, Some(Duration::from_millis(80))));
         drop(attempt);
         assert_eq!(health.in_flight(), 0);
-        health.begin(Instant::now()).unwrap().answered(Instant::now() + Duration::from_millis(160));
+        begin(&health, Instant::now()).unwrap().answered(Instant::now() + Duration::from_millis(160));
         assert_eq!(health.first_byte(), Some(Duration::from_millis(90)));
     }
 
@@ -197,39 +216,39 @@ mod tests {
     async fn failures_open_it_and_what_is_the_clients_own_does_not() {
         let health = health();
         for error in [BackendError::TooLong("x".into()), BackendError::Busy] {
-            health.begin(Instant::now()).unwrap().failed(&error, Instant::now());
+            begin(&health, Instant::now()).unwrap().failed(&error, Instant::now());
         }
         assert!(!health.is_open());
         for _ in 0..2 {
-            health.begin(Instant::now()).unwrap().failed(&BackendError::Cut, Instant::now());
+            begin(&health, Instant::now()).unwrap().failed(&BackendError::Cut, Instant::now());
         }
-        assert!(health.is_open() && health.begin(Instant::now()).is_err());
+        assert!(health.is_open() && begin(&health, Instant::now()).is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_wish_to_be_left_alone_is_heeded_for_a_while() {
         let (health, now) = (health(), Instant::now());
-        let mut two = [health.begin(now).unwrap(), health.begin(now).unwrap()];
+        let mut two = [begin(&health, now).unwrap(), begin(&health, now).unwrap()];
         two[0].put_off(Some(Duration::from_secs(7)), now);
         two[1].put_off(None, now);
-        assert_eq!(health.begin(now).err(), Some(Duration::from_secs(7)), "the longer one counts");
+        assert_eq!(begin(&health, now).err(), Some(Duration::from_secs(7)), "the longer one counts");
         let later = now + Duration::from_secs(7);
-        health.begin(later).unwrap().put_off(None, later);
-        assert_eq!(health.begin(later).err(), Some(USUAL_PATIENCE));
+        begin(&health, later).unwrap().put_off(None, later);
+        assert_eq!(begin(&health, later).err(), Some(USUAL_PATIENCE));
         let later = later + USUAL_PATIENCE;
-        health.begin(later).unwrap().put_off(Some(Duration::from_secs(86_400)), later);
-        assert_eq!(health.begin(later).err(), Some(LONGEST_PATIENCE));
+        begin(&health, later).unwrap().put_off(Some(Duration::from_secs(86_400)), later);
+        assert_eq!(begin(&health, later).err(), Some(LONGEST_PATIENCE));
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_answers_and_long_waits_tell_how_soon_answers_begin() {
         let (health, now) = (health(), Instant::now());
-        health.begin(now).unwrap().answered(now + Duration::from_millis(80));
-        health.begin(now).unwrap().refused(now + Duration::from_millis(1));
-        health.begin(now).unwrap().failed(&BackendError::Cut, now + Duration::from_millis(1));
-        drop(health.begin(now).unwrap());
+        begin(&health, now).unwrap().answered(now + Duration::from_millis(80));
+        begin(&health, now).unwrap().refused(now + Duration::from_millis(1));
+        begin(&health, now).unwrap().failed(&BackendError::Cut, now + Duration::from_millis(1));
+        drop(begin(&health, now).unwrap());
         assert_eq!(health.first_byte(), Some(Duration::from_millis(80)));
-        let waiting = health.begin(now).unwrap();
+        let waiting = begin(&health, now).unwrap();
         tokio::time::advance(Duration::from_millis(160)).await;
         drop(waiting);
         assert_eq!(health.first_byte(), Some(Duration::from_millis(90)));

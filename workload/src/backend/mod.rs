@@ -16,6 +16,7 @@ mod lines;
 mod patience;
 mod remote;
 mod remote_client;
+mod room;
 mod sse;
 
 pub use begun::Begun;
@@ -27,6 +28,7 @@ pub use error::{BackendError, Retry, SetupError};
 pub use health::{Health, InFlight};
 pub(crate) use remote::seconds;
 pub use remote::{Answer, RemoteBackend, Told};
+pub use room::{Full, Occupancy, Room, Slot};
 pub use sse::EventReader;
 
 use crate::dialects::{Chat, anthropic, embedded as engine, ollama};

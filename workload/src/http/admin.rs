@@ -1,12 +1,15 @@
 //! Probes, metrics, and what the operator asks.
 
+use crate::backend::{Backend, Occupancy};
 use crate::service::Service;
+use crate::telemetry::BackendSight;
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use codecrucible_contract::Acknowledgement;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use tokio::time::Instant;
 
 /// Alive: the process answers. Depends on nothing else, so that a backend's trouble never restarts us.
 pub(super) async fn live() -> &'static str {
@@ -35,8 +38,16 @@ pub(super) async fn ready_without_reason(service: State<Service>) -> (StatusCode
 pub(super) async fn metrics(State(service): State<Service>) -> impl IntoResponse {
     service.cache().measure().await;
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let (snapshot, now) = (service.snapshot(), Instant::now());
+    service.metrics().backends.look(snapshot.backends().map(|backend| sight(backend, now)));
     service.metrics().tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], service.metrics().render())
+}
+
+fn sight(backend: &Backend, now: Instant) -> BackendSight<'_> {
+    let Occupancy { in_flight, most, queued } = backend.health().room().occupancy();
+    let is_resting = backend.health().is_resting(now);
+    BackendSight { name: backend.name(), in_flight, most, queued, is_resting }
 }
 
 /// What was applied, and what was refused since.

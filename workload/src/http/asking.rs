@@ -16,6 +16,7 @@ use crate::service::Service;
 use crate::snapshot::Snapshot;
 use axum::body::Body;
 use axum::response::IntoResponse;
+use codecrucible_contract::Urgency;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 
@@ -26,6 +27,7 @@ pub(super) struct Asking<'a> {
     pub(super) exchange: &'a Exchange,
     pub(super) request: &'a ModelRequest,
     pub(super) public_model: &'a str,
+    pub(super) urgency: Urgency,
     pub(super) place: Option<Place>,
 }
 
@@ -43,7 +45,8 @@ impl Asking<'_> {
             self.request.endpoint,
             self.request.estimated_prompt_tokens(),
         );
-        let (answered, ledger) = self.service.attempts(self.snapshot).first_answer(question, targets).await;
+        let (answered, ledger) =
+            self.service.attempts(self.snapshot, self.urgency).first_answer(question, targets).await;
         let ledger = exchange.note_attempts(ledger);
         if !is_of_first_choice(ledger, targets) {
             // What was answered in need is not what would be answered later.

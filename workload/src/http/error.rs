@@ -186,6 +186,7 @@ impl From<BackendError> for ApiError {
             BackendError::Resting { seconds } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "backend_resting", Some(*seconds))
             }
+            BackendError::Full { seconds } => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", Some(*seconds)),
             BackendError::Busy => (StatusCode::TOO_MANY_REQUESTS, "backend_busy", soon),
             BackendError::Loading => (StatusCode::SERVICE_UNAVAILABLE, "model_loading", soon),
             BackendError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "model_unavailable", None),

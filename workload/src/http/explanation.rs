@@ -3,7 +3,7 @@
 
 use super::error::ApiError;
 use crate::attempts::Attempts;
-use crate::backend::Kind;
+use crate::backend::{Kind, Occupancy};
 use crate::cache::{AnswerCache, Place};
 use crate::gateway::{ModelQuestion, ModelRequest};
 use crate::routing::{Order, Target, in_order_of_trial};
@@ -77,6 +77,7 @@ impl Unsent<'_> {
             "backends": backends.collect::<Vec<_>>(),
             "order": order.iter().map(|target| target.backend.name()).collect::<Vec<_>>(),
             "by": by,
+            "urgency": attempts.urgency,
             "cache": cache,
         });
         Json(document).into_response()
@@ -85,14 +86,15 @@ impl Unsent<'_> {
 
 /// A backend that the client may use; never its address.
 fn backend(target: &Target, now: Instant) -> Value {
-    let Target { backend_model, backend, priority, weight } = target;
+    let Target { backend_model, backend, priority, weight, .. } = target;
+    let Occupancy { in_flight, most, queued } = backend.health().room().occupancy();
     let speaks = match backend.kind() {
         Kind::Embedded(_) => "embedded",
         Kind::Remote(_) => backend.provider(),
     };
     json!({
         "name": backend.name(), "speaks": speaks, "model": backend_model, "priority": priority, "weight": weight,
-        "state": backend.condition(now), "in_flight": backend.health().in_flight(),
+        "state": backend.condition(now), "in_flight": in_flight, "most_in_flight": most, "queued": queued,
         "first_byte_ms": backend.health().first_byte().map(|after| after.as_millis()),
     })
 }

@@ -9,6 +9,7 @@ use super::error::ApiError;
 use super::exchange::Exchange;
 use super::explanation::{self, Unsent};
 use super::limits::{self, LISTED, Wanted, tell_limits};
+use super::urgency::{self, URGENCY};
 use crate::authorization::Action;
 use crate::backend::{Endpoint, Told};
 use crate::cache::{ABSENT, Asked, Directives, Place};
@@ -43,6 +44,7 @@ async fn answer(
     request: Request,
 ) -> Result<Response, ApiError> {
     let directives = Directives::of(request.headers());
+    let wish = request.headers().get(URGENCY).cloned();
     let is_dry_run = explanation::is_wanted(request.headers())?;
     let headers = told_headers(endpoint, request.headers());
     let body = body::read(&service, &exchange, request.into_body(), MAX_BODY_BYTES).await?;
@@ -50,6 +52,7 @@ async fn answer(
     let snapshot = service.snapshot();
     let Admitted { public_model, targets } =
         admit(&service, &snapshot, &caller, Action::Complete, Some(&request.model))?;
+    let urgency = urgency::urgency(&snapshot, &caller, public_model, wish.as_ref())?;
     // Also those of it that cannot be asked, which are left out below.
     let all_targets = if snapshot.bundle.policy().cache.is_some() { targets.clone() } else { Vec::new() };
     if is_dry_run {
@@ -64,7 +67,7 @@ async fn answer(
         let _room = service.room_for_body(weight).ok_or_else(ApiError::busy)?;
         let place = place(&service, &snapshot, &caller, (&request, public_model, headers.as_ref()), &targets);
         let unsent = Unsent { request: &request, public_model, targets: &targets, place };
-        return Ok(unsent.explain(&service.attempts(&snapshot)).await);
+        return Ok(unsent.explain(&service.attempts(&snapshot, urgency)).await);
     }
     let wanted =
         Wanted { route: endpoint.into(), model: Some(public_model), tokens: request.estimated_tokens() };
@@ -86,6 +89,7 @@ async fn answer(
         exchange: &exchange,
         request: &request,
         public_model,
+        urgency,
         place: place.clone(),
     };
     let ask = asking.ask(&question, &targets, reservation);

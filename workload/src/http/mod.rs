@@ -29,6 +29,7 @@ mod router;
 mod served;
 mod slow_readers;
 mod synthesis;
+mod urgency;
 mod watched_body;
 
 pub use listener::{Certificate, Listener, Shutdown};

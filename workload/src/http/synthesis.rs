@@ -8,6 +8,7 @@ use super::events::event_stream;
 use super::exchange::Exchange;
 use super::identifiers::unique;
 use super::limits::{self, Wanted, tell_limits};
+use super::urgency::{URGENCY, urgency};
 use crate::authorization::Action;
 use crate::backend::BackendError;
 use crate::limits::{Allowance, Reservation};
@@ -22,8 +23,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
-use codecrucible_contract::LimitedRoute;
+use codecrucible_contract::{LimitedRoute, Urgency};
 use futures::{Stream, StreamExt as _};
+use http::HeaderMap;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -40,6 +42,7 @@ struct Job {
     id: String,
     plan: Plan,
     targets: Vec<Target>,
+    urgency: Urgency,
     reservation: Option<Reservation>,
     tokens: TokenNote,
     snapshot: Arc<Snapshot>,
@@ -51,6 +54,7 @@ pub(super) async fn synthesize(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Extension(exchange): Extension<Exchange>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = body::read(&service, &exchange, body, MAX_BODY_BYTES).await?;
@@ -61,6 +65,7 @@ pub(super) async fn synthesize(
     let Admitted { public_model, targets } =
         admit(&service, &snapshot, &caller, Action::Synthesize, request.model.as_deref())?;
     let targets = targets.into_iter().cloned().collect();
+    let urgency = urgency(&snapshot, &caller, public_model, headers.get(URGENCY))?;
     let stream = request.stream;
     let compared = snapshot.shadow.is_some().then(|| request.clone());
     let plan = request.plan(&snapshot.bundle.policy().synthesis);
@@ -79,6 +84,7 @@ pub(super) async fn synthesize(
         id: unique("synthesis"),
         plan,
         targets,
+        urgency,
         reservation,
         tokens: exchange.tokens().clone(),
         snapshot,
@@ -101,7 +107,8 @@ pub(super) async fn synthesize(
 
 impl Job {
     async fn run(mut self, progress: &mpsc::Sender<Progress>) -> Result<Synthesis, BackendError> {
-        let asked = Asked { targets: &self.targets, attempts: self.service.attempts(&self.snapshot) };
+        let asked =
+            Asked { targets: &self.targets, attempts: self.service.attempts(&self.snapshot, self.urgency) };
         let outcome = run(self.id.clone(), &self.plan, &asked, progress).await;
         let used = outcome.as_ref().map_or(UsedTokens::default(), Synthesis::used_tokens);
         self.tokens.set(used);

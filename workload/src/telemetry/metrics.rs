@@ -1,6 +1,6 @@
 //! Prometheus metrics, named `codecrucible_<noun>_<unit>[_total]`. Every label has few values.
 
-use super::{CacheMetrics, LimitMetrics, ModelMetrics};
+use super::{BackendMetrics, CacheMetrics, LimitMetrics, ModelMetrics};
 use codecrucible_contract::REQUESTS_IN_FLIGHT_METRIC;
 use prometheus::core::Collector;
 use prometheus::{
@@ -20,6 +20,8 @@ pub struct Metrics {
     pub shadow_comparisons: IntCounterVec,
     /// What models answered.
     pub models: ModelMetrics,
+    /// How backends do.
+    pub backends: BackendMetrics,
     /// What was given again.
     pub cache: CacheMetrics,
     /// What limits say.
@@ -81,6 +83,7 @@ impl Metrics {
                 &["action", "difference"],
             )?,
             models: ModelMetrics::registered(&registry)?,
+            backends: BackendMetrics::registered(&registry)?,
             cache: CacheMetrics::registered(&registry)?,
             limits: LimitMetrics::registered(&registry)?,
             tokens_issued: counter("codecrucible_access_tokens_issued_total", "Access tokens issued.")?,

@@ -1,6 +1,7 @@
 //! What the service says about itself: log lines, metrics and traces.
 
 mod access_log;
+mod backends;
 mod cache;
 mod correlation;
 mod limits;
@@ -12,6 +13,7 @@ mod traces;
 mod used_tokens;
 
 pub use access_log::AccessLine;
+pub use backends::{BackendMetrics, BackendSight};
 pub use cache::CacheMetrics;
 pub use correlation::{Correlation, REQUEST_ID, SpanIds};
 pub use limits::LimitMetrics;

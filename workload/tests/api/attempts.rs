@@ -1,6 +1,8 @@
 //! Several backends for one model: who is asked, in which order, and what happens when one does not answer.
 
-use crate::support::{Api, Backend, Folder, STREAM_HEAD, bundle, chat, policy, refusal, whole};
+use crate::support::{
+    Api, Backend, Folder, STREAM_HEAD, bundle, chat, one_after_the_other, policy, refusal, way, whole,
+};
 use codecrucible_contract as contract;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -44,35 +46,10 @@ impl Counted {
     }
 }
 
-/// A policy whose model these serve, the first one before the second, and so on.
-fn one_after_the_other(urls: &[&str]) -> contract::Policy {
-    let mut policy = policy(urls[0]);
-    let first = policy.backends.remove(0);
-    for (index, url) in urls.iter().enumerate() {
-        policy.backends.push(contract::Backend {
-            name: format!("b{index}"),
-            kind: contract::BackendKind::Remote(contract::Remote {
-                url: (*url).into(),
-                has_credential: false,
-                protocol: contract::Protocol::OpenAi,
-            }),
-            priority: u16::try_from(index).unwrap(),
-            ..first.clone()
-        });
-    }
-    policy
-}
-
 async fn api(policy: contract::Policy) -> Api {
     let folder = Folder::new();
     folder.write_bundle(&bundle(policy));
     Api::of(folder).await
-}
-
-/// Status, and what the client is told of the way.
-fn way(response: &reqwest::Response) -> (u16, String) {
-    let route = response.headers().get("x-codecrucible-route").map(|route| route.to_str().unwrap());
-    (response.status().as_u16(), route.unwrap_or_default().to_owned())
 }
 
 async fn address_of_nobody() -> String {

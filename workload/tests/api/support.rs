@@ -103,6 +103,7 @@ pub fn policy(backend_url: &str) -> contract::Policy {
             priority: 0,
             weight: 1,
             circuit_breaker: contract::CircuitBreaker::default(),
+            concurrency: None,
         }],
         routing: contract::Routing::default(),
         limits: contract::Limits::default(),
@@ -118,6 +119,25 @@ pub fn policy(backend_url: &str) -> contract::Policy {
         },
         access: None,
     }
+}
+
+/// A policy whose model these serve, the first one before the second, and so on.
+pub fn one_after_the_other(urls: &[&str]) -> contract::Policy {
+    let mut policy = policy(urls[0]);
+    let first = policy.backends.remove(0);
+    for (index, url) in urls.iter().enumerate() {
+        policy.backends.push(contract::Backend {
+            name: format!("b{index}"),
+            kind: contract::BackendKind::Remote(contract::Remote {
+                url: (*url).into(),
+                has_credential: false,
+                protocol: contract::Protocol::OpenAi,
+            }),
+            priority: u16::try_from(index).unwrap(),
+            ..first.clone()
+        });
+    }
+    policy
 }
 
 pub fn bundle(policy: contract::Policy) -> String {
@@ -206,6 +226,12 @@ pub async fn refusal(response: reqwest::Response) -> (u16, String, Value) {
     let document: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}: {text}"));
     assert!(document["error"]["message"].is_string(), "{document}");
     (status, document["error"]["code"].as_str().unwrap_or_default().to_owned(), document)
+}
+
+/// Status, and what the client is told of the way.
+pub fn way(response: &reqwest::Response) -> (u16, String) {
+    let route = response.headers().get("x-codecrucible-route").map(|route| route.to_str().unwrap());
+    (response.status().as_u16(), route.unwrap_or_default().to_owned())
 }
 
 /// A backend that does the same with every connection, after it has read a request.

@@ -4,8 +4,8 @@ use super::Invalid;
 use crate::service::pod::MODELS_FOLDER;
 use codecrucible_contract::{self as contract, BackendKind, BundleError, Protocol, voices};
 use codecrucible_crds::{
-    AccessLog, Affinity, BackendType, CircuitBreaker, CodeCrucible, Duration, LogLevel, ModelBackend,
-    ModelBackendSpec, Ollama, Routing, SynthesisMode, Timeouts, Traces, Voice,
+    AccessLog, BackendType, CircuitBreaker, CodeCrucible, Concurrency, Duration, LogLevel, ModelBackend,
+    ModelBackendSpec, Ollama, Queue, SynthesisMode, Timeouts, Traces, Voice,
 };
 use kube::ResourceExt as _;
 
@@ -70,6 +70,11 @@ pub(super) fn backend(path: &str, name: &str, backend: &ModelBackend) -> Result<
         priority: number(&format!("{at}.priority"), spec.priority)?,
         weight: number(&format!("{at}.weight"), spec.weight)?,
         circuit_breaker: circuit_breaker(&format!("{at}.circuitBreaker"), &spec.circuit_breaker)?,
+        concurrency: spec
+            .concurrency
+            .as_ref()
+            .map(|given| concurrency(&format!("{at}.concurrency"), given))
+            .transpose()?,
     })
 }
 
@@ -100,14 +105,16 @@ fn circuit_breaker(at: &str, breaker: &CircuitBreaker) -> Result<contract::Circu
     })
 }
 
-pub(super) fn routing(resource: &CodeCrucible) -> Result<contract::Routing, Invalid> {
-    let Routing { retry_budget_percent, affinity } = &resource.spec.routing;
-    let affinity = match affinity {
-        Affinity::None => contract::Affinity::None,
-        Affinity::PromptPrefix => contract::Affinity::PromptPrefix,
-    };
-    let retry_budget_percent = number("spec.routing.retryBudgetPercent", *retry_budget_percent)?;
-    Ok(contract::Routing { retry_budget_percent, affinity })
+fn concurrency(at: &str, concurrency: &Concurrency) -> Result<contract::Concurrency, Invalid> {
+    let Concurrency { max_requests, adaptive, queue: Queue { max_requests: queued, timeout } } = concurrency;
+    Ok(contract::Concurrency {
+        max_requests: number(&format!("{at}.maxRequests"), *max_requests)?,
+        adaptive: *adaptive,
+        queue: contract::Queue {
+            max_requests: number(&format!("{at}.queue.maxRequests"), *queued)?,
+            timeout_ms: milliseconds(&format!("{at}.queue.timeout"), timeout)?,
+        },
+    })
 }
 
 pub(super) fn trusted_proxy_hops(resource: &CodeCrucible) -> Result<u16, Invalid> {
@@ -210,6 +217,8 @@ pub(super) fn explain(error: &BundleError, resource: &CodeCrucible) -> String {
             let within = |prefix: &str| other.strip_prefix(prefix);
             if let Some(limit) = within("limits.rules") {
                 format!("rateLimits{}", matched(&limit.replace("windowMs", "window")))
+            } else if let Some(field) = within("routing") {
+                format!("routing{}", matched(&field.replace("hedgeAfterMs", "hedgeAfter")))
             } else if let Some(rule) = within("cache.rules") {
                 format!("cache.rules{}", matched(&rule.replace("ttlMs", "ttl")))
             } else if let Some(store) = within("store") {

@@ -9,6 +9,7 @@ mod in_force;
 mod ingress;
 mod limits;
 mod quantity;
+mod routing;
 mod store;
 mod tls;
 
@@ -127,7 +128,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
     let policy = Policy {
         identity: compile::identity(resource, &issuer)?,
         observability: compile::observability(resource)?,
-        routing: compile::routing(resource)?,
+        routing: routing::routing(resource)?,
         limits: limits::limits(resource)?,
         cache: cache::cache(resource)?,
         store,
