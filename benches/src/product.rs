@@ -145,7 +145,7 @@ pub fn policy(backend: SocketAddr) -> contract::Policy {
                 has_credential: false,
                 protocol: contract::Protocol::OpenAi,
             }),
-            models: vec![contract::Model { name: "m".into(), alias: None }],
+            models: vec![contract::Model { name: "m".into(), alias: None, ..contract::Model::default() }],
             timeouts: contract::Timeouts {
                 connect_ms: 5_000,
                 first_byte_ms: 60_000,
@@ -161,6 +161,7 @@ pub fn policy(backend: SocketAddr) -> contract::Policy {
         limits: contract::Limits::default(),
         store: None,
         cache: None,
+        redaction: None,
         trusted_proxy_hops: 0,
         allowed_origins: Vec::new(),
         synthesis: contract::Synthesis {

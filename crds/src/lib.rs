@@ -17,20 +17,20 @@ pub use access_policy::{
     AccessPolicy, AccessPolicySpec, AccessPolicyStatus, AccessRole, AccessSubject, AccessSubjectKind,
 };
 pub use codecrucible::{
-    AccessInForce, AccessLog, Affinity, Auth, Autoscaling, Cache, CacheMatch, CacheRule, CachedRequests,
-    CachedRoute, Canary, CanaryStatus, CanaryStep, CertificateStatus, Clients, ClientsStatus, CodeCrucible,
-    CodeCrucibleSpec, CodeCrucibleStatus, GatewayReference, Image, Ingress, IssuerReference, LimitAlgorithm,
-    LimitMatch, LimitMode, LimitSubject, LimitUnit, LimitedRoute, LogLevel, Maintenance, Network,
-    Observability, OnStoreFailure, Placement, PodMetadata, Policy, PolicyMode, PolicyStatus, Profile,
-    PullPolicy, RateLimit, Redis, Rejection, Remediation, ReplicaPolicy, Rollout, RolloutPhase,
-    RolloutStatus, Route, Routing, ShadowStatus, SharedBy, Synthesis, SynthesisMode, Tls, TlsMode, Traces,
-    Urgency, UrgencyMatch, UrgencyRule, Voice,
+    AccessInForce, AccessLog, Affinity, Auth, Automatic, Autoscaling, Cache, CacheMatch, CacheRule,
+    CachedRequests, CachedRoute, Canary, CanaryStatus, CanaryStep, CertificateStatus, Clients, ClientsStatus,
+    CodeCrucible, CodeCrucibleSpec, CodeCrucibleStatus, GatewayReference, Image, Ingress, IssuerReference,
+    LimitAlgorithm, LimitMatch, LimitMode, LimitSubject, LimitUnit, LimitedRoute, LogLevel, Maintenance,
+    Network, Observability, OnStoreFailure, Placement, PodMetadata, Policy, PolicyMode, PolicyStatus,
+    Profile, PullPolicy, RateLimit, Redis, Rejection, Remediation, ReplicaPolicy, Rollout, RolloutPhase,
+    RolloutStatus, Route, Routing, SecretMode, SecretPattern, SecretRedaction, ShadowStatus, SharedBy,
+    Synthesis, SynthesisMode, Tls, TlsMode, Traces, Urgency, UrgencyMatch, UrgencyRule, Validation, Voice,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};
 pub use model_backend::{
     BackendType, CircuitBreaker, Concurrency, EmbeddedModel, Model, ModelBackend, ModelBackendSpec, Ollama,
-    Queue, SecretKeyReference, Timeouts,
+    Queue, SecretKeyReference, Task, Tier, Timeouts,
 };
 pub use synthesis_client::{
     Credentials, SynthesisClient, SynthesisClientSpec, SynthesisClientStatus, TargetReference,

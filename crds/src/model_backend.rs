@@ -122,6 +122,34 @@ pub struct Model {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub alias: Option<String>,
+    /// What it is good at, for requests that leave it to the service which model answers (see `spec.routing.automatic` of `CodeCrucible`): `Fast` for what
+    /// is easy, `Quality` for what is hard; for neither, if it is not given. The same wherever the model is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
+    /// The kinds of work that it is for then: it comes before models for all, and is not asked for other kinds. All, if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 6))]
+    pub tasks: Vec<Task>,
+}
+
+/// What a model is good at.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub enum Tier {
+    Fast,
+    Quality,
+}
+
+/// A kind of work.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub enum Task {
+    Write,
+    Change,
+    Fix,
+    Review,
+    Test,
+    Explain,
 }
 
 /// How long each phase of a request may take, at most one hour each.

@@ -5,9 +5,10 @@ use crate::backend::{Backend, Engines, Readiness, SetupError};
 use crate::configuration::Configuration;
 use crate::identity::{KeyError, SigningKeys, TokenAuthority};
 use crate::limits::{Limits, StoreSettings};
-use crate::routing::{Routes, Target};
+use crate::redaction::Redaction;
+use crate::routing::{Routes, Talent, Target};
 use crate::shadow::Shadow;
-use codecrucible_contract::{Backend as BackendPolicy, Bundle, Policy};
+use codecrucible_contract::{Automatic, Backend as BackendPolicy, Bundle, Model, Policy};
 use std::sync::Arc;
 
 /// One configuration, ready to serve.
@@ -20,6 +21,8 @@ pub struct Snapshot {
     pub authorizer: Authorizer,
     /// Where models' names lead.
     pub routes: Routes,
+    /// What takes secrets out of requests, if anything does.
+    pub redaction: Option<Redaction>,
     /// How much clients may ask for.
     pub limits: Limits,
     /// Where replicas count together, if anywhere.
@@ -75,8 +78,9 @@ impl Snapshot {
             authorizer: Authorizer::new(bundle.policy().access.as_ref()),
             store: store_settings(bundle.policy(), store_password, &limits),
             limits,
+            redaction: Redaction::new(bundle.policy().redaction.as_ref()),
+            routes: routes(&backends, bundle.policy().routing.automatic.clone()),
             bundle,
-            routes: routes(&backends),
             shadow: shadow.map(|shadow| shadow.map(Shadow::new)),
             backends,
             fingerprint,
@@ -178,17 +182,18 @@ fn store_settings(policy: &Policy, password: Option<String>, limits: &Limits) ->
     Some(StoreSettings { store, password, hash_tag: limits.hash_tag().to_owned() })
 }
 
-fn routes(backends: &[BuiltBackend]) -> Routes {
-    let target = |built: &BuiltBackend, model: &codecrucible_contract::Model| Target {
-        backend_model: model.name.clone(),
-        backend: built.backend.clone(),
-        priority: built.policy.priority,
-        weight: built.policy.weight,
+fn routes(backends: &[BuiltBackend], automatic: Option<Automatic>) -> Routes {
+    let target = |built: &BuiltBackend, model: &Model| {
+        let target = Target {
+            public_model: model.public_name().into(),
+            backend_model: model.name.clone(),
+            backend: built.backend.clone(),
+            priority: built.policy.priority,
+            weight: built.policy.weight,
+        };
+        (target, Talent { tier: model.tier, tasks: model.tasks.clone() })
     };
-    let named = |built: &BuiltBackend, model: &codecrucible_contract::Model| {
-        (model.public_name().to_owned(), target(built, model))
-    };
-    Routes::new(
-        backends.iter().flat_map(|built| built.policy.models.iter().map(move |model| named(built, model))),
-    )
+    let models =
+        backends.iter().flat_map(|built| built.policy.models.iter().map(move |model| target(built, model)));
+    Routes::new(models, automatic)
 }

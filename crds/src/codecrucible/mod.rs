@@ -18,6 +18,7 @@ mod routing;
 mod status;
 mod synthesis;
 mod tls;
+mod validation;
 
 pub use auth::Auth;
 pub use autoscaling::Autoscaling;
@@ -35,13 +36,14 @@ pub use rate_limits::{
 pub use redis::Redis;
 pub use remediation::Remediation;
 pub use rollout::{Canary, CanaryStep, Rollout};
-pub use routing::{Affinity, Routing, Urgency, UrgencyMatch, UrgencyRule};
+pub use routing::{Affinity, Automatic, Routing, Urgency, UrgencyMatch, UrgencyRule};
 pub use status::{
     AccessInForce, CanaryStatus, CertificateStatus, ClientsStatus, CodeCrucibleStatus, PolicyStatus,
     Rejection, ReplicaPolicy, RolloutPhase, RolloutStatus, ShadowStatus,
 };
 pub use synthesis::{Synthesis, SynthesisMode, Voice};
 pub use tls::{IssuerReference, Profile, Tls, TlsMode};
+pub use validation::{SecretMode, SecretPattern, SecretRedaction, Validation};
 
 use crate::SecretKeyReference;
 use k8s_openapi::api::core::v1::ResourceRequirements;
@@ -136,6 +138,9 @@ pub struct CodeCrucibleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("!self.cluster || !self.url.matches('^rediss?://[^/]+/[0-9]+$')").message("redis.url must not name a database for a cluster, which has none"))]
     pub redis: Option<Redis>,
+    /// What is looked at in requests before they go on.
+    #[serde(default)]
+    pub validation: Validation,
     /// Answers that are given again to the same request, from the memory of the replica that it reaches; none without it. A request is the same if all
     /// its fields are written alike, in whichever order; of two at once, one is asked and the other waits for its answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]

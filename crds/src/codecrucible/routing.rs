@@ -25,11 +25,39 @@ pub struct Routing {
     /// more fail, all are asked, so that the few that work are not sent what was for all.
     #[schemars(range(min = 0, max = 100))]
     pub max_resting_percent: i32,
+    /// A name that clients may ask for in place of a model's, in chats and messages: the service chooses one by what kind of work it is and how hard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<Automatic>,
     /// How urgent requests are that wait for a backend to have room (see `concurrency` of `ModelBackend`): the first that matches a request decides;
     /// where none does, it is `Normal`. A client may say that a request is less urgent, in the header `x-codecrucible-urgency`: `low` or `normal`.
     #[schemars(length(max = 32))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub urgencies: Vec<UrgencyRule>,
+}
+
+/// A name that leads to the model that suits a request. A request's complexity, 0 to 100, is the sum of: 5 for each time that the prompt is twice as long
+/// again as 64 tokens (at most 35), 1 for each message after the first (10), 15 for tools, 8 for each word in the user's last message that tells of hard
+/// work (40), and 30 more or less where the client says how much effort it wants. Below `fastBelowPercent` a model of tier `Fast` is asked, above
+/// `qualityAbovePercent` one of `Quality`; between, a fast one, and then one of quality if the answer falls short: if it is cut or empty, or its code does
+/// not parse, or is missing where it was asked for. That takes from the retry budget. Streams are not judged; the middle of the two decides.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Automatic {
+    /// The name; no model may have it.
+    #[schemars(length(min = 1, max = 253))]
+    pub model: String,
+    /// What is less complex is easy.
+    #[schemars(range(min = 0, max = 100))]
+    pub fast_below_percent: i32,
+    /// What is more complex is hard.
+    #[schemars(range(min = 0, max = 100))]
+    pub quality_above_percent: i32,
+}
+
+impl Default for Automatic {
+    fn default() -> Self {
+        Self { model: "auto".into(), fast_below_percent: 30, quality_above_percent: 70 }
+    }
 }
 
 /// How urgent some requests are.
@@ -85,6 +113,7 @@ impl Default for Routing {
             affinity: Affinity::None,
             hedge_after: None,
             max_resting_percent: 100,
+            automatic: None,
             urgencies: Vec::new(),
         }
     }

@@ -16,6 +16,7 @@ pub mod layout;
 mod limits;
 mod packing;
 mod policy;
+mod redaction;
 mod routing;
 pub mod secrets;
 mod served;
@@ -47,7 +48,8 @@ pub use policy::{
     AccessLog, Backend, BackendKind, CircuitBreaker, Embedded, Identity, LogLevel, Mode, Model,
     Observability, Ollama, Policy, Protocol, Remote, Synthesis, Timeouts, Traces, Voice,
 };
-pub use routing::{Affinity, Routing, Urgency, UrgencyRule};
+pub use redaction::{Redaction, SecretPattern};
+pub use routing::{Affinity, Automatic, Routing, Task, Tier, Urgency, UrgencyRule};
 pub use served::{SERVED_WITHIN_MILLISECONDS, Served};
 pub use store::Store;
 pub use validate::Invalid;

@@ -7,7 +7,8 @@ use crate::access::Access;
 use crate::cache::Cache;
 use crate::concurrency::Concurrency;
 use crate::limits::Limits;
-use crate::routing::Routing;
+use crate::redaction::Redaction;
+use crate::routing::{Routing, Task, Tier};
 use crate::store::Store;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,9 @@ pub struct Policy {
     /// Which answers are given again; none if there is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
+    /// What becomes of secrets in requests; nothing is looked for if there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redaction: Option<Redaction>,
     /// How many proxies there are between clients and the service, of which each adds to `X-Forwarded-For` who asked it. With none, the other
     /// end of the connection is the client.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -230,7 +234,7 @@ pub struct Embedded {
 }
 
 /// A model that clients may name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Model {
     /// The name that the backend knows.
@@ -238,6 +242,12 @@ pub struct Model {
     /// The name that clients use instead, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
+    /// What it is good at, for requests that leave it to the service which model answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
+    /// The kinds of work that it is for then; all if there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<Task>,
 }
 
 impl Model {

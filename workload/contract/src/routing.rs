@@ -28,6 +28,9 @@ pub struct Routing {
     /// Of the backends of one model and priority at most this share is left alone for failing, percent; where it is more, all are asked.
     #[serde(default = "all_of_them", skip_serializing_if = "is_all_of_them")]
     pub max_resting_percent: u16,
+    /// A name that clients may ask for in place of a model's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<Automatic>,
     /// How urgent requests are that wait for a backend: the first rule that applies decides; where none does, it is as usual.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub urgencies: Vec<UrgencyRule>,
@@ -45,6 +48,42 @@ pub enum Affinity {
     None,
     /// The one that is asked all that begin so, unless it has much more to do than the others.
     PromptPrefix,
+}
+
+/// A name that leads to the model that suits a request: one of the fast ones for what is easy, one of quality for what is hard, and between, the first
+/// and then the other one if the answer falls short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Automatic {
+    /// The name.
+    pub model: String,
+    /// What is less complex is easy, percent.
+    pub fast_below_percent: u16,
+    /// What is more complex is hard, percent.
+    pub quality_above_percent: u16,
+}
+
+/// What a model is good at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Tier {
+    /// Quick and cheap.
+    Fast,
+    /// Hard things.
+    Quality,
+}
+
+/// A kind of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub enum Task {
+    Write,
+    Change,
+    Fix,
+    Review,
+    Test,
+    Explain,
 }
 
 /// How urgent a request is: the more urgent comes first.
@@ -92,6 +131,7 @@ impl Default for Routing {
             affinity: Affinity::None,
             hedge_after_ms: None,
             max_resting_percent: all_of_them(),
+            automatic: None,
             urgencies: Vec::new(),
             namespace: String::new(),
         }
@@ -123,11 +163,28 @@ impl Routing {
         check(percent <= WHOLE_PERCENT, "routing.maxRestingPercent", || {
             format!("{percent} is more than {WHOLE_PERCENT} percent")
         })?;
+        self.automatic.as_ref().map_or(Ok(()), |automatic| automatic.validate(models))?;
         let rules = self.urgencies.len();
         check(rules <= MAX_RULES, "routing.urgencies", || {
             format!("has {rules} entries, more than {MAX_RULES}")
         })?;
         self.urgencies.iter().enumerate().try_for_each(|(index, rule)| rule.validate(index, models))
+    }
+}
+
+impl Automatic {
+    fn validate(&self, models: &HashSet<&str>) -> Checked {
+        let Self { model, fast_below_percent: fast, quality_above_percent: quality } = self;
+        name("routing.automatic.model", model)?;
+        check(!models.contains(model.as_str()), "routing.automatic.model", || {
+            format!("a backend has a model that clients call {model:?}")
+        })?;
+        check(*quality <= WHOLE_PERCENT, "routing.automatic.qualityAbovePercent", || {
+            format!("{quality} is more than {WHOLE_PERCENT} percent")
+        })?;
+        check(fast <= quality, "routing.automatic.fastBelowPercent", || {
+            format!("{fast} is more than qualityAbovePercent, which is {quality}")
+        })
     }
 }
 
@@ -172,6 +229,20 @@ mod tests {
         assert_eq!(routing.urgency("batch", "small"), Urgency::High);
         assert_eq!(routing.urgency("other", "small"), Urgency::Low);
         assert_eq!(routing.urgency("other", "big"), Urgency::Normal);
+    }
+
+    #[test]
+    fn an_automatic_name_is_no_models_and_its_bounds_are_in_order() {
+        let models = HashSet::from(["big"]);
+        let path = |model: &str, fast_below_percent, quality_above_percent| {
+            let automatic = Automatic { model: model.into(), fast_below_percent, quality_above_percent };
+            let routing = Routing { automatic: Some(automatic), ..Routing::default() };
+            routing.validate(&models).err().map(|invalid| invalid.path)
+        };
+        assert_eq!(path("auto", 30, 30), None);
+        assert_eq!(path("big", 30, 70).as_deref(), Some("routing.automatic.model"));
+        assert_eq!(path("auto", 31, 30).as_deref(), Some("routing.automatic.fastBelowPercent"));
+        assert_eq!(path("auto", 0, 101).as_deref(), Some("routing.automatic.qualityAbovePercent"));
     }
 
     #[test]

@@ -5,8 +5,9 @@ use crate::policy::{
     AccessLog, Backend, BackendKind, CircuitBreaker, Model, Ollama, Policy, Protocol, Synthesis, Timeouts,
     Traces, Voice,
 };
+use crate::redaction::Redaction;
 use crate::store::Store;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Most backends of one policy.
 const MAX_BACKENDS: usize = 64;
@@ -79,9 +80,11 @@ impl Policy {
         let models = self.backends.iter().flat_map(|backend| &backend.models).map(Model::public_name);
         let models = models.collect();
         self.routing.validate(&models)?;
+        tiers(&self.backends)?;
         self.limits.validate(self.store.is_some(), &models)?;
         self.cache.as_ref().map_or(Ok(()), |cache| cache.validate(&models))?;
         self.store.as_ref().map_or(Ok(()), Store::validate)?;
+        self.redaction.as_ref().map_or(Ok(()), Redaction::validate)?;
         let hops = self.trusted_proxy_hops;
         check(hops <= MAX_TRUSTED_PROXY_HOPS, "trustedProxyHops", || {
             format!("{hops} is more than {MAX_TRUSTED_PROXY_HOPS}")
@@ -146,6 +149,27 @@ fn backends(backends: &[Backend]) -> Checked {
             check(models.insert(model.public_name()), &path, || {
                 format!("the model {:?} is already an earlier entry of this backend", model.public_name())
             })?;
+        }
+    }
+    Ok(())
+}
+
+/// What a model is good at is the same wherever it is served.
+fn tiers(backends: &[Backend]) -> Checked {
+    let mut known = HashMap::new();
+    for (at, backend) in backends.iter().enumerate() {
+        for (index, model) in backend.models.iter().enumerate() {
+            let first = *known.entry(model.public_name()).or_insert((model.tier, &model.tasks));
+            check(
+                first == (model.tier, &model.tasks),
+                &format!("backends[{at}].models[{index}].tier"),
+                || {
+                    format!(
+                        "the model {:?} of an earlier backend has another tier, or other tasks",
+                        model.public_name()
+                    )
+                },
+            )?;
         }
     }
     Ok(())
@@ -329,7 +353,7 @@ pub(crate) fn check(holds: bool, path: &str, problem: impl FnOnce() -> String) -
 pub(crate) mod tests {
     use crate::policy::*;
     use crate::voices;
-    use crate::{Concurrency, Queue, Routing};
+    use crate::{Concurrency, Queue, Routing, Tier};
 
     pub(crate) fn sample_policy() -> Policy {
         Policy {
@@ -350,7 +374,7 @@ pub(crate) mod tests {
                     has_credential: false,
                     protocol: Protocol::OpenAi,
                 }),
-                models: vec![Model { name: "m".into(), alias: None }],
+                models: vec![Model { name: "m".into(), ..Model::default() }],
                 timeouts: Timeouts { connect_ms: 1, first_byte_ms: 1, idle_ms: 1, total_ms: 1 },
                 priority: 0,
                 weight: 1,
@@ -365,6 +389,7 @@ pub(crate) mod tests {
             limits: crate::Limits::default(),
             store: None,
             cache: None,
+            redaction: None,
             trusted_proxy_hops: 0,
             allowed_origins: Vec::new(),
             synthesis: Synthesis {
@@ -428,6 +453,12 @@ pub(crate) mod tests {
             assert_eq!(path, format!("backends[0].concurrency.{at}"));
         }
         assert_eq!(path_of(|p| p.routing.retry_budget_percent = 101), "routing.retryBudgetPercent");
+        let elsewhere = |p: &mut Policy| {
+            let mut other = Backend { name: "other".into(), ..p.backends[0].clone() };
+            other.models[0].tier = Some(Tier::Fast);
+            p.backends.push(other);
+        };
+        assert_eq!(path_of(elsewhere), "backends[1].models[0].tier");
         assert_eq!(path_of(|p| p.routing.hedge_after_ms = Some(9)), "routing.hedgeAfterMs");
         assert_eq!(path_of(|p| p.routing.max_resting_percent = 101), "routing.maxRestingPercent");
         assert_eq!(path_of(|p| p.synthesis.voices.clear()), "synthesis.voices");

@@ -38,9 +38,9 @@ pub(super) struct Course<'t, T> {
     costly: usize,
     is_over: bool,
     /// The answer, or that of a backend that has too much to do, for a client to know when to come back.
-    answer: Option<(usize, Answered<T>)>,
+    answer: Option<(usize, Answered<'t, T>)>,
     /// That of a backend that does not know the model: told only if there is nothing else to tell.
-    unknown: Option<(usize, Answered<T>)>,
+    unknown: Option<(usize, Answered<'t, T>)>,
     error: Option<BackendError>,
     /// Why one was not asked.
     skipped: Option<BackendError>,
@@ -140,23 +140,35 @@ impl<'t, T> Course<'t, T> {
     }
 
     /// Somebody gives the answer.
-    pub(super) fn answered(&mut self, answered: Answered<T>) {
+    pub(super) fn answered(&mut self, answered: Answered<'t, T>) {
         self.is_over = true;
         self.answer = Some((self.ledger.tried.len(), answered));
     }
 
     /// Somebody has too much to do; others may do better.
-    pub(super) fn put_off(&mut self, answered: Answered<T>) {
+    pub(super) fn put_off(&mut self, answered: Answered<'t, T>) {
+        if self.answer.is_some() {
+            // One that falls short is better than none.
+            return;
+        }
         self.answer = Some((self.ledger.tried.len(), answered));
     }
 
+    /// Somebody gives an answer that falls short; only others who may do better are asked after it.
+    pub(super) fn second_best(&mut self, answered: Answered<'t, T>) {
+        self.answer = Some((self.ledger.tried.len(), answered));
+        let in_need = self.all.iter().position(|target| target.is_in_need());
+        self.passed = in_need.unwrap_or(self.all.len()).max(self.passed);
+        (self.full, self.again) = (None, None);
+    }
+
     /// Somebody does not know the model; others may.
-    pub(super) fn unknown(&mut self, answered: Answered<T>) {
+    pub(super) fn unknown(&mut self, answered: Answered<'t, T>) {
         self.unknown = Some((self.ledger.tried.len(), answered));
     }
 
     /// What comes of it.
-    pub(super) fn end(mut self) -> (Result<Answered<T>, BackendError>, Ledger) {
+    pub(super) fn end(mut self) -> (Result<Answered<'t, T>, BackendError>, Ledger) {
         // What a backend said tells more than that one was not asked, and either more than that one does not know the model.
         let error = self.error.or(self.skipped);
         let unknown = self.unknown.filter(|_| error.as_ref().is_none_or(|error| *error == UNKNOWN));
@@ -204,8 +216,13 @@ mod tests {
             };
             Arc::new(Backend::new(&backend, None, &Engines::default()).unwrap())
         };
-        let target =
-            |index| Target { backend_model: "m".into(), backend: backend(index), priority: 0, weight: 1 };
+        let target = |index| Target {
+            public_model: "m".into(),
+            backend_model: "m".into(),
+            backend: backend(index),
+            priority: 0,
+            weight: 1,
+        };
         (0..count).map(target).collect()
     }
 
@@ -272,6 +289,7 @@ mod tests {
         let answered = || {
             let slot = health.room().enter().unwrap();
             Answered {
+                target: &targets[0],
                 answer: "404",
                 in_flight: health.begin(slot, tokio::time::Instant::now(), || false).unwrap(),
             }

@@ -14,6 +14,8 @@ pub enum Outcome {
     Refused,
     /// The backend has too much to do.
     PutOff,
+    /// Its answer fell short, for this reason.
+    Short(&'static str),
     /// Another backend that was asked too began to answer before.
     Outrun,
     /// It failed, in this way.
@@ -27,6 +29,15 @@ impl Outcome {
             Verdict::Answered => Self::Answered,
             Verdict::Refused | Verdict::Unknown => Self::Refused,
             Verdict::PutOff(_) => Self::PutOff,
+            Verdict::Short(reason) => Self::Short(reason),
+        }
+    }
+
+    /// Why an answer fell short, if it did.
+    fn shortfall(self) -> Option<&'static str> {
+        match self {
+            Self::Short(reason) => Some(reason),
+            _ => None,
         }
     }
 
@@ -36,6 +47,7 @@ impl Outcome {
             Self::Answered => "answered",
             Self::Refused => "refused",
             Self::PutOff => "put_off",
+            Self::Short(_) => "short",
             Self::Outrun => "outrun",
             Self::Failed(kind) => kind,
         }
@@ -85,7 +97,8 @@ impl Ledger {
     /// alone was told before.
     pub fn is_remarkable(&self) -> bool {
         let is_usual = |tried: &Tried| matches!(tried.outcome, Outcome::Answered | Outcome::Refused);
-        self.is_over_budget || self.tried.len() > 1 || !self.tried.iter().all(is_usual)
+        let judged = self.tried.iter().filter(|tried| !matches!(tried.outcome, Outcome::Short(_)));
+        self.is_over_budget || judged.clone().count() > 1 || !judged.clone().all(is_usual)
     }
 
     /// How long backends were waited for.
@@ -102,6 +115,10 @@ impl Ledger {
     pub fn summary(&self) -> Option<String> {
         let by = if self.is_by_affinity && self.tried.len() == 1 { "; by=prefix" } else { "" };
         let mut summary = format!("backend={}; attempts={}{by}", self.backend()?, self.tried.len());
+        if let Some(reason) = self.tried.iter().find_map(|tried| tried.outcome.shortfall()) {
+            summary.push_str("; short=");
+            summary.push_str(reason);
+        }
         if self.is_hedged {
             summary.push_str("; hedged");
         }

@@ -48,12 +48,16 @@ pub enum Verdict {
     Refused,
     /// It does not know the model, by the name that it was given.
     Unknown,
+    /// It answers, but the answer falls short for this reason; another one may do better.
+    Short(&'static str),
     /// It has too much to do, and asks to be left alone for this long, if it says so.
     PutOff(Option<Duration>),
 }
 
 /// An answer that has begun.
-pub struct Answered<T> {
+pub struct Answered<'t, T> {
+    /// Who gives it.
+    pub target: &'t Target,
     /// The answer.
     pub answer: T,
     /// Counts the backend's work for as long as it is kept.
@@ -80,11 +84,11 @@ pub struct Attempts<'a> {
 
 impl Attempts<'_> {
     /// The first answer that begins, and what was tried for it.
-    pub async fn first_answer<Q: Question>(
+    pub async fn first_answer<'t, Q: Question>(
         &self,
         question: &Q,
-        targets: &[&Target],
-    ) -> (Result<Answered<Q::Answer>, BackendError>, Ledger) {
+        targets: &[&'t Target],
+    ) -> (Result<Answered<'t, Q::Answer>, BackendError>, Ledger) {
         self.budget.earn();
         let affinity = if self.has_affinity { question.affinity() } else { None };
         let Order { targets, is_by_affinity } = in_order_of_trial(targets, affinity);

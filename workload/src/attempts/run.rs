@@ -37,7 +37,7 @@ struct Running<'t, 'f, F> {
 }
 
 impl<'t, Q: Question> Run<'_, 't, Q> {
-    pub(super) async fn until_answered(mut self) -> (Result<Answered<Q::Answer>, BackendError>, Ledger) {
+    pub(super) async fn until_answered(mut self) -> (Result<Answered<'t, Q::Answer>, BackendError>, Ledger) {
         while let Some((target, turn)) = self.course.next() {
             if turn == Turn::Again {
                 self.pause().await;
@@ -178,15 +178,16 @@ impl<'t, Q: Question> Run<'_, 't, Q> {
             Ok(answer) => {
                 let verdict = Q::verdict(&answer);
                 match verdict {
-                    Verdict::Answered => in_flight.answered(now),
+                    Verdict::Answered | Verdict::Short(_) => in_flight.answered(now),
                     Verdict::Refused | Verdict::Unknown => in_flight.refused(now),
                     Verdict::PutOff(wait) => in_flight.put_off(wait, now),
                 }
-                let answered = Answered { answer, in_flight };
+                let answered = Answered { target, answer, in_flight };
                 match verdict {
                     Verdict::Answered | Verdict::Refused => self.course.answered(answered),
                     Verdict::Unknown => self.course.unknown(answered),
                     Verdict::PutOff(_) => self.course.put_off(answered),
+                    Verdict::Short(_) => self.course.second_best(answered),
                 }
                 Outcome::of(verdict)
             }

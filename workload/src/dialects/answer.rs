@@ -121,6 +121,17 @@ impl Head {
     }
 }
 
+impl Delta {
+    /// What of it a model has written.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Reasoning(text) | Self::Arguments { text, .. } => text,
+            Self::Call { name, .. } => name,
+            Self::Stop(_) | Self::Usage(_) | Self::End => "",
+        }
+    }
+}
+
 impl Answer {
     /// As pieces.
     pub fn into_deltas(self) -> Vec<Delta> {

@@ -2,15 +2,18 @@
 //! for an answer's bytes on their way back.
 
 mod answer_size;
+mod collected;
 mod guarded_stream;
 mod message_list;
 mod question;
 mod refused;
 mod request;
+mod shortfall;
 mod stream_tail;
 mod usage;
 
+pub use collected::collected;
 pub use guarded_stream::{Guarded, GuardedStream, Trouble};
-pub use question::{ModelAnswer, ModelQuestion};
+pub use question::{Escalation, ModelAnswer, ModelQuestion};
 pub use request::ModelRequest;
 pub use usage::Meter;

@@ -2,15 +2,19 @@
 //! written as the backend speaks.
 
 use super::ModelRequest;
+use super::collected::collected;
+use super::shortfall::shortfall;
 use crate::attempts::{Question, Verdict};
 use crate::backend::{
     Answer, Backend, BackendError, Deadline, Deltas, Endpoint, Kind, Refusal, RemoteBackend, Said, Told,
     seconds,
 };
-use crate::dialects::{Chat, anthropic, openai};
+use crate::dialects::{AnswerReader as _, Chat, anthropic, openai};
 use crate::request_error::RequestError;
 use crate::routing::{Affinity, Target};
-use codecrucible_contract::Protocol;
+use crate::telemetry::{TokenNote, UsedTokens};
+use codecrucible_contract::{Protocol, Task};
+use futures::StreamExt as _;
 use http::{HeaderValue, StatusCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,6 +26,17 @@ pub struct ModelQuestion<'a> {
     /// What is read of it, where somebody may be asked who does not speak as the client does.
     chat: Option<Chat>,
     attempts: AtomicUsize,
+    /// What an answer used that fell short.
+    unused: TokenNote,
+    /// Whether others are asked if an answer falls short, and by which task that is judged.
+    escalation: Option<Escalation>,
+}
+
+/// How answers are judged after which others may be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Escalation {
+    /// The task, if it is known.
+    pub task: Option<Task>,
 }
 
 /// What a backend answers.
@@ -32,11 +47,9 @@ pub enum ModelAnswer {
     Pieces(Deltas),
     /// Nothing, and why, in its own words.
     Refusal(Refusal),
+    /// Something that falls short, and why.
+    Short(Box<Self>, &'static str),
 }
-
-/// What a request takes in memory that is read as a chat: so many times its bytes, and so many bytes for each object in it.
-const READ_TIMES: usize = 4;
-const OBJECT_BYTES: usize = 320;
 
 /// How a backend is asked.
 enum Way<'a> {
@@ -66,11 +79,7 @@ impl<'a> ModelQuestion<'a> {
     /// How much memory it takes, beside that of the request, to ask these, bytes.
     pub fn weight(request: &ModelRequest, targets: &[&Target]) -> usize {
         let is_chat = |target: &&Target| matches!(way(request.endpoint, &target.backend), Way::Chat);
-        if !targets.iter().any(is_chat) {
-            return 0;
-        }
-        let objects = memchr::memchr_iter(b'{', request.body()).count();
-        request.body().len().saturating_mul(READ_TIMES).saturating_add(objects.saturating_mul(OBJECT_BYTES))
+        if targets.iter().any(is_chat) { request.weight_as_chat() } else { 0 }
     }
 
     /// A request, and who of these can be asked it: what one does not understand is only an error where nobody else may be asked.
@@ -91,7 +100,17 @@ impl<'a> ModelQuestion<'a> {
             Some(problem) if targets.is_empty() => Err(problem),
             _ => {
                 let chat = read.chat.ok().flatten();
-                Ok((Self { request, told, chat, attempts: AtomicUsize::new(0) }, targets))
+                Ok((
+                    Self {
+                        request,
+                        told,
+                        chat,
+                        attempts: AtomicUsize::new(0),
+                        unused: TokenNote::default(),
+                        escalation: None,
+                    },
+                    targets,
+                ))
             }
         }
     }
@@ -114,7 +133,7 @@ impl Read {
     fn of(request: &ModelRequest, targets: &[&Target]) -> Self {
         let endpoint = request.endpoint;
         let is_chat = |target: &&Target| matches!(way(endpoint, &target.backend), Way::Chat);
-        let chat = targets.iter().any(is_chat).then(|| read(endpoint, request.body())).transpose();
+        let chat = targets.iter().any(is_chat).then(|| request.chat()).transpose();
         Self { endpoint, chat }
     }
 
@@ -130,6 +149,48 @@ impl Read {
 }
 
 impl ModelQuestion<'_> {
+    /// Answers are judged of those who are asked first.
+    pub fn judged(self, escalation: Option<Escalation>) -> Self {
+        Self { escalation, ..self }
+    }
+
+    /// What an answer used that fell short, if there was one.
+    pub fn unused(&self) -> UsedTokens {
+        self.unused.get()
+    }
+
+    async fn judge(&self, target: &Target, answer: ModelAnswer) -> Result<ModelAnswer, BackendError> {
+        let Some(Escalation { task }) = self.escalation.filter(|_| !target.is_in_need()) else {
+            return Ok(answer);
+        };
+        let (answer, said) = match answer {
+            ModelAnswer::Passing(Answer::Whole { status: StatusCode::OK, body, retry_after }) => {
+                let said = match self.request.endpoint {
+                    Endpoint::Messages => anthropic::Reader::default().whole(&body),
+                    _ => openai::Reader::default().whole(&body),
+                };
+                (ModelAnswer::Passing(Answer::Whole { status: StatusCode::OK, body, retry_after }), said.ok())
+            }
+            ModelAnswer::Pieces(deltas) => {
+                let (said, _) = collected(deltas).await?;
+                let again = said.clone().into_deltas().into_iter().map(Ok);
+                (ModelAnswer::Pieces(futures::stream::iter(again).boxed()), Some(said))
+            }
+            other => (other, None),
+        };
+        let used = said
+            .as_ref()
+            .map(|said| UsedTokens { prompt: said.usage.prompt, completion: said.usage.completion });
+        let used = used.unwrap_or_default();
+        Ok(match said.and_then(|said| shortfall(&said, task)) {
+            Some(reason) => {
+                self.unused.set(used);
+                ModelAnswer::Short(Box::new(answer), reason)
+            }
+            None => answer,
+        })
+    }
+
     /// What is read of it, if anything had to be.
     pub fn chat(&self) -> Option<&Chat> {
         self.chat.as_ref()
@@ -143,18 +204,33 @@ fn chats_only() -> RequestError {
     )
 }
 
-fn read(endpoint: Endpoint, body: &[u8]) -> Result<Chat, RequestError> {
-    match endpoint {
-        Endpoint::Messages => anthropic::read_request(body),
-        _ => openai::read_request(body),
-    }
-}
-
 impl Question for ModelQuestion<'_> {
     type Answer = ModelAnswer;
 
     async fn ask(&self, target: &Target, deadline: Deadline) -> Result<ModelAnswer, BackendError> {
-        let Self { request, told, chat, attempts } = self;
+        let answer = self.answer(target, deadline).await?;
+        self.judge(target, answer).await
+    }
+
+    fn affinity(&self) -> Option<Affinity> {
+        self.request.affinity()
+    }
+
+    fn verdict(answer: &ModelAnswer) -> Verdict {
+        match answer {
+            ModelAnswer::Passing(Answer::Whole { status, retry_after, .. })
+            | ModelAnswer::Refusal(Refusal { status, retry_after, .. }) => {
+                verdict(*status, retry_after.as_ref())
+            }
+            ModelAnswer::Passing(Answer::Stream(..)) | ModelAnswer::Pieces(_) => Verdict::Answered,
+            ModelAnswer::Short(_, reason) => Verdict::Short(reason),
+        }
+    }
+}
+
+impl ModelQuestion<'_> {
+    async fn answer(&self, target: &Target, deadline: Deadline) -> Result<ModelAnswer, BackendError> {
+        let Self { request, told, chat, attempts, .. } = self;
         let told = Told { attempt: attempts.fetch_add(1, Ordering::Relaxed), ..*told };
         match (way(request.endpoint, &target.backend), chat) {
             (Way::Pass(remote), _) => {
@@ -172,20 +248,6 @@ impl Question for ModelQuestion<'_> {
             }
             // It is not among those who can be asked.
             (Way::Chat, None) | (Way::Never, _) => Err(BackendError::Unavailable),
-        }
-    }
-
-    fn affinity(&self) -> Option<Affinity> {
-        self.request.affinity()
-    }
-
-    fn verdict(answer: &ModelAnswer) -> Verdict {
-        match answer {
-            ModelAnswer::Passing(Answer::Whole { status, retry_after, .. })
-            | ModelAnswer::Refusal(Refusal { status, retry_after, .. }) => {
-                verdict(*status, retry_after.as_ref())
-            }
-            ModelAnswer::Passing(Answer::Stream(..)) | ModelAnswer::Pieces(_) => Verdict::Answered,
         }
     }
 }

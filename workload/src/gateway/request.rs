@@ -4,10 +4,11 @@ use super::answer_size::AnswerSize;
 use super::message_list;
 use super::refused;
 use crate::backend::Endpoint;
+use crate::dialects::{Chat, anthropic, openai};
 use crate::json::{Json, Read, is_spelling_of};
 use crate::limits::estimated_tokens;
 use crate::request_error::RequestError;
-use crate::routing::Affinity;
+use crate::routing::{Affinity, Effort};
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
 
@@ -22,6 +23,8 @@ pub struct ModelRequest {
     pub stream: bool,
     /// Whether it asks for the same answer each time: an embedding, or a text with a temperature of 0 or a seed.
     pub is_deterministic: bool,
+    /// How much a model is to think, if the client says.
+    pub effort: Option<Effort>,
     /// Tokens that its answers may be.
     answer_tokens: u64,
     body: Bytes,
@@ -32,6 +35,10 @@ pub struct ModelRequest {
 
 /// How much of a prompt that is no chat is its beginning, bytes.
 const BEGINNING_BYTES: usize = 1024;
+
+/// What a request takes in memory that is read as a chat: so many times its bytes, and so many bytes for each object in it.
+const READ_TIMES: usize = 4;
+const OBJECT_BYTES: usize = 320;
 
 /// Names of the fields that we look at.
 const PEEKED_FIELDS: [&str; 5] = ["model", "stream", "messages", "input", "tools"];
@@ -50,6 +57,7 @@ struct Peeked<'a> {
     size: AnswerSize,
     has_max_tokens: bool,
     has_system: bool,
+    effort: Option<Effort>,
     /// Of the prompt.
     beginning: Range<usize>,
     /// A field that leads to what a backend keeps, where it says something.
@@ -131,10 +139,21 @@ impl<'a> Peeked<'a> {
         match key {
             "temperature" => self.temperature = Some(value),
             "seed" => self.seed = Some(value),
+            "reasoning_effort" | "thinking" => self.effort = effort(value),
             key if self.size.is_told_by(key) => self.size.hear(key, value),
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Of OpenAI's `reasoning_effort` or Anthropic's `thinking`, as it is written.
+fn effort(value: &str) -> Option<Effort> {
+    match value {
+        "\"none\"" | "\"minimal\"" | "\"low\"" => Some(Effort::Little),
+        "\"high\"" | "\"xhigh\"" => Some(Effort::Much),
+        thinking if thinking.starts_with('{') && thinking.contains("enabled") => Some(Effort::Much),
+        _ => None,
     }
 }
 
@@ -172,8 +191,18 @@ impl ModelRequest {
         };
         let model_value = start..start + model_json.len();
         let is_deterministic = peeked.is_deterministic(endpoint);
-        let beginning = peeked.beginning;
-        Ok(Self { endpoint, model, stream, is_deterministic, answer_tokens, body, model_value, beginning })
+        let Peeked { effort, beginning, .. } = peeked;
+        Ok(Self {
+            endpoint,
+            model,
+            stream,
+            is_deterministic,
+            effort,
+            answer_tokens,
+            body,
+            model_value,
+            beginning,
+        })
     }
 
     /// The body for a backend that knows the model by `name`: the same bytes unless the name differs.
@@ -203,6 +232,20 @@ impl ModelRequest {
     /// Tokens that it may use.
     pub fn estimated_tokens(&self) -> u64 {
         self.estimated_prompt_tokens().saturating_add(self.answer_tokens)
+    }
+
+    /// What it takes in memory to read it as a chat, bytes.
+    pub fn weight_as_chat(&self) -> usize {
+        let objects = memchr::memchr_iter(b'{', &self.body).count();
+        self.body.len().saturating_mul(READ_TIMES).saturating_add(objects.saturating_mul(OBJECT_BYTES))
+    }
+
+    /// The chat that it is.
+    pub fn chat(&self) -> Result<Chat, RequestError> {
+        match self.endpoint {
+            Endpoint::Messages => anthropic::read_request(&self.body),
+            _ => openai::read_request(&self.body),
+        }
     }
 
     /// The body as text.

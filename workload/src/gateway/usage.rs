@@ -84,6 +84,8 @@ pub struct Meter {
     note: TokenNote,
     reservation: Option<Reservation>,
     prompt_tokens: u64,
+    /// Of answers that were not given.
+    before: UsedTokens,
     pieces: u64,
     /// Bytes of a stream, or of the texts of pieces.
     bytes: u64,
@@ -106,7 +108,16 @@ impl Meter {
             Endpoint::Messages => EVENT_BYTES_OF_MESSAGES,
             _ => EVENT_BYTES,
         };
-        Self { note, reservation, prompt_tokens, pieces: 0, bytes: 0, event_bytes, tail: Vec::new() }
+        Self {
+            note,
+            reservation,
+            prompt_tokens,
+            before: UsedTokens::default(),
+            pieces: 0,
+            bytes: 0,
+            event_bytes,
+            tail: Vec::new(),
+        }
     }
 
     /// A whole answer.
@@ -161,7 +172,17 @@ impl Meter {
         }
     }
 
+    /// What answers used that were not given.
+    pub fn also(mut self, used: UsedTokens) -> Self {
+        self.before = used;
+        self
+    }
+
     fn used(&mut self, used: UsedTokens) {
+        let used = UsedTokens {
+            prompt: used.prompt.saturating_add(self.before.prompt),
+            completion: used.completion.saturating_add(self.before.completion),
+        };
         self.note.set(used);
         if let Some(reservation) = &mut self.reservation {
             reservation.note(used.total());

@@ -6,7 +6,7 @@ use super::events::{event_stream, last_words};
 use super::exchange::Exchange;
 use super::pieces::Pieces;
 use super::route_header::tell_route;
-use crate::attempts::{Answered, Ledger};
+use crate::attempts::Answered;
 use crate::backend::{Answer, BackendError, InFlight, StreamEnd};
 use crate::cache::{Place, Recording};
 use crate::gateway::{Guarded, GuardedStream, Meter, ModelAnswer, ModelQuestion, ModelRequest};
@@ -48,10 +48,14 @@ impl Asking<'_> {
         let (answered, ledger) =
             self.service.attempts(self.snapshot, self.urgency).first_answer(question, targets).await;
         let ledger = exchange.note_attempts(ledger);
-        if !is_of_first_choice(ledger, targets) {
+        let first = targets.iter().map(|target| target.priority).min();
+        if answered.as_ref().ok().map(|answered| answered.target.priority) != first {
             // What was answered in need is not what would be answered later.
             self.place = None;
         }
+        exchange.note_model(
+            answered.as_ref().map_or(self.public_model, |answered| &answered.target.public_model),
+        );
         let keeps = self.place.is_some();
         let answer = match answered {
             Ok(answered) => self.respond(question, answered, meter).await,
@@ -70,16 +74,20 @@ impl Asking<'_> {
     async fn respond(
         self,
         question: &ModelQuestion<'_>,
-        answered: Answered<ModelAnswer>,
+        answered: Answered<'_, ModelAnswer>,
         meter: Meter,
     ) -> Result<FromBackend, BackendError> {
-        let Answered { answer, in_flight } = answered;
+        let Answered { target, answer, in_flight } = answered;
+        let (answer, meter) = match answer {
+            ModelAnswer::Short(answer, _) => (*answer, meter),
+            answer => (answer, meter.also(question.unused())),
+        };
         let pieces = |chat| Pieces {
             service: self.service,
             exchange: self.exchange,
             endpoint: self.request.endpoint,
             chat,
-            public_model: self.public_model,
+            public_model: &target.public_model,
         };
         match (answer, question.chat()) {
             (ModelAnswer::Passing(answer), _) => Ok(self.pass_on(answer, in_flight, meter)),
@@ -91,8 +99,8 @@ impl Asking<'_> {
                 Ok(pieces(chat).stream(deltas, in_flight, meter, self.place))
             }
             (ModelAnswer::Pieces(deltas), Some(chat)) => pieces(chat).whole(deltas, meter).await,
-            // Pieces are what a chat is answered with.
-            (ModelAnswer::Pieces(_), None) => Err(BackendError::Failed),
+            // Pieces are what a chat is answered with, and nothing falls short in two ways.
+            (ModelAnswer::Pieces(_), None) | (ModelAnswer::Short(..), _) => Err(BackendError::Failed),
         }
     }
 
@@ -123,11 +131,4 @@ impl Asking<'_> {
             }
         }
     }
-}
-
-/// Whether it was answered by one of those that are asked first while they can be.
-fn is_of_first_choice(ledger: &Ledger, targets: &[&Target]) -> bool {
-    let answered = targets.iter().find(|target| Some(target.backend.name()) == ledger.backend());
-    let first = targets.iter().map(|target| target.priority).min();
-    answered.map(|target| target.priority) == first
 }

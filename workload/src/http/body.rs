@@ -4,6 +4,7 @@ use super::error::ApiError;
 use super::exchange::Exchange;
 use crate::collect::{CollectError, collect};
 use crate::service::Service;
+use crate::snapshot::Snapshot;
 use axum::body::Body;
 use bytes::Bytes;
 use http::StatusCode;
@@ -47,6 +48,16 @@ pub(super) async fn read(
         CollectError::Cut => cut(),
     })?;
     Ok(HeldBody { bytes, _room: room })
+}
+
+/// A body without secrets, where the policy has them taken out.
+pub(super) fn redacted(service: &Service, snapshot: &Snapshot, exchange: &Exchange, body: Bytes) -> Bytes {
+    let Some(redaction) = &snapshot.redaction else { return body };
+    let (body, found) = redaction.apply(body, service.metrics());
+    if let Some(found) = found {
+        exchange.note_secrets(found);
+    }
+    body
 }
 
 fn too_slow() -> ApiError {

@@ -5,6 +5,7 @@ use super::anthropic_errors;
 use super::browsers::{harden, tell_origin};
 use super::watched_body::{Watch, watched};
 use crate::attempts::Ledger;
+use crate::redaction::Found;
 use crate::service::Service;
 use crate::telemetry::{AccessLine, AttemptSpan, Correlation, REQUEST_ID, RequestSpans, TokenNote};
 use axum::extract::{MatchedPath, Request, State};
@@ -17,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Microseconds.
+const REDACTED: HeaderName = HeaderName::from_static("x-codecrucible-redacted");
 const OVERHEAD: HeaderName = HeaderName::from_static("x-codecrucible-overhead-us");
 
 /// What is noted of one request while it is answered. Cheap to clone.
@@ -32,6 +34,8 @@ struct Noted {
     ledger: OnceLock<Ledger>,
     /// What became of a request whose answer is kept.
     cache: OnceLock<&'static str>,
+    /// Secrets that were found in it.
+    secrets: OnceLock<Found>,
     /// Which limit refuses it, or would.
     limit: OnceLock<Refusing>,
     tokens: TokenNote,
@@ -53,6 +57,7 @@ impl Exchange {
             model: OnceLock::new(),
             ledger: OnceLock::new(),
             cache: OnceLock::new(),
+            secrets: OnceLock::new(),
             limit: OnceLock::new(),
             tokens: TokenNote::default(),
             waited: AtomicU64::new(0),
@@ -77,6 +82,11 @@ impl Exchange {
         let _ = self.0.model.set(model.to_owned());
     }
 
+    /// The model that answers, by the name that clients use, once that is known.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.0.model.get().map(String::as_str)
+    }
+
     /// Gives it back, for as long as the exchange lasts. One request has one.
     pub(super) fn note_attempts(&self, ledger: Ledger) -> &Ledger {
         self.note_wait(ledger.waited());
@@ -85,6 +95,10 @@ impl Exchange {
 
     pub(super) fn note_cache(&self, outcome: &'static str) {
         let _ = self.0.cache.set(outcome);
+    }
+
+    pub(super) fn note_secrets(&self, found: Found) {
+        let _ = self.0.secrets.set(found);
     }
 
     pub(super) fn note_limit(&self, limit: Refusing) {
@@ -121,6 +135,7 @@ pub(super) async fn tell(State(service): State<Service>, mut request: Request, n
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, ending.exchange.correlation().request_id().clone());
     headers.insert(OVERHEAD, HeaderValue::from(u64::try_from(own.as_micros()).unwrap_or(u64::MAX)));
+    headers.extend(redacted(&ending.exchange).map(|names| (REDACTED, names)));
     harden(&ending.service, headers);
     tell_origin(&ending.service, origin.as_ref(), headers);
     if version <= Version::HTTP_11 && ending.service.is_draining() {
@@ -131,6 +146,12 @@ pub(super) async fn tell(State(service): State<Service>, mut request: Request, n
         response = anthropic_errors::translated(response).await;
     }
     response.map(|body| watched(body, ending))
+}
+
+/// The names of what was taken out of a request.
+fn redacted(exchange: &Exchange) -> Option<HeaderValue> {
+    let found = exchange.0.secrets.get().filter(|found| !found.is_shadow)?;
+    HeaderValue::try_from(found.names()).ok()
 }
 
 /// What is told when an answer has ended, or when its client did not wait for it: what is in it notes tokens when it goes, which is before.
@@ -181,7 +202,8 @@ impl Drop for Ending {
             self.count(client_gone());
         }
         let Some(Began { status, after, own }) = self.began else { return };
-        let Noted { correlation, client, model, ledger, cache, limit, tokens, .. } = &*self.exchange.0;
+        let Noted { correlation, client, model, ledger, cache, secrets, limit, tokens, .. } =
+            &*self.exchange.0;
         let (ledger, tokens) = (ledger.get(), tokens.get());
         if let Some(model) = model.get() {
             self.service.metrics().models.used(model, tokens);
@@ -191,7 +213,9 @@ impl Drop for Ending {
             Some(Refusing::InShadow(limit)) => (None, Some(&**limit)),
             None => (None, None),
         };
+        let secrets = secrets.get().map(Found::names);
         let line = AccessLine {
+            secrets: secrets.as_deref(),
             route: self.route(),
             status,
             client: client.get().map(|client| &**client),

@@ -1,6 +1,8 @@
 //! What would become of a request (`x-codecrucible-dry-run: true`): which backends it may go to and how, in which order they would be asked now, and
 //! whether its answer is kept. Nobody is asked, and no limit but that of listing models counts it.
 
+use super::automatic;
+use super::destination::Destination;
 use super::error::ApiError;
 use crate::attempts::Attempts;
 use crate::backend::{Kind, Occupancy};
@@ -32,15 +34,15 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> Result<bool, ApiError> {
 /// A request that is not sent.
 pub(super) struct Unsent<'a> {
     pub(super) request: &'a ModelRequest,
-    pub(super) public_model: &'a str,
-    pub(super) targets: &'a [&'a Target],
+    pub(super) destination: &'a Destination<'a>,
     pub(super) place: Option<Place>,
 }
 
 impl Unsent<'_> {
     /// What would become of it.
     pub(super) async fn explain(self, attempts: &Attempts<'_>) -> Response {
-        let Self { request, public_model, targets, place } = self;
+        let Self { request, destination, place } = self;
+        let Destination { choice, public_model, targets, .. } = destination;
         let problems = ModelQuestion::problems(request, targets);
         let problem_of = |target: &Target| {
             problems.iter().find(|(other, _)| std::ptr::eq(*other, target)).map(|(_, problem)| problem)
@@ -78,6 +80,7 @@ impl Unsent<'_> {
             "order": order.iter().map(|target| target.backend.name()).collect::<Vec<_>>(),
             "by": by,
             "urgency": attempts.urgency,
+            "automatic": choice.as_ref().map(automatic::explain),
             "cache": cache,
         });
         Json(document).into_response()
@@ -86,14 +89,14 @@ impl Unsent<'_> {
 
 /// A backend that the client may use; never its address.
 fn backend(target: &Target, now: Instant) -> Value {
-    let Target { backend_model, backend, priority, weight, .. } = target;
+    let Target { public_model, backend_model, backend, priority, weight } = target;
     let Occupancy { in_flight, most, queued } = backend.health().room().occupancy();
     let speaks = match backend.kind() {
         Kind::Embedded(_) => "embedded",
         Kind::Remote(_) => backend.provider(),
     };
     json!({
-        "name": backend.name(), "speaks": speaks, "model": backend_model, "priority": priority, "weight": weight,
+        "name": backend.name(), "speaks": speaks, "serves": public_model, "model": backend_model, "priority": priority, "weight": weight,
         "state": backend.condition(now), "in_flight": in_flight, "most_in_flight": most, "queued": queued,
         "first_byte_ms": backend.health().first_byte().map(|after| after.as_millis()),
     })

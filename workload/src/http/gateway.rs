@@ -1,22 +1,19 @@
 //! The routes of OpenAI's and Anthropic's APIs that models answer: who may ask, whether it is answered again, and otherwise that backends are asked.
 
-use super::admission::{Admitted, admit};
 use super::asking::Asking;
 use super::authentication::Caller;
+use super::automatic;
 use super::body::{self, MAX_BODY_BYTES};
 use super::cache::Keeping;
+use super::destination::{Destination, Wishes};
 use super::error::ApiError;
 use super::exchange::Exchange;
-use super::explanation::{self, Unsent};
+use super::explanation::Unsent;
 use super::limits::{self, LISTED, Wanted, tell_limits};
-use super::urgency::{self, URGENCY};
-use crate::authorization::Action;
 use crate::backend::{Endpoint, Told};
-use crate::cache::{ABSENT, Asked, Directives, Place};
-use crate::dialects::anthropic::{BETA, BETA_OF_TOKENS, VERSION};
+use crate::cache::{ABSENT, Asked, Place};
 use crate::gateway::{ModelQuestion, ModelRequest};
 use crate::limits::Allowance;
-use crate::routing::Target;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 use axum::Extension;
@@ -24,7 +21,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use codecrucible_contract::LimitedRoute;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
 /// Such a route.
 pub(super) fn route(endpoint: Endpoint) -> MethodRouter<Service> {
@@ -43,46 +40,38 @@ async fn answer(
     endpoint: Endpoint,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let directives = Directives::of(request.headers());
-    let wish = request.headers().get(URGENCY).cloned();
-    let is_dry_run = explanation::is_wanted(request.headers())?;
-    let headers = told_headers(endpoint, request.headers());
+    let wishes = Wishes::of(endpoint, request.headers())?;
     let body = body::read(&service, &exchange, request.into_body(), MAX_BODY_BYTES).await?;
-    let request = ModelRequest::parse(endpoint, body.bytes.clone())?;
     let snapshot = service.snapshot();
-    let Admitted { public_model, targets } =
-        admit(&service, &snapshot, &caller, Action::Complete, Some(&request.model))?;
-    let urgency = urgency::urgency(&snapshot, &caller, public_model, wish.as_ref())?;
-    // Also those of it that cannot be asked, which are left out below.
-    let all_targets = if snapshot.bundle.policy().cache.is_some() { targets.clone() } else { Vec::new() };
-    if is_dry_run {
-        limits::allowance(
-            &service,
-            &snapshot,
-            (&caller, &exchange),
-            Wanted { model: Some(public_model), ..LISTED },
-        )
-        .await?;
-        let weight = ModelQuestion::weight(&request, &targets);
+    let bytes = body::redacted(&service, &snapshot, &exchange, body.bytes.clone());
+    let request = ModelRequest::parse(endpoint, bytes)?;
+    let destination = Destination::of(&service, &snapshot, &caller, &request, &wishes)?;
+    let by_whom = (&caller, &exchange);
+    if wishes.is_dry_run {
+        let wanted = Wanted { model: Some(destination.public_model), ..LISTED };
+        limits::allowance(&service, &snapshot, by_whom, wanted).await?;
+        let weight = ModelQuestion::weight(&request, &destination.targets);
         let _room = service.room_for_body(weight).ok_or_else(ApiError::busy)?;
-        let place = place(&service, &snapshot, &caller, (&request, public_model, headers.as_ref()), &targets);
-        let unsent = Unsent { request: &request, public_model, targets: &targets, place };
-        return Ok(unsent.explain(&service.attempts(&snapshot, urgency)).await);
+        let place = place(&service, &snapshot, &caller, (&request, &destination, &wishes));
+        let attempts = service.attempts(&snapshot, destination.urgency);
+        return Ok(Unsent { request: &request, destination: &destination, place }.explain(&attempts).await);
     }
+    let Destination { public_model, urgency, .. } = destination;
     let wanted =
         Wanted { route: endpoint.into(), model: Some(public_model), tokens: request.estimated_tokens() };
-    let Allowance { told, reservation, .. } =
-        limits::allowance(&service, &snapshot, (&caller, &exchange), wanted).await?;
-    exchange.note_model(public_model);
-    let weight = ModelQuestion::weight(&request, &targets);
+    let Allowance { told, reservation, .. } = limits::allowance(&service, &snapshot, by_whom, wanted).await?;
+    let escalation = destination.escalation();
+    if escalation.is_none() {
+        exchange.note_model(public_model);
+    }
+    let weight = ModelQuestion::weight(&request, &destination.targets);
     let _room = service.room_for_body(weight).ok_or_else(ApiError::busy)?;
-    let with = Told { correlation: Some(exchange.correlation()), attempt: 0, headers: headers.as_ref() };
-    let (question, targets) = ModelQuestion::new(&request, with, targets)?;
-    let place = if directives.no_store {
-        None
-    } else {
-        place(&service, &snapshot, &caller, (&request, public_model, headers.as_ref()), &all_targets)
-    };
+    // Of all that may be asked, those too that cannot be, which are left out below.
+    let place = place(&service, &snapshot, &caller, (&request, &destination, &wishes));
+    let place = place.filter(|_| !wishes.directives.no_store);
+    let with = Told { correlation: Some(exchange.correlation()), attempt: 0, headers: wishes.told.as_ref() };
+    let (question, targets) = ModelQuestion::new(&request, with, destination.targets)?;
+    let question = question.judged(escalation);
     let asking = Asking {
         service: &service,
         snapshot: &snapshot,
@@ -93,6 +82,7 @@ async fn answer(
         place: place.clone(),
     };
     let ask = asking.ask(&question, &targets, reservation);
+    let directives = wishes.directives;
     let response = match place {
         Some(place) => {
             let (service, exchange, is_stream) = (&service, &exchange, request.stream);
@@ -104,22 +94,11 @@ async fn answer(
         }
         None => Ok(ask.await.response),
     };
-    Ok(tell_limits(response.unwrap_or_else(ApiError::into_response), &told))
-}
-
-/// What of a client's headers means something to a backend that speaks its dialect.
-fn told_headers(endpoint: Endpoint, headers: &HeaderMap) -> Option<HeaderMap> {
-    if endpoint != Endpoint::Messages {
-        return None;
-    }
-    let mut told = HeaderMap::new();
-    told.extend(headers.get(VERSION).map(|version| (VERSION, version.clone())));
-    let betas = headers.get_all(BETA).iter().filter_map(|betas| betas.to_str().ok());
-    let betas =
-        betas.flat_map(|betas| betas.split(',')).map(str::trim).filter(|beta| *beta != BETA_OF_TOKENS);
-    let betas = HeaderValue::try_from(betas.collect::<Vec<_>>().join(",")).ok();
-    told.extend(betas.filter(|betas| !betas.is_empty()).map(|betas| (BETA, betas)));
-    Some(told)
+    let response = tell_limits(response.unwrap_or_else(ApiError::into_response), &told);
+    Ok(match &destination.choice {
+        Some(choice) => automatic::tell(response, choice, exchange.model().unwrap_or(public_model)),
+        None => response,
+    })
 }
 
 /// Where the answer is kept, if it is to be.
@@ -127,12 +106,12 @@ fn place(
     service: &Service,
     snapshot: &Snapshot,
     caller: &Caller,
-    (request, model, headers): (&ModelRequest, &str, Option<&HeaderMap>),
-    targets: &[&Target],
+    (request, destination, wishes): (&ModelRequest, &Destination<'_>, &Wishes),
 ) -> Option<Place> {
     let policy = snapshot.bundle.policy().cache.as_ref()?;
     let ModelRequest { endpoint, is_deterministic, .. } = *request;
-    let values = headers.into_iter().flat_map(HeaderMap::iter);
+    let Destination { public_model: model, targets, .. } = destination;
+    let values = wishes.told.iter().flat_map(HeaderMap::iter);
     let told: String = values.map(|(name, value)| format!("{name}: {value:?}\n")).collect();
     let asked = Asked { endpoint, model, client: &caller.principal.subject, is_deterministic, told: &told };
     service.cache().place(policy, &asked, targets, request.text())

@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 
 /// Models that are decided about before others get their turn: each is some microseconds, and there may be thousands.
 const DECISIONS_AT_ONCE: usize = 16;
+/// Who has the name that leads to a model.
+const AUTOMATIC_OWNER: &str = "codecrucible";
 
 pub(super) async fn list(
     State(service): State<Service>,
@@ -34,6 +36,9 @@ pub(super) async fn list(
         data.extend(routes.iter().filter_map(|route| shown(&service, &snapshot, &caller, route)));
         tokio::task::yield_now().await;
     }
+    // What leads to models is only for those who may see one.
+    let automatic = snapshot.routes.automatic().filter(|_| !data.is_empty());
+    data.extend(automatic.map(|name| document(name, AUTOMATIC_OWNER)));
     let list = if is_anthropic {
         model_list(data.iter().filter_map(|model| model["id"].as_str()))
     } else {
@@ -60,8 +65,12 @@ pub(super) async fn show(
     .told;
     let found = snapshot.routes.of_model(&model);
     // One that a client may not see does not exist for it.
+    let is_automatic = snapshot.routes.automatic() == Some(&model);
+    let may_see = |route: &Route| access::may(&snapshot, &caller, Action::ListModels, route);
+    let automatic = is_automatic && snapshot.routes.all().iter().any(may_see);
     found
         .and_then(|route| shown(&service, &snapshot, &caller, route))
+        .or_else(|| automatic.then(|| document(&model, AUTOMATIC_OWNER)))
         .map(|shown| if is_anthropic(&headers) { model_document(&model) } else { shown })
         .map(|shown| tell_limits(Json(shown).into_response(), &told))
         .ok_or_else(|| ApiError::model_not_found(&model))
@@ -71,6 +80,10 @@ pub(super) async fn show(
 fn shown(service: &Service, snapshot: &Snapshot, caller: &Caller, route: &Route) -> Option<Value> {
     let permitted = access::permitted(service, snapshot, caller, Action::ListModels, route);
     let owner = permitted.first()?.backend.name();
-    // When a model was made is not known here; the field is required by OpenAI's schema.
-    Some(json!({"id": route.public_model, "object": "model", "created": 0, "owned_by": owner}))
+    Some(document(&route.public_model, owner))
+}
+
+/// When a model was made is not known here; the field is required by OpenAI's schema.
+fn document(name: &str, owner: &str) -> Value {
+    json!({"id": name, "object": "model", "created": 0, "owned_by": owner})
 }

@@ -8,17 +8,14 @@ use super::farewell::LastWords;
 use super::identifiers::{now_seconds, unique};
 use crate::backend::{BackendError, Deltas, Endpoint, InFlight};
 use crate::cache::{Place, Recording};
-use crate::dialects::{Answer, Chat, Delta, Head, StreamWriter, anthropic, openai};
-use crate::gateway::Meter;
+use crate::dialects::{Chat, Delta, Head, StreamWriter, anthropic, openai};
+use crate::gateway::{Meter, collected};
 use crate::service::Service;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use std::convert::Infallible;
 use std::time::Instant;
-
-/// Largest whole answer, bytes.
-const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// How pieces are put for a client.
 pub(super) struct Pieces<'a> {
@@ -70,32 +67,6 @@ impl Pieces<'_> {
     }
 }
 
-/// An answer, and how many bytes are in it.
-async fn collected(mut deltas: Deltas) -> Result<(Answer, usize), BackendError> {
-    let (mut answer, mut bytes) = (Answer::default(), 0);
-    while let Some(delta) = deltas.next().await {
-        match delta? {
-            Delta::End => return Ok((answer, bytes)),
-            delta => {
-                bytes += text_of(&delta).len();
-                if bytes > MAX_ANSWER_BYTES {
-                    return Err(BackendError::Protocol);
-                }
-                answer.take(delta);
-            }
-        }
-    }
-    Err(BackendError::Cut)
-}
-
-fn text_of(delta: &Delta) -> &str {
-    match delta {
-        Delta::Text(text) | Delta::Reasoning(text) | Delta::Arguments { text, .. } => text,
-        Delta::Call { name, .. } => name,
-        Delta::Stop(_) | Delta::Usage(_) | Delta::End => "",
-    }
-}
-
 /// What there is to do with each piece of a stream.
 struct Writing {
     writer: Box<dyn StreamWriter>,
@@ -111,7 +82,7 @@ impl Writing {
                 match &delta {
                     Delta::Usage(usage) => self.meter.said(*usage),
                     Delta::Stop(_) | Delta::End => {}
-                    delta => self.meter.piece(text_of(delta)),
+                    delta => self.meter.piece(delta.text()),
                 }
                 let is_end = delta == Delta::End;
                 (self.writer.write(delta), is_end)

@@ -59,9 +59,10 @@ pub(super) async fn synthesize(
 ) -> Result<Response, ApiError> {
     let body = body::read(&service, &exchange, body, MAX_BODY_BYTES).await?;
     let permit = service.room_for_synthesis().ok_or_else(ApiError::busy)?;
-    let request: SynthesisRequest = serde_json::from_slice(&body.bytes)
-        .map_err(|error| RequestError::body(format!("the body is not a valid synthesis request: {error}")))?;
     let snapshot = service.snapshot();
+    let bytes = body::redacted(&service, &snapshot, &exchange, body.bytes.clone());
+    let request: SynthesisRequest = serde_json::from_slice(&bytes)
+        .map_err(|error| RequestError::body(format!("the body is not a valid synthesis request: {error}")))?;
     let Admitted { public_model, targets } =
         admit(&service, &snapshot, &caller, Action::Synthesize, request.model.as_deref())?;
     let targets = targets.into_iter().cloned().collect();

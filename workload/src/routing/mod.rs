@@ -1,19 +1,24 @@
 //! Where a model's name leads: to one backend, or to several that are asked in an order.
 
 mod affinity;
+mod automatic;
 mod order;
 
 pub use affinity::Affinity;
+pub use automatic::{Choice, Complexity, Effort, Judged};
 pub use order::{Order, in_order_of_trial};
 
 use crate::backend::Backend;
+use codecrucible_contract::{Automatic, Task, Tier};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One backend that serves a model.
 #[derive(Clone)]
 pub struct Target {
-    /// The name that the backend uses for the model.
+    /// The name that clients use for the model.
+    pub public_model: Arc<str>,
+    /// The name that the backend uses for it.
     pub backend_model: String,
     /// Who answers.
     pub backend: Arc<Backend>,
@@ -29,30 +34,71 @@ pub struct Route {
     pub public_model: String,
     /// Who serves it: those of the lowest priority's number first, and in the policy's order among them. At least one.
     pub targets: Vec<Target>,
+    /// What the model is good at.
+    pub tier: Option<Tier>,
+    /// The kinds of work that it is for; all if there is none.
+    pub tasks: Vec<Task>,
+}
+
+/// What is said of a model beside where it is served.
+#[derive(Clone, Debug, Default)]
+pub struct Talent {
+    /// What it is good at.
+    pub tier: Option<Tier>,
+    /// The kinds of work that it is for; all if there is none.
+    pub tasks: Vec<Task>,
+}
+
+impl Target {
+    /// Whether it is asked only because an answer fell short.
+    pub fn is_in_need(&self) -> bool {
+        self.priority >= automatic::IN_NEED
+    }
 }
 
 /// All routes of a policy.
 pub struct Routes {
     in_order: Vec<Route>,
+    /// The same, for when an answer falls short.
+    in_need: Vec<Route>,
+    automatic: Option<Automatic>,
     by_model: HashMap<String, usize>,
 }
 
 impl Routes {
-    /// From each backend's models by their public names, in the policy's order.
-    pub fn new(models: impl IntoIterator<Item = (String, Target)>) -> Self {
-        let mut routes = Self { in_order: Vec::new(), by_model: HashMap::new() };
-        for (public_model, target) in models {
-            if let Some(&index) = routes.by_model.get(&public_model) {
-                routes.in_order[index].targets.push(target);
-            } else {
-                routes.by_model.insert(public_model.clone(), routes.in_order.len());
-                routes.in_order.push(Route { public_model, targets: vec![target] });
-            }
+    /// From each backend's models, in the policy's order; and the name that leads to one of them by what is asked.
+    pub fn new(models: impl IntoIterator<Item = (Target, Talent)>, automatic: Option<Automatic>) -> Self {
+        let (mut in_order, mut by_model) = (Vec::<Route>::new(), HashMap::new());
+        for (target, Talent { tier, tasks }) in models {
+            let public_model = target.public_model.to_string();
+            let index = *by_model.entry(public_model.clone()).or_insert_with(|| {
+                in_order.push(Route { public_model, targets: Vec::new(), tier, tasks });
+                in_order.len() - 1
+            });
+            in_order[index].targets.push(target);
         }
-        for route in &mut routes.in_order {
+        for route in &mut in_order {
             route.targets.sort_by_key(|target| target.priority);
         }
-        routes
+        let in_need = in_order.iter().map(in_need).collect();
+        Self { in_order, in_need, automatic, by_model }
+    }
+
+    /// The name that leads to the model that suits a request, if there is one.
+    pub fn automatic(&self) -> Option<&str> {
+        Some(&self.automatic.as_ref()?.model)
+    }
+
+    /// The model that suits a request, of those that may be asked.
+    pub fn choose(
+        &self,
+        judged: Judged,
+        is_streamed: bool,
+        may_be_asked: impl Fn(&Route) -> bool,
+    ) -> Option<Choice<'_>> {
+        let routes: Vec<_> =
+            self.in_order.iter().zip(&self.in_need).filter(|(route, _)| may_be_asked(route)).collect();
+        automatic::choose(self.automatic.as_ref()?, &routes, judged, is_streamed)
     }
 
     /// Where a model name leads.
@@ -68,5 +114,17 @@ impl Routes {
     /// Every route, in the policy's order.
     pub fn all(&self) -> &[Route] {
         &self.in_order
+    }
+}
+
+fn in_need(route: &Route) -> Route {
+    let Route { public_model, targets, tier, tasks } = route;
+    let targets = targets.iter().cloned();
+    let targets = targets.map(|target| Target { priority: target.priority + automatic::IN_NEED, ..target });
+    Route {
+        public_model: public_model.clone(),
+        targets: targets.collect(),
+        tier: *tier,
+        tasks: tasks.clone(),
     }
 }

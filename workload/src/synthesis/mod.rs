@@ -8,7 +8,7 @@ mod run;
 mod syntax;
 
 pub use candidate::{Candidate, Outcome, Synthesis};
-pub use evidence::{Part, Score};
+pub use evidence::{Part, Score, unparsable};
 pub use request::{Plan, SynthesisRequest};
 pub use run::{Asked, Progress, run};
 pub use syntax::Language;

@@ -104,7 +104,7 @@ async fn listen(
     let targets: Vec<&Target> = asked.targets.iter().collect();
     let (answered, _) = asked.attempts.first_answer(&Words { plan, voice }, &targets).await;
     // It counts for as long as the voice speaks.
-    let Answered { mut answer, in_flight: _in_flight } = answered?;
+    let Answered { mut answer, in_flight: _in_flight, .. } = answered?;
     let (mut text, mut usage) = (String::new(), Usage::default());
     loop {
         match answer.next().await.ok_or(BackendError::Cut)?? {

@@ -26,6 +26,8 @@ pub struct AccessLine<'a> {
     pub attempts: usize,
     /// What became of a request whose answer is kept: whether it was a hit.
     pub cache: Option<&'a str>,
+    /// What of secrets was found in it.
+    pub secrets: Option<&'a str>,
     /// Which limit refused it.
     pub limit: Option<&'a str>,
     /// Which one would, if it were in force.
@@ -67,6 +69,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    secrets: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow_limit: Option<&'a str>,
@@ -106,6 +110,7 @@ impl AccessLine<'_> {
             backend: self.backend,
             attempts: (self.attempts > 0).then_some(self.attempts),
             cache: self.cache,
+            secrets: self.secrets,
             limit: self.limit,
             shadow_limit: self.shadow_limit,
             prompt_tokens: tokens(self.tokens.prompt),

@@ -18,6 +18,8 @@ pub struct Metrics {
     pub shadow_differences: IntCounterVec,
     /// Comparisons with a policy in shadow, by action and by wherein it differs.
     pub shadow_comparisons: IntCounterVec,
+    /// Secrets that were found in requests, by pattern and by what became of them.
+    pub secrets: IntCounterVec,
     /// What models answered.
     pub models: ModelMetrics,
     /// How backends do.
@@ -81,6 +83,11 @@ impl Metrics {
                 "codecrucible_policy_shadow_comparisons_total",
                 "Comparisons with a policy in shadow, by action and by wherein it differs.",
                 &["action", "difference"],
+            )?,
+            secrets: counters(
+                "codecrucible_secrets_found_total",
+                "What looks like a secret in requests, by pattern and by what became of it.",
+                &["pattern", "action"],
             )?,
             models: ModelMetrics::registered(&registry)?,
             backends: BackendMetrics::registered(&registry)?,

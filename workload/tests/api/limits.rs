@@ -73,7 +73,11 @@ async fn what_a_limit_does_not_name_it_does_not_count() {
     let of_another = Limit { models: vec!["other".into()], ..limit("another", 1) };
     let of_others = Limit { namespaces: vec!["others".into()], ..limit("others", 1) };
     let mut policy = limited(&backend, vec![of_chats, of_another, of_others]);
-    policy.backends[0].models.push(contract::Model { name: "other".into(), alias: None });
+    policy.backends[0].models.push(contract::Model {
+        name: "other".into(),
+        alias: None,
+        ..contract::Model::default()
+    });
     let api = Api::under(policy).await;
     let chat = api.chat(false).await;
     assert_eq!(header(&chat, "ratelimit-policy"), r#""chats";q=1;w=2592000"#);

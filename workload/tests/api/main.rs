@@ -9,6 +9,7 @@
 mod access;
 mod affinity;
 mod attempts;
+mod automatic;
 mod backends;
 mod browsers;
 mod cache;
@@ -22,6 +23,7 @@ mod farewell;
 mod hedging;
 mod limits;
 mod program;
+mod redaction;
 mod requests;
 mod shadow;
 mod status;

@@ -93,7 +93,11 @@ pub fn policy(backend_url: &str) -> contract::Policy {
                 has_credential: false,
                 protocol: contract::Protocol::OpenAi,
             }),
-            models: vec![contract::Model { name: "m".into(), alias: Some("coder".into()) }],
+            models: vec![contract::Model {
+                name: "m".into(),
+                alias: Some("coder".into()),
+                ..contract::Model::default()
+            }],
             timeouts: contract::Timeouts {
                 connect_ms: 2_000,
                 first_byte_ms: 400,
@@ -109,6 +113,7 @@ pub fn policy(backend_url: &str) -> contract::Policy {
         limits: contract::Limits::default(),
         store: None,
         cache: None,
+        redaction: None,
         trusted_proxy_hops: 0,
         allowed_origins: Vec::new(),
         synthesis: contract::Synthesis {

@@ -4,8 +4,9 @@ use super::Invalid;
 use crate::service::pod::MODELS_FOLDER;
 use codecrucible_contract::{self as contract, BackendKind, BundleError, Protocol, voices};
 use codecrucible_crds::{
-    AccessLog, BackendType, CircuitBreaker, CodeCrucible, Concurrency, Duration, LogLevel, ModelBackend,
-    ModelBackendSpec, Ollama, Queue, SynthesisMode, Timeouts, Traces, Voice,
+    AccessLog, BackendType, CircuitBreaker, CodeCrucible, Concurrency, Duration, LogLevel, Model,
+    ModelBackend, ModelBackendSpec, Ollama, Queue, SecretMode, SecretPattern, SecretRedaction, SynthesisMode,
+    Task, Tier, Timeouts, Traces, Voice,
 };
 use kube::ResourceExt as _;
 
@@ -58,10 +59,7 @@ pub(super) fn backend(path: &str, name: &str, backend: &ModelBackend) -> Result<
             })
         }
     };
-    let models = spec
-        .models
-        .iter()
-        .map(|model| contract::Model { name: model.name.clone(), alias: model.alias.clone() });
+    let models = spec.models.iter().map(model);
     Ok(contract::Backend {
         name: name.to_owned(),
         kind,
@@ -76,6 +74,23 @@ pub(super) fn backend(path: &str, name: &str, backend: &ModelBackend) -> Result<
             .map(|given| concurrency(&format!("{at}.concurrency"), given))
             .transpose()?,
     })
+}
+
+fn model(model: &Model) -> contract::Model {
+    let tier = model.tier.map(|tier| match tier {
+        Tier::Fast => contract::Tier::Fast,
+        Tier::Quality => contract::Tier::Quality,
+    });
+    let task = |task: &Task| match task {
+        Task::Write => contract::Task::Write,
+        Task::Change => contract::Task::Change,
+        Task::Fix => contract::Task::Fix,
+        Task::Review => contract::Task::Review,
+        Task::Test => contract::Task::Test,
+        Task::Explain => contract::Task::Explain,
+    };
+    let tasks = model.tasks.iter().map(task).collect();
+    contract::Model { name: model.name.clone(), alias: model.alias.clone(), tier, tasks }
 }
 
 /// What a backend speaks that is asked over HTTP; nothing for others.
@@ -114,6 +129,15 @@ fn concurrency(at: &str, concurrency: &Concurrency) -> Result<contract::Concurre
             max_requests: number(&format!("{at}.queue.maxRequests"), *queued)?,
             timeout_ms: milliseconds(&format!("{at}.queue.timeout"), timeout)?,
         },
+    })
+}
+
+pub(super) fn redaction(resource: &CodeCrucible) -> Option<contract::Redaction> {
+    let SecretRedaction { mode, patterns } = resource.spec.validation.secrets.clone()?;
+    let pattern = |SecretPattern { name, pattern }| contract::SecretPattern { name, pattern };
+    Some(contract::Redaction {
+        is_shadow: mode == SecretMode::Shadow,
+        patterns: patterns.into_iter().map(pattern).collect(),
     })
 }
 
@@ -219,6 +243,8 @@ pub(super) fn explain(error: &BundleError, resource: &CodeCrucible) -> String {
                 format!("rateLimits{}", matched(&limit.replace("windowMs", "window")))
             } else if let Some(field) = within("routing") {
                 format!("routing{}", matched(&field.replace("hedgeAfterMs", "hedgeAfter")))
+            } else if let Some(field) = within("redaction") {
+                format!("validation.secrets{field}")
             } else if let Some(rule) = within("cache.rules") {
                 format!("cache.rules{}", matched(&rule.replace("ttlMs", "ttl")))
             } else if let Some(store) = within("store") {

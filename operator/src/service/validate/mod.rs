@@ -132,6 +132,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         limits: limits::limits(resource)?,
         cache: cache::cache(resource)?,
         store,
+        redaction: compile::redaction(resource),
         trusted_proxy_hops: compile::trusted_proxy_hops(resource)?,
         allowed_origins: resource.spec.network.allowed_origins.clone(),
         backends,

@@ -3,11 +3,11 @@
 use super::Invalid;
 use super::compile::{milliseconds, number};
 use codecrucible_contract as contract;
-use codecrucible_crds::{Affinity, CodeCrucible, Routing, Urgency, UrgencyMatch, UrgencyRule};
+use codecrucible_crds::{Affinity, Automatic, CodeCrucible, Routing, Urgency, UrgencyMatch, UrgencyRule};
 use kube::ResourceExt as _;
 
 pub(super) fn routing(resource: &CodeCrucible) -> Result<contract::Routing, Invalid> {
-    let Routing { retry_budget_percent, affinity, hedge_after, max_resting_percent, urgencies } =
+    let Routing { retry_budget_percent, affinity, hedge_after, max_resting_percent, automatic, urgencies } =
         &resource.spec.routing;
     let affinity = match affinity {
         Affinity::None => contract::Affinity::None,
@@ -23,8 +23,18 @@ pub(super) fn routing(resource: &CodeCrucible) -> Result<contract::Routing, Inva
         affinity,
         hedge_after_ms: hedge_after.transpose()?,
         max_resting_percent,
+        automatic: automatic.as_ref().map(self::automatic).transpose()?,
         urgencies: urgencies.iter().map(urgency).collect(),
         namespace: namespace.unwrap_or_default(),
+    })
+}
+
+fn automatic(automatic: &Automatic) -> Result<contract::Automatic, Invalid> {
+    let Automatic { model, fast_below_percent, quality_above_percent } = automatic;
+    Ok(contract::Automatic {
+        model: model.clone(),
+        fast_below_percent: number("spec.routing.automatic.fastBelowPercent", *fast_below_percent)?,
+        quality_above_percent: number("spec.routing.automatic.qualityAbovePercent", *quality_above_percent)?,
     })
 }
 

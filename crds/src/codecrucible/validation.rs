@@ -1,0 +1,47 @@
+//! What is looked at in requests before they go on.
+
+use serde::{Deserialize, Serialize};
+
+/// What is looked at in requests before they go on.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Validation {
+    /// Secrets that clients send without meaning to; nothing is looked for, if it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretRedaction>,
+}
+
+/// What becomes of secrets in requests. In place of each, its backend reads `[REDACTED:NAME]`; no request is refused for one. Always looked for are access
+/// keys of AWS, Google, GitHub, GitLab, npm, Slack, Stripe and of model APIs, JSON Web Tokens and private keys in PEM.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SecretRedaction {
+    /// Whether they are taken out, or only told of: in the header `x-codecrucible-redacted` if they are taken out, in the log and in metrics.
+    pub mode: SecretMode,
+    /// What is looked for beside these.
+    #[schemars(length(max = 32))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub patterns: Vec<SecretPattern>,
+}
+
+/// Whether secrets are taken out.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub enum SecretMode {
+    #[default]
+    Enforce,
+    Shadow,
+}
+
+/// What a secret looks like.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretPattern {
+    /// Unique name, which stands in its place.
+    #[schemars(length(min = 1, max = 40), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// A regular expression of Rust's crate `regex` in ASCII, without looking around and references back, such as `BADGE-[0-9]{6}`. It is looked for in the
+    /// strings of a request as JSON writes them, with `\\n` for the end of a line.
+    #[schemars(length(min = 1, max = 1024))]
+    pub pattern: String,
+}

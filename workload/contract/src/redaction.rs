@@ -1,0 +1,126 @@
+//! Secrets that clients send without meaning to, which are taken out before a backend sees them.
+//!
+//! They are looked for in JSON as it is written. What is looked for has no characters that JSON writes otherwise, but for the ends of lines of a key.
+
+use crate::validate::{Checked, check, name};
+use regex_automata::MatchKind;
+use regex_automata::meta::Regex;
+use serde::{Deserialize, Serialize};
+
+/// Most patterns of a policy.
+const MAX_PATTERNS: usize = 32;
+/// Longest pattern, bytes.
+const MAX_PATTERN_BYTES: usize = 1_024;
+/// Most memory that all patterns together take when they are ready, bytes.
+const MAX_COMPILED_BYTES: usize = 4 * 1024 * 1024;
+
+/// What is always looked for, each with its name. The names and shapes are those that the issuers document.
+const BUILT_IN: [(&str, &str); 10] = [
+    ("aws-access-key", r"(?:AKIA|ASIA)[A-Z2-7]{16}\b"),
+    ("github-token", r"(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{22})[A-Za-z0-9_]*"),
+    ("gitlab-token", r"glpat-[A-Za-z0-9_-]{20,}"),
+    ("google-api-key", r"AIza[A-Za-z0-9_-]{35}\b"),
+    ("json-web-token", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+    ("model-api-key", r"sk-(?:(?:ant|proj|svcacct|or)-[A-Za-z0-9_-]{24,}|[A-Za-z0-9]{48}\b)"),
+    ("npm-token", r"npm_[A-Za-z0-9]{36}\b"),
+    (
+        "private-key",
+        r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----(?:[A-Za-z0-9+/=\s]|\\[nrt])+-----END (?:[A-Z]+ )*PRIVATE KEY-----",
+    ),
+    ("slack-token", r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    ("stripe-key", r"[rs]k_live_[A-Za-z0-9]{20,}"),
+];
+
+/// How secrets in requests are dealt with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Redaction {
+    /// Whether they are only told of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_shadow: bool,
+    /// What is looked for beside what always is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patterns: Vec<SecretPattern>,
+}
+
+/// What a secret looks like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretPattern {
+    /// What stands in its place.
+    pub name: String,
+    /// A regular expression, without looking around and references back.
+    pub pattern: String,
+}
+
+impl Redaction {
+    /// What finds all of them: the first, and of those that begin there the one of the first pattern.
+    pub fn regex(&self) -> Result<Regex, String> {
+        let built_in = BUILT_IN.iter().map(|(_, pattern)| *pattern);
+        let patterns: Vec<_> =
+            built_in.chain(self.patterns.iter().map(|given| given.pattern.as_str())).collect();
+        let config =
+            Regex::config().match_kind(MatchKind::LeftmostFirst).nfa_size_limit(Some(MAX_COMPILED_BYTES));
+        let syntax = regex_automata::util::syntax::Config::new().unicode(false).utf8(false);
+        let built = Regex::builder().configure(config.utf8_empty(false)).syntax(syntax).build_many(&patterns);
+        built.map_err(|error| error.to_string())
+    }
+
+    /// The names of all patterns, in the order of [`Self::regex`].
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        BUILT_IN.iter().map(|(name, _)| *name).chain(self.patterns.iter().map(|given| given.name.as_str()))
+    }
+
+    pub(crate) fn validate(&self) -> Checked {
+        let count = self.patterns.len();
+        check(count <= MAX_PATTERNS, "redaction.patterns", || {
+            format!("has {count} entries, more than {MAX_PATTERNS}")
+        })?;
+        for (index, SecretPattern { name: told, pattern }) in self.patterns.iter().enumerate() {
+            let path = format!("redaction.patterns[{index}]");
+            name(&format!("{path}.name"), told)?;
+            let is_plain =
+                told.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+            check(is_plain, &format!("{path}.name"), || {
+                "has more than lower-case letters, digits and -".into()
+            })?;
+            let is_taken = self.names().filter(|name| name == told).count() > 1;
+            check(!is_taken, &format!("{path}.name"), || format!("{told:?} is taken"))?;
+            check(pattern.len() <= MAX_PATTERN_BYTES, &format!("{path}.pattern"), || {
+                format!("has {} bytes, more than {MAX_PATTERN_BYTES}", pattern.len())
+            })?;
+            let alone = Self { is_shadow: false, patterns: vec![self.patterns[index].clone()] };
+            let problem = match alone.regex() {
+                Err(error) => Some(format!("is not a regular expression: {error}")),
+                Ok(regex) if regex.is_match("") => {
+                    Some("matches nothing at all, so it would match everywhere".into())
+                }
+                Ok(_) => None,
+            };
+            check(problem.is_none(), &format!("{path}.pattern"), || problem.unwrap_or_default())?;
+        }
+        self.regex().map(drop).or_else(|error| check(false, "redaction.patterns", || error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(told: &str, pattern: &str) -> Option<String> {
+        let given = SecretPattern { name: told.into(), pattern: pattern.into() };
+        let redaction = Redaction { is_shadow: false, patterns: vec![given] };
+        redaction.validate().err().map(|invalid| invalid.path)
+    }
+
+    #[test]
+    fn a_pattern_has_a_name_of_its_own_and_is_a_regular_expression_that_does_not_match_nothing() {
+        assert_eq!(path("badge", "BADGE-[0-9]{6}"), None);
+        for told in ["aws-access-key", "Badge", "a b", ""] {
+            assert_eq!(path(told, "x").as_deref(), Some("redaction.patterns[0].name"), "{told}");
+        }
+        for pattern in ["(", "x*", r"(?=x)", r"(\w)\1", "(x{1000}){1000}"] {
+            assert_eq!(path("badge", pattern).as_deref(), Some("redaction.patterns[0].pattern"), "{pattern}");
+        }
+    }
+}
