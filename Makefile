@@ -55,7 +55,7 @@ soak: prepare
 # A minute of each fuzz target. What they find lies in fuzz/artifacts.
 fuzz:
 	cargo install --quiet --locked --root target/tools cargo-fuzz@0.13.2
-	for target in request events answers bundle headers; do mkdir -p fuzz/corpus/$$target; \
+	for target in request events answers bundle headers redaction; do mkdir -p fuzz/corpus/$$target; \
 		PATH="$(CURDIR)/target/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target \
 		-- -max_total_time=60 -max_len=16384 || exit 1; done
 

@@ -163,6 +163,7 @@ pub fn policy(backend: SocketAddr) -> contract::Policy {
         cache: None,
         redaction: None,
         trusted_proxy_hops: 0,
+        stream_heartbeat_ms: None,
         allowed_origins: Vec::new(),
         synthesis: contract::Synthesis {
             voices: contract::voices::built_in(),

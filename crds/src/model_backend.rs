@@ -62,7 +62,9 @@ pub struct ModelBackendSpec {
     /// When the backend is left alone because it fails.
     #[serde(default)]
     pub circuit_breaker: CircuitBreaker,
-    /// How many requests each replica sends it at once; as many as come, if it is not given.
+    /// How many requests each replica sends it at once, so all of them together as many times that; as many as come, if it is not given. When none of a
+    /// model's backends of one priority has room, requests wait for the one that is expected to have some first, the more urgent before the others, before
+    /// those of weight 0 and then those of the next priority are asked. Who could not have a turn in time is refused at once, with 503 and when to come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
     /// What the server is told with each chat, for type `Ollama`.
@@ -123,7 +125,7 @@ pub struct Model {
     #[schemars(length(min = 1, max = 253))]
     pub alias: Option<String>,
     /// What it is good at, for requests that leave it to the service which model answers (see `spec.routing.automatic` of `CodeCrucible`): `Fast` for what
-    /// is easy, `Quality` for what is hard; for neither, if it is not given. The same wherever the model is served.
+    /// is easy, `Quality` for what is hard; without it, the model is never chosen so. The same wherever the model is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
     /// The kinds of work that it is for then: it comes before models for all, and is not asked for other kinds. All, if none is named.
@@ -203,17 +205,15 @@ impl Default for CircuitBreaker {
     }
 }
 
-/// How many requests a backend is sent at once, by each replica for itself. When nobody of a model's backends of one priority has room, requests wait
-/// for the first of them, the more urgent before the others, before backends of the next priority are asked. Those that could not have their turn in
-/// time are refused at once, with 503 and when to come back.
+/// How many requests a backend is sent at once.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Concurrency {
     /// At most so many; streams count to their end.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_requests: i32,
-    /// Whether it is fewer, down to 2, when the backend begins to answer more than half as late again as it does without load; and more again when it
-    /// does not.
+    /// Whether it is fewer, down to 2, when the backend begins to answer streams more than half as late again as it does without load; and more again when
+    /// it does not.
     #[serde(default)]
     pub adaptive: bool,
     /// Who waits for one of them to end.

@@ -7,14 +7,25 @@ use crate::dialects::{
     Answer, AnswerReader, Delta, Head, StopReason, StreamWriter, anthropic, ollama, openai,
 };
 use crate::gateway::ModelRequest;
+use crate::redaction::Redaction;
 use crate::telemetry::Correlation;
 use bytes::Bytes;
-use codecrucible_contract::Ollama;
+use codecrucible_contract::{Ollama, SecretPattern};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
+use std::sync::LazyLock;
 
 /// The name that a backend knows the model by: with everything that has to be escaped.
 const BACKEND_MODEL: &str = "or\"g/\\m\u{1}";
+/// What is looked for beside the usual: something in every second text, and something that goes on as far as it can.
+const PATTERNS: [(&str, &str); 2] = [("four", "[a-z0-9]{4}"), ("rest", "ab.{3,}")];
+/// Made once: to make one ready takes much longer than to use it.
+static REDACTION: LazyLock<Redaction> = LazyLock::new(|| {
+    let pattern =
+        |(name, pattern): (&str, &str)| SecretPattern { name: name.into(), pattern: pattern.into() };
+    let patterns = PATTERNS.into_iter().map(pattern).collect();
+    Redaction::new(Some(&codecrucible_contract::Redaction { is_shadow: false, patterns })).unwrap()
+});
 /// Most bytes of the pieces that events arrive in.
 const PIECE_BYTES: usize = 3;
 
@@ -134,6 +145,30 @@ pub fn headers(bytes: &[u8]) {
     assert!(onward.len() < NAMES.len(), "{onward:?}");
 }
 
+/// What is JSON stays JSON of the same shape without secrets, and nothing that is not makes trouble.
+pub fn redaction(bytes: &[u8]) {
+    let (after, found) = REDACTION.apply(Bytes::copy_from_slice(bytes));
+    assert_eq!(found.is_none(), after == bytes);
+    let Ok(before) = document(bytes) else { return };
+    same_shape(&before, &document(&after).unwrap());
+}
+
+/// Only what strings say differs.
+fn same_shape(before: &Value, after: &Value) {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            assert!(before.keys().eq(after.keys()));
+            before.values().zip(after.values()).for_each(|(before, after)| same_shape(before, after));
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            assert_eq!(before.len(), after.len());
+            before.iter().zip(after).for_each(|(before, after)| same_shape(before, after));
+        }
+        (Value::String(_), Value::String(_)) => {}
+        (before, after) => assert_eq!(before, after),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +187,7 @@ mod tests {
             ("events", events),
             ("answers", answers),
             ("headers", headers),
+            ("redaction", redaction),
         ] {
             let seeds = seeds(target);
             assert!(!seeds.is_empty(), "{target}");

@@ -19,7 +19,7 @@ pub mod http;
 pub mod identity;
 mod json;
 pub mod limits;
-pub mod redaction;
+mod redaction;
 mod request_error;
 pub mod routing;
 pub mod serve;

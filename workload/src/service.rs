@@ -49,7 +49,7 @@ struct Shared {
 impl Service {
     /// A service on a first snapshot, for these clients. Needs a runtime where the policy names a store or a collector.
     pub fn new(snapshot: Snapshot, clients: KnownClients, metrics: Arc<Metrics>) -> Self {
-        snapshot.bound_backends();
+        snapshot.apply_concurrency();
         let limiter = Arc::new(Limiter::new(Arc::clone(&metrics)));
         limiter.follow(&snapshot.limits, snapshot.store.as_ref());
         let cache = AnswerCache::new(Arc::clone(&metrics));
@@ -88,7 +88,7 @@ impl Service {
     /// Replaces the snapshot; requests that have one keep theirs.
     pub fn replace_snapshot(&self, snapshot: Snapshot) {
         let acknowledgement = acknowledge(&snapshot);
-        snapshot.bound_backends();
+        snapshot.apply_concurrency();
         self.0.limiter.follow(&snapshot.limits, snapshot.store.as_ref());
         self.0.cache.follow(snapshot.bundle.policy().cache.as_ref());
         self.0.traces.follow(snapshot.bundle.policy());

@@ -126,7 +126,7 @@ impl Snapshot {
     }
 
     /// From now on backends have as many requests at once as this says: when it is put in force.
-    pub fn bound_backends(&self) {
+    pub fn apply_concurrency(&self) {
         for BuiltBackend { policy, backend, .. } in &self.backends {
             backend.health().room().follow(policy.concurrency);
         }

@@ -1,5 +1,6 @@
 //! Who may reach the pods, and how from outside the cluster.
 
+use crate::Duration;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -29,6 +30,10 @@ pub struct Network {
     /// those of the proxies alone.
     #[schemars(range(min = 0, max = 8))]
     pub trusted_proxy_hops: i32,
+    /// How long a stream is silent at most: a number and s or m, 1s to 10m. When its backend says nothing for so long between two events, a comment is
+    /// sent, which clients of server-sent events pass over, so that no proxy on the way takes the stream for dead. Without it, none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_heartbeat: Option<Duration>,
     /// Origins whose pages may use the API from a browser (CORS), such as `https://app.example.com`; none without. `*` is all of them, only for profile
     /// `Development`. Pages send an access token like everybody else, and had better not have a client's secret: whoever sees the page has it.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -6,19 +6,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Validation {
-    /// Secrets that clients send without meaning to; nothing is looked for, if it is not given.
+    /// Secrets that clients send without meaning to; nothing is looked for, if it is not given. In place of each, its backend reads `[REDACTED:NAME]`; no
+    /// request is refused for one. Always looked for are IDs of AWS access keys, API keys and tokens of Google, GitHub, GitLab, npm, Slack, Stripe and of model APIs,
+    /// JSON Web Tokens, and private keys in PEM; not what has no shape of its own, such as passwords and AWS secret keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secrets: Option<SecretRedaction>,
 }
 
-/// What becomes of secrets in requests. In place of each, its backend reads `[REDACTED:NAME]`; no request is refused for one. Always looked for are access
-/// keys of AWS, Google, GitHub, GitLab, npm, Slack, Stripe and of model APIs, JSON Web Tokens and private keys in PEM.
+/// What becomes of secrets in requests.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SecretRedaction {
     /// Whether they are taken out, or only told of: in the header `x-codecrucible-redacted` if they are taken out, in the log and in metrics.
     pub mode: SecretMode,
-    /// What is looked for beside these.
+    /// What is looked for beside what always is.
     #[schemars(length(max = 32))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub patterns: Vec<SecretPattern>,
@@ -40,8 +41,8 @@ pub struct SecretPattern {
     /// Unique name, which stands in its place.
     #[schemars(length(min = 1, max = 40), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// A regular expression of Rust's crate `regex` in ASCII, without looking around and references back, such as `BADGE-[0-9]{6}`. It is looked for in the
-    /// strings of a request as JSON writes them, with `\\n` for the end of a line.
+    /// A regular expression of Rust's crate `regex` in ASCII, without looking around and references back, of at least 4 bytes, such as `BADGE-[0-9]{6}`. It is
+    /// looked for in each string of a request as JSON writes it, with `\\n` for the end of a line.
     #[schemars(length(min = 1, max = 1024))]
     pub pattern: String,
 }

@@ -70,7 +70,9 @@ impl Binaries {
         for (index, program) in missing.iter().enumerate() {
             cached.build(*program, index + 1, missing.len())?;
         }
-        cached.remove_what_is_left_of_building()?;
+        if !missing.is_empty() {
+            cached.remove_what_is_left_of_building()?;
+        }
         Ok(cached)
     }
 

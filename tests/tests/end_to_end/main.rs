@@ -9,6 +9,7 @@
 
 mod access;
 mod audit;
+mod automatic;
 mod bad_resources;
 mod cache;
 mod canary;

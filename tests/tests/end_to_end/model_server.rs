@@ -5,7 +5,7 @@ mod dialects;
 pub use dialects::{ANTHROPIC_MODEL, VLLM_MODEL};
 
 use crate::support::CLUSTER;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -17,6 +17,8 @@ use std::time::Duration;
 /// What it says to chats.
 const CHAT: &str = r#"{"id":"1","object":"chat.completion","created":1,"model":"coder","choices":[{"index":0,"message":{"role":"assistant","content":"Yes."},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
 const CHUNK: &str = r#"{"id":"1","object":"chat.completion.chunk","created":1,"model":"coder","choices":[{"index":0,"delta":{"content":"Yes."}}]}"#;
+/// Requests that it remembers.
+const MOST_HEARD: usize = 64;
 /// Between the pieces of a stream.
 const PAUSE: Duration = Duration::from_millis(500);
 const COMPLETION: &str = r#"{"id":"1","object":"text_completion","created":1,"model":"coder","choices":[{"index":0,"text":"Yes.","finish_reason":"stop","logprobs":null}]}"#;
@@ -58,9 +60,21 @@ struct Known {
     is_dead: AtomicBool,
     /// What it listens on and who is connected.
     open: Mutex<Vec<TcpStream>>,
+    /// What it was asked last.
+    heard: Mutex<VecDeque<String>>,
     /// How often it was told to end its streams.
     ends: Mutex<usize>,
     is_told_to_end: Condvar,
+}
+
+impl Known {
+    fn hear(&self, body: &str) {
+        let mut heard = self.heard.lock().unwrap();
+        heard.push_back(body.to_owned());
+        while heard.len() > MOST_HEARD {
+            heard.pop_front();
+        }
+    }
 }
 
 impl ModelServer {
@@ -83,6 +97,11 @@ impl ModelServer {
         for open in open.drain(..) {
             let _ = open.shutdown(Shutdown::Both);
         }
+    }
+
+    /// The bodies of the requests that it was sent last.
+    pub fn heard(&self) -> Vec<String> {
+        self.known.heard.lock().unwrap().iter().cloned().collect()
     }
 
     /// Ends the streams that it writes at the moment, which would go on for ever, as whole ones.
@@ -142,6 +161,7 @@ fn answer_all(stream: &TcpStream, who: IpAddr, known: &Known) -> std::io::Result
         let mut body = vec![0; length];
         requests.read_exact(&mut body)?;
         let body = String::from_utf8_lossy(&body);
+        known.hear(&body);
         let is_served = !known.unserved.lock().unwrap().contains(&who);
         let is_stream = path == "/v1/chat/completions" && body.contains("\"stream\":true");
         if is_served && is_stream && dialects::answer(&path, &body).is_none() {

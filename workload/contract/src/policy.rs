@@ -41,6 +41,9 @@ pub struct Policy {
     /// end of the connection is the client.
     #[serde(default, skip_serializing_if = "is_default")]
     pub trusted_proxy_hops: u16,
+    /// How long a stream is silent at most before it shows that it lives, milliseconds; for as long as its backend, if there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_heartbeat_ms: Option<u64>,
     /// Origins whose pages may use the API from a browser, such as `https://app.example.com`; `*` is all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_origins: Vec<String>,

@@ -1,16 +1,20 @@
 //! Secrets that clients send without meaning to, which are taken out before a backend sees them.
 //!
-//! They are looked for in JSON as it is written. What is looked for has no characters that JSON writes otherwise, but for the ends of lines of a key.
+//! They are looked for in JSON as it is written. What is looked for has no characters that any writer of JSON has to write otherwise, but for what is inside
+//! of a private key, which may be anything.
 
 use crate::validate::{Checked, check, name};
 use regex_automata::MatchKind;
 use regex_automata::meta::Regex;
+use regex_automata::util::syntax::{Config, parse_with};
 use serde::{Deserialize, Serialize};
 
 /// Most patterns of a policy.
 const MAX_PATTERNS: usize = 32;
 /// Longest pattern, bytes.
 const MAX_PATTERN_BYTES: usize = 1_024;
+/// Least that a pattern matches, bytes: in place of each secret stands its name, and a request must not grow without end.
+const MIN_SECRET_BYTES: usize = 4;
 /// Most memory that all patterns together take when they are ready, bytes.
 const MAX_COMPILED_BYTES: usize = 4 * 1024 * 1024;
 
@@ -25,7 +29,7 @@ const BUILT_IN: [(&str, &str); 10] = [
     ("npm-token", r"npm_[A-Za-z0-9]{36}\b"),
     (
         "private-key",
-        r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----(?:[A-Za-z0-9+/=\s]|\\[nrt])+-----END (?:[A-Z]+ )*PRIVATE KEY-----",
+        r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----.*?-----END (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----",
     ),
     ("slack-token", r"xox[abeoprs]-[A-Za-z0-9-]{10,}"),
     ("stripe-key", r"[rs]k_live_[A-Za-z0-9]{20,}"),
@@ -61,9 +65,12 @@ impl Redaction {
             built_in.chain(self.patterns.iter().map(|given| given.pattern.as_str())).collect();
         let config =
             Regex::config().match_kind(MatchKind::LeftmostFirst).nfa_size_limit(Some(MAX_COMPILED_BYTES));
-        let syntax = regex_automata::util::syntax::Config::new().unicode(false).utf8(false);
-        let built = Regex::builder().configure(config.utf8_empty(false)).syntax(syntax).build_many(&patterns);
-        built.map_err(|error| error.to_string())
+        let built =
+            Regex::builder().configure(config.utf8_empty(false)).syntax(syntax()).build_many(&patterns);
+        built.map_err(|error| match error.size_limit() {
+            Some(_) => format!("all together take more than {MAX_COMPILED_BYTES} bytes"),
+            None => error.to_string(),
+        })
     }
 
     /// The names of all patterns, in the order of [`Self::regex`].
@@ -89,18 +96,26 @@ impl Redaction {
             check(pattern.len() <= MAX_PATTERN_BYTES, &format!("{path}.pattern"), || {
                 format!("has {} bytes, more than {MAX_PATTERN_BYTES}", pattern.len())
             })?;
-            let alone = Self { is_shadow: false, patterns: vec![self.patterns[index].clone()] };
-            let problem = match alone.regex() {
-                Err(error) => Some(format!("is not a regular expression: {error}")),
-                Ok(regex) if regex.is_match("") => {
-                    Some("matches nothing at all, so it would match everywhere".into())
-                }
-                Ok(_) => None,
-            };
+            let problem = problem(pattern);
             check(problem.is_none(), &format!("{path}.pattern"), || problem.unwrap_or_default())?;
         }
         self.regex().map(drop).or_else(|error| check(false, "redaction.patterns", || error))
     }
+}
+
+/// Bytes, not characters: a place in JSON is one of a byte. A point is any of them.
+fn syntax() -> Config {
+    Config::new().unicode(false).utf8(false).dot_matches_new_line(true)
+}
+
+/// What is wrong with a pattern by itself.
+fn problem(pattern: &str) -> Option<String> {
+    let parsed = match parse_with(pattern, &syntax()) {
+        Ok(parsed) => parsed,
+        Err(error) => return Some(format!("is not a regular expression: {error}")),
+    };
+    let least = parsed.properties().minimum_len().unwrap_or(0);
+    (least < MIN_SECRET_BYTES).then(|| format!("may match {least} bytes, fewer than {MIN_SECRET_BYTES}"))
 }
 
 #[cfg(test)]
@@ -117,10 +132,14 @@ mod tests {
     fn a_pattern_has_a_name_of_its_own_and_is_a_regular_expression_that_does_not_match_nothing() {
         assert_eq!(path("badge", "BADGE-[0-9]{6}"), None);
         for told in ["aws-access-key", "Badge", "a b", ""] {
-            assert_eq!(path(told, "x").as_deref(), Some("redaction.patterns[0].name"), "{told}");
+            assert_eq!(path(told, "xxxx").as_deref(), Some("redaction.patterns[0].name"), "{told}");
         }
-        for pattern in ["(", "x*", r"(?=x)", r"(\w)\1", "(x{1000}){1000}"] {
+        for pattern in ["(", "x*", "xyz|[0-9]{9}", r"(?=x)xxxx", r"(\w{4})\1"] {
             assert_eq!(path("badge", pattern).as_deref(), Some("redaction.patterns[0].pattern"), "{pattern}");
         }
+        assert_eq!(path("badge", "(x{1000}){1000}").as_deref(), Some("redaction.patterns"));
+        let given = SecretPattern { name: "badge".into(), pattern: "BADGE-(".into() };
+        let told = Redaction { is_shadow: false, patterns: vec![given] }.validate().unwrap_err();
+        assert!(told.problem.contains("BADGE-(") && told.problem.contains("unclosed group"), "{told}");
     }
 }

@@ -49,6 +49,8 @@ const MAX_TOKENS_PER_VOICE: u32 = 32_768;
 const MAX_ORIGINS: usize = 32;
 /// Most proxies between clients and the service.
 const MAX_TRUSTED_PROXY_HOPS: u16 = 8;
+/// Shortest and longest silence of a stream, milliseconds (1 s, 10 minutes).
+const HEARTBEAT_MS: std::ops::RangeInclusive<u64> = 1_000..=600_000;
 /// Hottest temperature, hundredths.
 const MAX_TEMPERATURE_PERCENT: u16 = 200;
 
@@ -80,6 +82,11 @@ impl Policy {
         let models = self.backends.iter().flat_map(|backend| &backend.models).map(Model::public_name);
         let models = models.collect();
         self.routing.validate(&models)?;
+        let has_tier =
+            self.backends.iter().flat_map(|backend| &backend.models).any(|model| model.tier.is_some());
+        check(self.routing.automatic.is_none() || has_tier, "routing.automatic", || {
+            "no model of any backend has a tier, so there is nothing to choose from".into()
+        })?;
         tiers(&self.backends)?;
         self.limits.validate(self.store.is_some(), &models)?;
         self.cache.as_ref().map_or(Ok(()), |cache| cache.validate(&models))?;
@@ -89,6 +96,12 @@ impl Policy {
         check(hops <= MAX_TRUSTED_PROXY_HOPS, "trustedProxyHops", || {
             format!("{hops} is more than {MAX_TRUSTED_PROXY_HOPS}")
         })?;
+        if let Some(every) = self.stream_heartbeat_ms {
+            check(HEARTBEAT_MS.contains(&every), "streamHeartbeatMs", || {
+                let (least, most) = (HEARTBEAT_MS.start(), HEARTBEAT_MS.end());
+                format!("{every} is outside {least} to {most} milliseconds")
+            })?;
+        }
         origins(&self.allowed_origins)?;
         self.synthesis.validate()?;
         self.access.as_ref().map_or(Ok(()), Access::validate)
@@ -159,17 +172,14 @@ fn tiers(backends: &[Backend]) -> Checked {
     let mut known = HashMap::new();
     for (at, backend) in backends.iter().enumerate() {
         for (index, model) in backend.models.iter().enumerate() {
-            let first = *known.entry(model.public_name()).or_insert((model.tier, &model.tasks));
-            check(
-                first == (model.tier, &model.tasks),
-                &format!("backends[{at}].models[{index}].tier"),
-                || {
-                    format!(
-                        "the model {:?} of an earlier backend has another tier, or other tasks",
-                        model.public_name()
-                    )
-                },
-            )?;
+            let (first, before) = *known.entry(model.public_name()).or_insert((&*backend.name, model));
+            let path = format!("backends[{at}].models[{index}]");
+            let problem = |what| format!("the model {:?} has other {what} in {first:?}", model.public_name());
+            check(before.tier == model.tier, &format!("{path}.tier"), || problem("tiers"))?;
+            let has_all =
+                |one: &Model, other: &Model| one.tasks.iter().all(|task| other.tasks.contains(task));
+            let is_same = has_all(before, model) && has_all(model, before);
+            check(is_same, &format!("{path}.tasks"), || problem("tasks"))?;
         }
     }
     Ok(())
@@ -353,7 +363,7 @@ pub(crate) fn check(holds: bool, path: &str, problem: impl FnOnce() -> String) -
 pub(crate) mod tests {
     use crate::policy::*;
     use crate::voices;
-    use crate::{Concurrency, Queue, Routing, Tier};
+    use crate::{Automatic, Concurrency, Queue, Routing, Tier};
 
     pub(crate) fn sample_policy() -> Policy {
         Policy {
@@ -391,6 +401,7 @@ pub(crate) mod tests {
             cache: None,
             redaction: None,
             trusted_proxy_hops: 0,
+            stream_heartbeat_ms: None,
             allowed_origins: Vec::new(),
             synthesis: Synthesis {
                 voices: voices::built_in(),
@@ -459,6 +470,9 @@ pub(crate) mod tests {
             p.backends.push(other);
         };
         assert_eq!(path_of(elsewhere), "backends[1].models[0].tier");
+        let automatic = Automatic { model: "auto".into(), fast_below_percent: 30, quality_above_percent: 70 };
+        assert_eq!(path_of(|p| p.routing.automatic = Some(automatic.clone())), "routing.automatic");
+        assert_eq!(path_of(|p| p.stream_heartbeat_ms = Some(999)), "streamHeartbeatMs");
         assert_eq!(path_of(|p| p.routing.hedge_after_ms = Some(9)), "routing.hedgeAfterMs");
         assert_eq!(path_of(|p| p.routing.max_resting_percent = 101), "routing.maxRestingPercent");
         assert_eq!(path_of(|p| p.synthesis.voices.clear()), "synthesis.voices");

@@ -1,6 +1,6 @@
 //! How far one request has come, and who is asked next. Pure.
 
-use super::{Answered, Ledger};
+use super::{Answered, Ledger, Verdict};
 use crate::backend::{BackendError, Retry};
 use crate::routing::Target;
 
@@ -15,12 +15,18 @@ const UNKNOWN: BackendError = BackendError::Faulty { status: 404 };
 /// How somebody is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// If there is room at once.
-    AtOnce,
-    /// If there is room at once, for the second time.
+    /// For the first time.
+    First,
+    /// For the second time.
     Again,
-    /// As soon as there is room.
-    InLine,
+}
+
+/// What is done next.
+pub(super) enum Step<'t> {
+    /// Somebody is asked, if there is room at once.
+    Ask(&'t Target, Turn),
+    /// Room is waited for, at one of these.
+    Wait(Vec<&'t Target>),
 }
 
 /// How far one request has come.
@@ -30,68 +36,109 @@ pub(super) struct Course<'t, T> {
     all: Vec<&'t Target>,
     /// How many of them had their turn.
     passed: usize,
-    /// The first of the same priority as those asked last that has no room, to wait for before others are asked.
-    full: Option<&'t Target>,
+    /// Those who are asked after an answer that falls short, in their order.
+    better: Vec<&'t Target>,
+    /// Those of the stage of who was asked last that have no room: it is waited for before the next stage begins.
+    full: Vec<&'t Target>,
     /// The last one that failed and may be asked again; once, and when nobody else is left.
     again: Option<&'t Target>,
     was_repeated: bool,
     costly: usize,
     is_over: bool,
-    /// The answer, or that of a backend that has too much to do, for a client to know when to come back.
-    answer: Option<(usize, Answered<'t, T>)>,
-    /// That of a backend that does not know the model: told only if there is nothing else to tell.
-    unknown: Option<(usize, Answered<'t, T>)>,
+    /// What a client gets, if nothing better comes: by which attempt, and how good it is.
+    best: Option<(Worth, usize, Answered<'t, T>)>,
     error: Option<BackendError>,
     /// Why one was not asked.
     skipped: Option<BackendError>,
 }
 
+/// How good what a backend says is, the best last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// It does not know the model: told only if there is nothing else to tell.
+    Unknown,
+    /// It has too much to do, and may say when to come back.
+    PutOff,
+    /// It finds fault with the request.
+    Refusal,
+    /// An answer that falls short.
+    Short,
+    /// An answer.
+    Answer,
+}
+
+/// Those of one stage are asked before any of the next one is: others of the priority before those that are being drained, and those before who is there
+/// for need.
+fn stage(target: &Target) -> (u16, bool) {
+    (target.priority, target.weight == 0)
+}
+
 impl<'t, T> Course<'t, T> {
-    /// One that begins, over backends in the order in which they are to be asked.
-    pub(super) fn over(targets: Vec<&'t Target>) -> Self {
+    /// One that begins, over backends in the order in which they are to be asked, and over those that are if an answer falls short.
+    pub(super) fn over(all: Vec<&'t Target>, better: Vec<&'t Target>) -> Self {
         Self {
             ledger: Ledger::default(),
-            all: targets,
+            all,
             passed: 0,
-            full: None,
+            better,
+            full: Vec::new(),
             again: None,
             was_repeated: false,
             costly: 0,
             is_over: false,
-            answer: None,
-            unknown: None,
+            best: None,
             error: None,
             skipped: None,
         }
     }
 
-    /// Who is asked next, and how: where nobody of a priority has room, that is waited for before those are asked that are there for need.
-    pub(super) fn next(&mut self) -> Option<(&'t Target, Turn)> {
-        let is_enough = self.ledger.tried.len() >= MOST_ATTEMPTS || self.costly >= MOST_COSTLY_ATTEMPTS;
-        if self.is_over || is_enough {
+    /// What is done next.
+    pub(super) fn next(&mut self) -> Option<Step<'t>> {
+        if self.is_over || self.attempts_left() == 0 {
             return None;
         }
         let next = self.all.get(self.passed).copied();
-        let next_priority = next.map(|target| target.priority);
-        if let Some(full) = self.full.take_if(|full| next_priority != Some(full.priority)) {
-            return Some((full, Turn::InLine));
+        if self.full.first().is_some_and(|full| next.map(stage) != Some(stage(full))) {
+            return Some(Step::Wait(std::mem::take(&mut self.full)));
         }
         if let Some(target) = next {
             self.passed += 1;
-            return Some((target, Turn::AtOnce));
+            return Some(Step::Ask(target, Turn::First));
         }
         if std::mem::replace(&mut self.was_repeated, true) {
             return None;
         }
-        self.again.map(|target| (target, Turn::Again))
+        self.again.map(|target| Step::Ask(target, Turn::Again))
     }
 
-    /// Another one of the same priority, to be asked while one is; for the cost of it, only if that would not be one attempt too many.
-    pub(super) fn rival(&mut self, of: &Target) -> Option<&'t Target> {
-        let is_enough = self.ledger.tried.len() + 2 > MOST_ATTEMPTS || self.costly + 2 > MOST_COSTLY_ATTEMPTS;
-        let next = self.all.get(self.passed).filter(|next| next.priority == of.priority && !is_enough)?;
-        self.passed += 1;
-        Some(next)
+    /// How many attempts may still be made.
+    fn attempts_left(&self) -> usize {
+        let costly = MOST_COSTLY_ATTEMPTS.saturating_sub(self.costly);
+        if costly == 0 { 0 } else { MOST_ATTEMPTS.saturating_sub(self.ledger.tried.len()) }
+    }
+
+    /// Others of the same stage, one of which may be asked while this one is; nobody if that would be one attempt too many, or was done before.
+    pub(super) fn rivals(&self, of: &Target) -> &[&'t Target] {
+        let is_enough =
+            self.ledger.is_hedged || self.attempts_left() == 0 || self.costly + 2 > MOST_COSTLY_ATTEMPTS;
+        let rest = self.all.get(self.passed..).filter(|_| !is_enough).unwrap_or_default();
+        let equals = rest.iter().take_while(|other| stage(other) == stage(of)).count();
+        &rest[..equals]
+    }
+
+    /// One of those who are left has its turn now.
+    pub(super) fn take(&mut self, target: &Target) {
+        let rest = self.all.get_mut(self.passed..).unwrap_or_default();
+        if let Some(place) = rest.iter().position(|other| std::ptr::eq(*other, target)) {
+            rest[..=place].rotate_right(1);
+            self.passed += 1;
+        }
+    }
+
+    /// All of the same stage as this one.
+    pub(super) fn equals(&self, of: &Target) -> impl Iterator<Item = &'t Target> {
+        let of = stage(of);
+        self.all.iter().copied().filter(move |target| stage(target) == of)
     }
 
     /// Whether there is an answer, or can be none.
@@ -99,11 +146,9 @@ impl<'t, T> Course<'t, T> {
         self.is_over
     }
 
-    /// How many of those of its priority are left alone for failing, percent.
-    pub(super) fn share_resting(&self, target: &Target) -> u16 {
-        let equals = || self.all.iter().filter(|equal| equal.priority == target.priority);
-        let resting = equals().filter(|equal| equal.backend.health().is_open()).count();
-        u16::try_from(resting * 100 / equals().count().max(1)).unwrap_or(u16::MAX)
+    /// Whether others can be asked if an answer falls short.
+    pub(super) fn may_escalate(&self) -> bool {
+        !self.better.is_empty()
     }
 
     /// Whether nobody was asked yet.
@@ -113,7 +158,7 @@ impl<'t, T> Course<'t, T> {
 
     /// Somebody has no room now.
     pub(super) fn full(&mut self, target: &'t Target) {
-        self.full.get_or_insert(target);
+        self.full.push(target);
     }
 
     /// Somebody was not asked.
@@ -139,41 +184,41 @@ impl<'t, T> Course<'t, T> {
         }
     }
 
-    /// Somebody gives the answer.
-    pub(super) fn answered(&mut self, answered: Answered<'t, T>) {
-        self.is_over = true;
-        self.answer = Some((self.ledger.tried.len(), answered));
-    }
-
-    /// Somebody has too much to do; others may do better.
-    pub(super) fn put_off(&mut self, answered: Answered<'t, T>) {
-        if self.answer.is_some() {
-            // One that falls short is better than none.
-            return;
+    /// Somebody said something, in an attempt of this number.
+    pub(super) fn said(&mut self, verdict: Verdict, number: usize, answered: Answered<'t, T>) {
+        let worth = match verdict {
+            Verdict::Answered => Worth::Answer,
+            Verdict::Short(_) => Worth::Short,
+            Verdict::Refused => Worth::Refusal,
+            Verdict::PutOff(_) => Worth::PutOff,
+            Verdict::Unknown => Worth::Unknown,
+        };
+        match worth {
+            Worth::Answer | Worth::Refusal => self.is_over = true,
+            Worth::Short => self.escalate(),
+            Worth::PutOff | Worth::Unknown => {}
         }
-        self.answer = Some((self.ledger.tried.len(), answered));
+        if self.best.as_ref().is_none_or(|(best, ..)| *best <= worth) {
+            self.best = Some((worth, number, answered));
+        }
     }
 
-    /// Somebody gives an answer that falls short; only others who may do better are asked after it.
-    pub(super) fn second_best(&mut self, answered: Answered<'t, T>) {
-        self.answer = Some((self.ledger.tried.len(), answered));
-        let in_need = self.all.iter().position(|target| target.is_in_need());
-        self.passed = in_need.unwrap_or(self.all.len()).max(self.passed);
-        (self.full, self.again) = (None, None);
-    }
-
-    /// Somebody does not know the model; others may.
-    pub(super) fn unknown(&mut self, answered: Answered<'t, T>) {
-        self.unknown = Some((self.ledger.tried.len(), answered));
+    /// From now on only those are asked who may do better.
+    fn escalate(&mut self) {
+        (self.all, self.passed) = (std::mem::take(&mut self.better), 0);
+        self.full.clear();
+        self.again = None;
     }
 
     /// What comes of it.
     pub(super) fn end(mut self) -> (Result<Answered<'t, T>, BackendError>, Ledger) {
         // What a backend said tells more than that one was not asked, and either more than that one does not know the model.
         let error = self.error.or(self.skipped);
-        let unknown = self.unknown.filter(|_| error.as_ref().is_none_or(|error| *error == UNKNOWN));
-        let answer = self.answer.or(unknown).map(|(index, answered)| {
-            self.ledger.answered = Some(index);
+        let is_worth_telling =
+            |worth: Worth| worth > Worth::Unknown || error.as_ref().is_none_or(|error| *error == UNKNOWN);
+        let best = self.best.filter(|(worth, ..)| is_worth_telling(*worth));
+        let answer = best.map(|(_, number, answered)| {
+            self.ledger.answered = Some(number);
             answered
         });
         (answer.ok_or(error.unwrap_or(BackendError::Unavailable)), self.ledger)
@@ -190,7 +235,6 @@ fn is_sooner(one: &BackendError, other: &BackendError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Tried;
     use super::*;
     use crate::backend::{Backend, Engines};
     use codecrucible_contract as contract;
@@ -229,15 +273,13 @@ mod tests {
     /// Who is asked, if each says just this.
     fn asked(count: usize, says: impl Fn(&str) -> BackendError) -> Vec<String> {
         let targets = targets(count);
-        let mut course = Course::<()>::over(targets.iter().collect());
+        let mut course = Course::<()>::over(targets.iter().collect(), Vec::new());
         let mut asked = Vec::new();
-        while let Some((target, turn)) = course.next() {
+        while let Some(Step::Ask(target, turn)) = course.next() {
             let (name, now) = (target.backend.name(), tokio::time::Instant::now());
             asked.push(if turn == Turn::Again { format!("{name} again") } else { name.to_owned() });
+            course.ledger.begin(name, "openai", now);
             course.failed(target, says(name));
-            let outcome = super::super::Outcome::Failed("");
-            let (backend, after) = (name.to_owned(), std::time::Duration::ZERO);
-            course.ledger.tried.push(Tried { backend, outcome, began: now, after, provider: "openai" });
         }
         asked
     }
@@ -273,7 +315,7 @@ mod tests {
     async fn that_a_model_is_unknown_is_told_only_if_there_is_nothing_else_to_tell() {
         let targets = targets(2);
         let told = |errors: [Option<BackendError>; 2]| {
-            let mut course = Course::<()>::over(targets.iter().collect());
+            let mut course = Course::<()>::over(targets.iter().collect(), Vec::new());
             for (target, error) in targets.iter().zip(errors) {
                 match error {
                     Some(error) => course.failed(target, error),
@@ -285,27 +327,64 @@ mod tests {
         assert_eq!(told([Some(BackendError::Cut), Some(UNKNOWN)]), BackendError::Cut);
         assert_eq!(told([Some(UNKNOWN), Some(BackendError::Cut)]), BackendError::Cut);
         assert_eq!(told([Some(UNKNOWN), Some(UNKNOWN)]), UNKNOWN);
-        let health = targets[0].backend.health();
-        let answered = || {
-            let slot = health.room().enter().unwrap();
-            Answered {
-                target: &targets[0],
-                answer: "404",
-                in_flight: health.begin(slot, tokio::time::Instant::now(), || false).unwrap(),
-            }
-        };
-        let mut course = Course::over(Vec::new());
-        course.unknown(answered());
+        let mut course = Course::over(Vec::new(), Vec::new());
+        course.said(Verdict::Unknown, 0, saying(&targets[0], "404"));
         assert_eq!(course.end().0.ok().map(|answered| answered.answer), Some("404"));
-        let mut course = Course::over(Vec::new());
-        course.unknown(answered());
+        let mut course = Course::over(Vec::new(), Vec::new());
+        course.said(Verdict::Unknown, 0, saying(&targets[0], "404"));
         course.skipped("b", BackendError::Resting { seconds: 3 });
         assert_eq!(course.end().0.err(), Some(BackendError::Resting { seconds: 3 }));
     }
 
+    fn saying<'t>(target: &'t Target, answer: &'static str) -> Answered<'t, &'static str> {
+        Answered { target, answer, in_flight: None, is_short: false }
+    }
+
+    #[tokio::test]
+    async fn what_falls_short_is_better_than_anything_but_an_answer() {
+        let targets = targets(2);
+        for (verdict, expected) in [
+            (Verdict::Answered, "other"),
+            (Verdict::Refused, "short"),
+            (Verdict::PutOff(None), "short"),
+            (Verdict::Unknown, "short"),
+            (Verdict::Short("cut"), "other"),
+        ] {
+            let mut course = Course::over(vec![&targets[0]], vec![&targets[1]]);
+            course.said(Verdict::Short("empty"), 0, saying(&targets[0], "short"));
+            let next = course.next();
+            assert!(
+                matches!(next, Some(Step::Ask(target, Turn::First)) if std::ptr::eq(target, &targets[1]))
+            );
+            course.said(verdict, 1, saying(&targets[1], "other"));
+            assert_eq!(course.end().0.ok().map(|answered| answered.answer), Some(expected), "{verdict:?}");
+        }
+        let mut course = Course::over(vec![&targets[0]], vec![&targets[1]]);
+        course.said(Verdict::Short("empty"), 0, saying(&targets[0], "short"));
+        course.failed(&targets[1], BackendError::Cut);
+        assert_eq!(course.end().0.ok().map(|answered| answered.answer), Some("short"));
+    }
+
+    #[tokio::test]
+    async fn a_rival_is_of_the_same_stage_and_there_is_one_at_most() {
+        let mut targets = targets(4);
+        targets[2].weight = 0;
+        targets[3].priority = 1;
+        let mut course = Course::<()>::over(targets.iter().collect(), Vec::new());
+        let Some(Step::Ask(first, _)) = course.next() else { panic!("somebody is asked") };
+        let names = |rivals: &[&Target]| -> Vec<_> {
+            rivals.iter().map(|rival| rival.backend.name().to_owned()).collect()
+        };
+        assert_eq!(names(course.rivals(first)), ["1"]);
+        course.take(&targets[1]);
+        course.ledger.is_hedged = true;
+        assert!(course.rivals(first).is_empty());
+        assert!(matches!(course.next(), Some(Step::Ask(target, _)) if std::ptr::eq(target, &targets[2])));
+    }
+
     #[test]
     fn the_shortest_rest_of_those_that_were_not_asked_is_told() {
-        let mut course = Course::<()>::over(Vec::new());
+        let mut course = Course::<()>::over(Vec::new(), Vec::new());
         for seconds in [9, 3, 7] {
             course.skipped("b", BackendError::Resting { seconds });
         }
@@ -317,17 +396,25 @@ mod tests {
     #[tokio::test]
     async fn those_who_are_there_for_need_are_asked_only_after_room_was_waited_for() {
         let mut targets = targets(4);
-        targets.iter_mut().skip(2).for_each(|target| target.priority = 1);
-        let mut course = Course::<()>::over(targets.iter().collect());
+        // One that is being drained, and one for need.
+        targets[2].weight = 0;
+        targets[3].priority = 1;
+        let mut course = Course::<()>::over(targets.iter().collect(), Vec::new());
         let mut turns = Vec::new();
-        while let Some((target, turn)) = course.next() {
-            turns.push(format!("{} {turn:?}", target.backend.name()));
-            match turn {
-                Turn::AtOnce => course.full(target),
-                _ => course.skipped(target.backend.name(), BackendError::Full { seconds: 1 }),
+        while let Some(step) = course.next() {
+            match step {
+                Step::Ask(target, _) => {
+                    turns.push(target.backend.name().to_owned());
+                    course.full(target);
+                }
+                Step::Wait(targets) => {
+                    let names: Vec<_> = targets.iter().map(|target| target.backend.name()).collect();
+                    turns.push(format!("wait for {}", names.join(" ")));
+                    course.skipped("b", BackendError::Full { seconds: 1 });
+                }
             }
         }
-        assert_eq!(turns, ["0 AtOnce", "1 AtOnce", "0 InLine", "2 AtOnce", "3 AtOnce", "2 InLine"]);
+        assert_eq!(turns, ["0", "1", "wait for 0 1", "2", "wait for 2", "3", "wait for 3"]);
         assert_eq!(course.end().0.err(), Some(BackendError::Full { seconds: 1 }));
     }
 }

@@ -16,7 +16,7 @@ pub enum Outcome {
     PutOff,
     /// Its answer fell short, for this reason.
     Short(&'static str),
-    /// Another backend that was asked too began to answer before.
+    /// Nobody waits for it any more: another backend that was asked too began to answer before.
     Outrun,
     /// It failed, in this way.
     Failed(&'static str),
@@ -76,7 +76,7 @@ pub struct Ledger {
     pub tried: Vec<Tried>,
     /// Which of them gave the answer that a client gets.
     pub answered: Option<usize>,
-    /// Backends that were not asked: they are left alone, or not ready.
+    /// Backends that were not asked: they are left alone, not ready, or have no room.
     pub skipped: Vec<String>,
     /// How long backends were asked, of which two may have been at once.
     pub asking: Duration,
@@ -97,8 +97,29 @@ impl Ledger {
     /// alone was told before.
     pub fn is_remarkable(&self) -> bool {
         let is_usual = |tried: &Tried| matches!(tried.outcome, Outcome::Answered | Outcome::Refused);
-        let judged = self.tried.iter().filter(|tried| !matches!(tried.outcome, Outcome::Short(_)));
-        self.is_over_budget || judged.clone().count() > 1 || !judged.clone().all(is_usual)
+        // Whose answer falls short, and who is outrun, does not fail.
+        let is_by_design = |tried: &&Tried| matches!(tried.outcome, Outcome::Short(_) | Outcome::Outrun);
+        let mut others = self.tried.iter().filter(|tried| !is_by_design(tried));
+        self.is_over_budget || others.clone().count() > 1 || !others.all(is_usual)
+    }
+
+    /// Notes that an attempt begins; its outcome is told later. Gives its number.
+    pub(super) fn begin(&mut self, backend: &str, provider: &'static str, began: Instant) -> usize {
+        let (outcome, after) = (Outcome::Outrun, Duration::ZERO);
+        self.tried.push(Tried { backend: backend.to_owned(), outcome, began, after, provider });
+        self.tried.len() - 1
+    }
+
+    /// Notes what came of an attempt.
+    pub(super) fn end(&mut self, number: usize, outcome: Outcome, after: Duration) {
+        if let Some(tried) = self.tried.get_mut(number) {
+            (tried.outcome, tried.after) = (outcome, after);
+        }
+    }
+
+    /// Why an answer fell short, if one did.
+    pub fn shortfall(&self) -> Option<&'static str> {
+        self.tried.iter().find_map(|tried| tried.outcome.shortfall())
     }
 
     /// How long backends were waited for.
@@ -113,9 +134,12 @@ impl Ledger {
 
     /// What a client is told: who answered, or was asked last, after how many attempts, and why he, where that is not for having less to do.
     pub fn summary(&self) -> Option<String> {
+        if self.tried.is_empty() && !self.queued.is_zero() {
+            return Some(format!("attempts=0; queued_ms={}", self.queued.as_millis()));
+        }
         let by = if self.is_by_affinity && self.tried.len() == 1 { "; by=prefix" } else { "" };
         let mut summary = format!("backend={}; attempts={}{by}", self.backend()?, self.tried.len());
-        if let Some(reason) = self.tried.iter().find_map(|tried| tried.outcome.shortfall()) {
+        if let Some(reason) = self.shortfall() {
             summary.push_str("; short=");
             summary.push_str(reason);
         }

@@ -35,8 +35,17 @@ pub trait Question: Sync {
         None
     }
 
+    /// Whether answers are streams, whose first byte is a sign of life and not all there is.
+    fn is_streamed(&self) -> bool;
+
     /// What the answer says about the one who gave it.
     fn verdict(answer: &Self::Answer) -> Verdict;
+
+    /// The same, where others can be asked after an answer that falls short: it is looked into.
+    fn judge(
+        &self,
+        answer: Self::Answer,
+    ) -> impl Future<Output = Result<(Self::Answer, Verdict), BackendError>> + Send;
 }
 
 /// What an answer says about the backend.
@@ -60,8 +69,10 @@ pub struct Answered<'t, T> {
     pub target: &'t Target,
     /// The answer.
     pub answer: T,
-    /// Counts the backend's work for as long as it is kept.
-    pub in_flight: InFlight,
+    /// Counts the backend's work for as long as it is kept; nothing for an answer that is all there.
+    pub in_flight: Option<InFlight>,
+    /// Whether it falls short, and nobody did better.
+    pub is_short: bool,
 }
 
 /// What all attempts of one request share.
@@ -83,16 +94,18 @@ pub struct Attempts<'a> {
 }
 
 impl Attempts<'_> {
-    /// The first answer that begins, and what was tried for it.
+    /// The first answer that begins, and what was tried for it; those who may do better are asked where one falls short.
     pub async fn first_answer<'t, Q: Question>(
         &self,
         question: &Q,
         targets: &[&'t Target],
+        better: &[&'t Target],
     ) -> (Result<Answered<'t, Q::Answer>, BackendError>, Ledger) {
         self.budget.earn();
         let affinity = if self.has_affinity { question.affinity() } else { None };
         let Order { targets, is_by_affinity } = in_order_of_trial(targets, affinity);
-        let mut course = Course::over(targets);
+        let better = if better.is_empty() { Vec::new() } else { in_order_of_trial(better, affinity).targets };
+        let mut course = Course::over(targets, better);
         course.ledger.is_by_affinity = is_by_affinity;
         let run = Run { attempts: self, question, course, began: Instant::now() };
         let (answer, ledger) = run.until_answered().await;

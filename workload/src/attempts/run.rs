@@ -1,7 +1,7 @@
 //! One request on its way to an answer: whose turn it is, whether there is room, and what came of it.
 
-use super::course::{Course, Turn};
-use super::ledger::{Ledger, Outcome, Tried};
+use super::course::{Course, Step, Turn};
+use super::ledger::{Ledger, Outcome};
 use super::{Answered, Attempts, Question, Verdict};
 use crate::backend::{BackendError, Deadline, Full, InFlight, Readiness, Slot};
 use crate::routing::Target;
@@ -23,11 +23,17 @@ pub(super) struct Run<'a, 't, Q: Question> {
 }
 
 /// An attempt that has room, and whose backend is not left alone.
-struct Attempt<'t> {
+struct Ready<'t> {
     target: &'t Target,
     in_flight: InFlight,
     deadline: Deadline,
     began: Instant,
+}
+
+/// An attempt that stands in the ledger, under its number.
+struct Attempt<'t> {
+    ready: Ready<'t>,
+    number: usize,
 }
 
 /// An attempt that is being answered.
@@ -38,21 +44,25 @@ struct Running<'t, 'f, F> {
 
 impl<'t, Q: Question> Run<'_, 't, Q> {
     pub(super) async fn until_answered(mut self) -> (Result<Answered<'t, Q::Answer>, BackendError>, Ledger) {
-        while let Some((target, turn)) = self.course.next() {
-            if turn == Turn::Again {
-                self.pause().await;
-            }
-            let Some(slot) = self.slot(target, turn).await else { continue };
-            let Some(attempt) = self.begin(target, slot) else { continue };
-            if !self.course.is_first() && !self.is_paid_for() {
+        while let Some(step) = self.course.next() {
+            // Whoever waits has paid: in vain he would keep others from it.
+            let is_to_be_paid = !self.course.is_first();
+            if is_to_be_paid && matches!(step, Step::Wait(_)) && !self.is_paid_for() {
                 break;
             }
-            let now = Instant::now();
-            match self.attempts.hedge_after {
-                Some(after) => self.ask_hedged(attempt, after).await,
+            let has_waited = matches!(step, Step::Wait(_));
+            let Some((target, slot)) = self.room(step).await else { continue };
+            let Some(ready) = self.begin(target, slot) else { continue };
+            if is_to_be_paid && !has_waited && !self.is_paid_for() {
+                break;
+            }
+            let (attempt, now) = (self.made(ready), Instant::now());
+            match self.attempts.hedge_after.filter(|_| self.question.is_streamed()) {
+                // What is rare lies elsewhere, so that what is usual is moved about with little.
+                Some(after) => Box::pin(self.ask_hedged(attempt, after)).await,
                 None => {
-                    let answer = self.question.ask(target, attempt.deadline).await;
-                    self.note(attempt, answer);
+                    let answer = self.question.ask(target, attempt.ready.deadline).await;
+                    self.note(attempt, answer).await;
                 }
             }
             self.course.ledger.asking += now.elapsed();
@@ -67,43 +77,68 @@ impl<'t, Q: Question> Run<'_, 't, Q> {
     }
 
     fn is_paid_for(&mut self) -> bool {
-        let is_paid_for = self.attempts.budget.spend(self.attempts.budget_percent, Instant::now());
+        let is_paid_for = self.spend();
         self.course.ledger.is_over_budget |= !is_paid_for;
         is_paid_for
     }
 
-    /// Room for an attempt, unless there is none.
-    async fn slot(&mut self, target: &'t Target, turn: Turn) -> Option<Slot> {
-        let full = match turn {
-            Turn::InLine => match self.wait_for_room(target).await {
-                Ok(slot) => return Some(slot),
-                Err(Full(expected)) => expected,
-            },
-            Turn::AtOnce | Turn::Again => match target.backend.health().room().enter() {
-                Some(slot) => return Some(slot),
-                // One that is left alone, or only tried out, is not worth waiting for.
-                None if turn == Turn::AtOnce && !target.backend.health().is_resting(Instant::now()) => {
-                    self.course.full(target);
-                    return None;
+    fn spend(&self) -> bool {
+        self.attempts.budget.spend(self.attempts.budget_percent, Instant::now())
+    }
+
+    /// Room for the next attempt, unless there is none.
+    async fn room(&mut self, step: Step<'t>) -> Option<(&'t Target, Slot)> {
+        match step {
+            Step::Wait(targets) => Box::pin(self.wait_for_room(targets)).await,
+            Step::Ask(target, turn) => {
+                if turn == Turn::Again {
+                    self.pause().await;
                 }
-                None => Duration::ZERO,
-            },
-        };
-        self.course.skipped(target.backend.name(), BackendError::Full { seconds: full.as_secs() + 1 });
+                let slot = target.backend.health().room().enter();
+                if slot.is_none() {
+                    self.has_no_room(target, turn);
+                }
+                Some((target, slot?))
+            }
+        }
+    }
+
+    fn has_no_room(&mut self, target: &'t Target, turn: Turn) {
+        // One that is left alone, or only tried out, is not worth waiting for.
+        if turn == Turn::First && !target.backend.health().is_resting(Instant::now()) {
+            self.course.full(target);
+        } else {
+            self.course.skipped(target.backend.name(), BackendError::Full { seconds: 1 });
+        }
+    }
+
+    /// Waits for the one that is expected to have room first; for others only if that one takes nobody any more.
+    async fn wait_for_room(&mut self, mut targets: Vec<&'t Target>) -> Option<(&'t Target, Slot)> {
+        let urgency = self.attempts.urgency;
+        targets.sort_by_cached_key(|target| target.backend.health().room().expected_wait(urgency));
+        for target in targets {
+            let (now, name) = (Instant::now(), target.backend.name());
+            let end = Deadline::of(target.backend.timeouts(), self.began, now).end();
+            let slot = target.backend.health().room().wait(urgency, now, end).await;
+            let waited = now.elapsed();
+            self.course.ledger.queued += waited;
+            self.attempts.metrics.backends.waited(name, urgency, waited, slot.is_ok());
+            match slot {
+                Ok(slot) => return Some((target, slot)),
+                Err(Full { expected, has_waited }) => {
+                    let seconds = expected.as_secs() + 1;
+                    self.course.skipped(name, BackendError::Full { seconds });
+                    if has_waited {
+                        break;
+                    }
+                }
+            }
+        }
         None
     }
 
-    async fn wait_for_room(&mut self, target: &Target) -> Result<Slot, Full> {
-        let now = Instant::now();
-        let end = Deadline::of(target.backend.timeouts(), self.began, now).end();
-        let slot = target.backend.health().room().wait(self.attempts.urgency, end).await;
-        self.course.ledger.queued += now.elapsed();
-        self.attempts.metrics.backends.waited(target.backend.name(), now.elapsed(), slot.is_ok());
-        slot
-    }
-
     /// Begins an attempt, unless the backend is not to be asked now.
-    fn begin(&mut self, target: &'t Target, slot: Slot) -> Option<Attempt<'t>> {
+    fn begin(&mut self, target: &'t Target, slot: Slot) -> Option<Ready<'t>> {
         let (backend, began) = (&target.backend, Instant::now());
         let deadline = Deadline::of(backend.timeouts(), self.began, began);
         let reason = match backend.readiness() {
@@ -113,8 +148,10 @@ impl<'t, Q: Question> Run<'_, 't, Q> {
             Readiness::Ready => {
                 let most = self.attempts.max_resting_percent;
                 let health = backend.health();
-                match health.begin(slot, began, || self.course.share_resting(target) > most) {
-                    Ok(in_flight) => return Some(Attempt { target, in_flight, deadline, began }),
+                let has_to_be =
+                    || share_resting(self.course.equals(target)).is_some_and(|share| share > most);
+                match health.begin(slot, began, has_to_be) {
+                    Ok(in_flight) => return Some(Ready { target, in_flight, deadline, began }),
                     // Whole seconds, the last one begun.
                     Err(rest) => BackendError::Resting { seconds: rest.as_secs() + 1 },
                 }
@@ -124,88 +161,114 @@ impl<'t, Q: Question> Run<'_, 't, Q> {
         None
     }
 
+    /// Puts it down.
+    fn made(&mut self, ready: Ready<'t>) -> Attempt<'t> {
+        let backend = &ready.target.backend;
+        let number = self.course.ledger.begin(backend.name(), backend.provider(), ready.began);
+        Attempt { ready, number }
+    }
+
     /// Asks a backend, and another one too if it says nothing for so long: the first that begins to answer answers.
     async fn ask_hedged(&mut self, attempt: Attempt<'t>, after: Duration) {
-        let question = self.question;
-        let mut answering = pin!(question.ask(attempt.target, attempt.deadline));
+        let (question, asked) = (self.question, attempt.ready.target);
+        let mut answering = pin!(question.ask(asked, attempt.ready.deadline));
         if let Ok(answer) = timeout(after, answering.as_mut()).await {
-            return self.note(attempt, answer);
+            return self.note(attempt, answer).await;
         }
-        let Some(rival) = self.rival(attempt.target) else {
+        let Some(rival) = self.rival(asked) else {
             let answer = answering.await;
-            return self.note(attempt, answer);
+            return self.note(attempt, answer).await;
         };
         self.course.ledger.is_hedged = true;
-        let rival_answering = pin!(question.ask(rival.target, rival.deadline));
+        let rival_answering = pin!(question.ask(rival.ready.target, rival.ready.deadline));
         let rival = Running { attempt: rival, answering: rival_answering };
         let (first, answer, other) = race(Running { attempt, answering }, rival).await;
-        self.note(first, answer);
+        self.note(first, answer).await;
         if self.course.is_over() {
-            self.outran(&other.attempt);
+            self.tell(&other.attempt, Outcome::Outrun);
+            let Ready { mut in_flight, .. } = other.attempt.ready;
+            in_flight.outran(Instant::now());
         } else {
             let answer = other.answering.await;
-            self.note(other.attempt, answer);
+            self.note(other.attempt, answer).await;
         }
     }
 
-    /// An attempt at another backend that can be made at once, and is paid for.
+    /// An attempt at another backend that can be made at once, and is paid for. Whoever cannot be asked now has its turn later.
     fn rival(&mut self, of: &Target) -> Option<Attempt<'t>> {
-        loop {
-            let target = self.course.rival(of)?;
-            let slot = target.backend.health().room().enter();
-            if let Some(attempt) = slot.and_then(|slot| self.begin(target, slot)) {
-                return self.is_paid_for().then_some(attempt);
-            }
+        let now = Instant::now();
+        let may_be_asked = |target: &&&Target| {
+            target.backend.readiness() == Readiness::Ready && !target.backend.health().is_resting(now)
+        };
+        let (target, slot) = self.course.rivals(of).iter().filter(may_be_asked).find_map(|target| {
+            let slot = target.backend.health().room().enter()?;
+            Some((*target, slot))
+        })?;
+        // That there is none for this does no harm, and is not told therefore.
+        if !self.spend() {
+            return None;
         }
+        self.course.take(target);
+        let ready = self.begin(target, slot)?;
+        Some(self.made(ready))
     }
 
     /// Notes what came of an attempt.
-    fn note(&mut self, attempt: Attempt<'t>, answer: Result<Q::Answer, BackendError>) {
-        let Attempt { target, mut in_flight, began, .. } = attempt;
+    async fn note(&mut self, attempt: Attempt<'t>, answer: Result<Q::Answer, BackendError>) {
+        let judged = match answer {
+            Ok(answer) if self.course.may_escalate() => Box::pin(self.question.judge(answer)).await,
+            Ok(answer) => {
+                let verdict = Q::verdict(&answer);
+                Ok((answer, verdict))
+            }
+            Err(error) => Err(error),
+        };
         let now = Instant::now();
-        let outcome = match answer {
+        match judged {
             Err(error) => {
+                self.tell(&attempt, Outcome::Failed(error.kind()));
+                let Ready { target, mut in_flight, .. } = attempt.ready;
                 match error {
                     BackendError::PutOff { seconds } => {
                         in_flight.put_off(seconds.map(Duration::from_secs), now)
                     }
                     _ => in_flight.failed(&error, now),
                 }
-                let outcome = Outcome::Failed(error.kind());
                 self.course.failed(target, error);
-                outcome
             }
-            Ok(answer) => {
-                let verdict = Q::verdict(&answer);
+            Ok((answer, verdict)) => {
+                self.tell(&attempt, Outcome::of(verdict));
+                let Attempt { ready: Ready { target, mut in_flight, .. }, number } = attempt;
                 match verdict {
-                    Verdict::Answered | Verdict::Short(_) => in_flight.answered(now),
+                    Verdict::Answered | Verdict::Short(_) => {
+                        in_flight.answered(self.question.is_streamed(), now)
+                    }
                     Verdict::Refused | Verdict::Unknown => in_flight.refused(now),
                     Verdict::PutOff(wait) => in_flight.put_off(wait, now),
                 }
-                let answered = Answered { target, answer, in_flight };
-                match verdict {
-                    Verdict::Answered | Verdict::Refused => self.course.answered(answered),
-                    Verdict::Unknown => self.course.unknown(answered),
-                    Verdict::PutOff(_) => self.course.put_off(answered),
-                    Verdict::Short(_) => self.course.second_best(answered),
-                }
-                Outcome::of(verdict)
+                let is_short = matches!(verdict, Verdict::Short(_));
+                // It is all there, and the backend free for others.
+                let in_flight = (!is_short).then_some(in_flight);
+                self.course.said(verdict, number, Answered { target, answer, in_flight, is_short });
             }
-        };
-        self.tried(target, outcome, began);
+        }
     }
 
-    /// Notes an attempt that nobody needs any more.
-    fn outran(&mut self, attempt: &Attempt<'t>) {
-        self.tried(attempt.target, Outcome::Outrun, attempt.began);
+    fn tell(&mut self, attempt: &Attempt<'t>, outcome: Outcome) {
+        self.course.ledger.end(attempt.number, outcome, attempt.ready.began.elapsed());
+        let labels = [attempt.ready.target.backend.name(), outcome.as_str()];
+        self.attempts.metrics.models.answers.with_label_values(&labels).inc();
     }
+}
 
-    fn tried(&mut self, target: &Target, outcome: Outcome, began: Instant) {
-        let (name, provider) = (target.backend.name(), target.backend.provider());
-        let tried = Tried { backend: name.to_owned(), outcome, began, after: began.elapsed(), provider };
-        self.course.ledger.tried.push(tried);
-        self.attempts.metrics.models.answers.with_label_values(&[name, outcome.as_str()]).inc();
+/// How many of these are left alone for failing, percent; nothing of one that is alone.
+fn share_resting<'t>(equals: impl Iterator<Item = &'t Target>) -> Option<u16> {
+    let (mut all, mut resting) = (0, 0);
+    for target in equals {
+        all += 1;
+        resting += usize::from(target.backend.health().is_open());
     }
+    (all > 1).then(|| u16::try_from(resting * 100 / all).unwrap_or(u16::MAX))
 }
 
 /// Which of two says something first, what that is, and the other one.

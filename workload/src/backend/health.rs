@@ -47,7 +47,7 @@ impl Health {
     /// Begins a request that has room, or tells how long the backend is to be left alone. One that fails is asked nevertheless if it has to be.
     pub fn begin(
         self: &Arc<Self>,
-        slot: Slot,
+        mut slot: Slot,
         now: Instant,
         has_to_be: impl FnOnce() -> bool,
     ) -> Result<InFlight, Duration> {
@@ -59,6 +59,7 @@ impl Health {
         drop(state);
         let admission =
             admission.or_else(|rest| if has_to_be() { Ok(Admission::NONE) } else { Err(rest) })?;
+        slot.begin(now);
         Ok(InFlight { health: Arc::clone(self), _slot: slot, began: now, admission, is_noted: false })
     }
 
@@ -125,10 +126,12 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// Its answer has begun.
-    pub fn answered(&mut self, now: Instant) {
+    /// Its answer has begun; that of a stream tells how soon the backend begins under its load, and how long a whole one takes tells how long it is.
+    pub fn answered(&mut self, is_stream: bool, now: Instant) {
         self.health.note_first_byte(now - self.began);
-        self.health.room.answered(now - self.began);
+        if is_stream {
+            self.health.room.answered(now - self.began);
+        }
         self.note(Seen::Answered, now);
     }
 
@@ -159,6 +162,12 @@ impl InFlight {
             self.health.room.in_trouble();
         }
         self.note(seen, now);
+    }
+
+    /// Another backend that was asked later began to answer before.
+    pub fn outran(&mut self, now: Instant) {
+        self.health.note_first_byte(now - self.began);
+        self.note(Seen::Nothing, now);
     }
 
     /// Its client left before an answer began, after it had waited for longer than usual perhaps.
@@ -204,11 +213,11 @@ mod tests {
     async fn a_request_is_in_flight_until_its_value_goes() {
         let health = health();
         let mut attempt = begin(&health, Instant::now()).unwrap();
-        attempt.answered(Instant::now() + Duration::from_millis(80));
+        attempt.answered(true, Instant::now() + Duration::from_millis(80));
         assert_eq!((health.in_flight(), health.first_byte()), (1, Some(Duration::from_millis(80))));
         drop(attempt);
         assert_eq!(health.in_flight(), 0);
-        begin(&health, Instant::now()).unwrap().answered(Instant::now() + Duration::from_millis(160));
+        begin(&health, Instant::now()).unwrap().answered(true, Instant::now() + Duration::from_millis(160));
         assert_eq!(health.first_byte(), Some(Duration::from_millis(90)));
     }
 
@@ -243,7 +252,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_answers_and_long_waits_tell_how_soon_answers_begin() {
         let (health, now) = (health(), Instant::now());
-        begin(&health, now).unwrap().answered(now + Duration::from_millis(80));
+        begin(&health, now).unwrap().answered(true, now + Duration::from_millis(80));
         begin(&health, now).unwrap().refused(now + Duration::from_millis(1));
         begin(&health, now).unwrap().failed(&BackendError::Cut, now + Duration::from_millis(1));
         drop(begin(&health, now).unwrap());

@@ -25,6 +25,11 @@ pub(super) struct AnswerSize {
 }
 
 impl AnswerSize {
+    /// Whether the client says how many tokens an answer may be.
+    pub(super) fn is_limited(&self) -> bool {
+        self.tokens.iter().any(Option::is_some)
+    }
+
     /// Whether a field says something about it.
     pub(super) fn is_told_by(&self, field: &str) -> bool {
         // Most fields are longer or shorter.

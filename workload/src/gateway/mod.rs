@@ -9,11 +9,13 @@ mod question;
 mod refused;
 mod request;
 mod shortfall;
+mod shown;
 mod stream_tail;
 mod usage;
 
 pub use collected::collected;
 pub use guarded_stream::{Guarded, GuardedStream, Trouble};
-pub use question::{Escalation, ModelAnswer, ModelQuestion};
+pub use question::{ModelAnswer, ModelQuestion};
 pub use request::ModelRequest;
+pub use shown::Shown;
 pub use usage::Meter;

@@ -4,19 +4,21 @@
 use super::ModelRequest;
 use super::collected::collected;
 use super::shortfall::shortfall;
+use super::usage::used_by;
 use crate::attempts::{Question, Verdict};
 use crate::backend::{
     Answer, Backend, BackendError, Deadline, Deltas, Endpoint, Kind, Refusal, RemoteBackend, Said, Told,
     seconds,
 };
-use crate::dialects::{AnswerReader as _, Chat, anthropic, openai};
+use crate::dialects::{self, AnswerReader as _, Chat, anthropic, openai};
 use crate::request_error::RequestError;
 use crate::routing::{Affinity, Target};
-use crate::telemetry::{TokenNote, UsedTokens};
+use crate::telemetry::UsedTokens;
 use codecrucible_contract::{Protocol, Task};
 use futures::StreamExt as _;
 use http::{HeaderValue, StatusCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// One request.
@@ -26,17 +28,10 @@ pub struct ModelQuestion<'a> {
     /// What is read of it, where somebody may be asked who does not speak as the client does.
     chat: Option<Chat>,
     attempts: AtomicUsize,
-    /// What an answer used that fell short.
-    unused: TokenNote,
-    /// Whether others are asked if an answer falls short, and by which task that is judged.
-    escalation: Option<Escalation>,
-}
-
-/// How answers are judged after which others may be asked.
-#[derive(Clone, Copy, Debug)]
-pub struct Escalation {
-    /// The task, if it is known.
-    pub task: Option<Task>,
+    /// What answers used that fell short.
+    unused: Mutex<UsedTokens>,
+    /// By which task answers are judged, if that is known.
+    task: Option<Task>,
 }
 
 /// What a backend answers.
@@ -47,8 +42,6 @@ pub enum ModelAnswer {
     Pieces(Deltas),
     /// Nothing, and why, in its own words.
     Refusal(Refusal),
-    /// Something that falls short, and why.
-    Short(Box<Self>, &'static str),
 }
 
 /// How a backend is asked.
@@ -87,30 +80,28 @@ impl<'a> ModelQuestion<'a> {
         request: &'a ModelRequest,
         told: Told<'a>,
         mut targets: Vec<&'t Target>,
-    ) -> Result<(Self, Vec<&'t Target>), RequestError> {
-        let read = Read::of(request, &targets);
+        mut better: Vec<&'t Target>,
+    ) -> Result<(Self, Vec<&'t Target>, Vec<&'t Target>), RequestError> {
+        let all: Vec<_> = targets.iter().chain(&better).copied().collect();
+        let read = Read::of(request, &all);
         let mut problem = None;
-        targets.retain(|target| {
+        let mut can_be_asked = |target: &&Target| {
             let found = read.problem(target);
             let is_asked = found.is_none();
             problem = problem.take().or(found);
             is_asked
-        });
+        };
+        targets.retain(&mut can_be_asked);
+        better.retain(&mut can_be_asked);
+        if targets.is_empty() {
+            std::mem::swap(&mut targets, &mut better);
+        }
         match problem {
             Some(problem) if targets.is_empty() => Err(problem),
             _ => {
                 let chat = read.chat.ok().flatten();
-                Ok((
-                    Self {
-                        request,
-                        told,
-                        chat,
-                        attempts: AtomicUsize::new(0),
-                        unused: TokenNote::default(),
-                        escalation: None,
-                    },
-                    targets,
-                ))
+                let (attempts, unused) = (AtomicUsize::new(0), Mutex::default());
+                Ok((Self { request, told, chat, attempts, unused, task: None }, targets, better))
             }
         }
     }
@@ -149,21 +140,29 @@ impl Read {
 }
 
 impl ModelQuestion<'_> {
-    /// Answers are judged of those who are asked first.
-    pub fn judged(self, escalation: Option<Escalation>) -> Self {
-        Self { escalation, ..self }
+    /// Answers are judged by a task.
+    pub fn about(self, task: Option<Task>) -> Self {
+        Self { task, ..self }
     }
 
-    /// What an answer used that fell short, if there was one.
+    /// What answers used that fell short.
     pub fn unused(&self) -> UsedTokens {
-        self.unused.get()
+        *self.unused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn judge(&self, target: &Target, answer: ModelAnswer) -> Result<ModelAnswer, BackendError> {
-        let Some(Escalation { task }) = self.escalation.filter(|_| !target.is_in_need()) else {
-            return Ok(answer);
-        };
-        let (answer, said) = match answer {
+    fn note_unused(&self, answer: &dialects::Answer) {
+        let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = used_by(answer, self.request.estimated_prompt_tokens());
+        unused.prompt = unused.prompt.saturating_add(used.prompt);
+        unused.completion = unused.completion.saturating_add(used.completion);
+    }
+
+    /// What a whole answer says, if it is one in a known dialect; and the answer.
+    async fn said(
+        &self,
+        answer: ModelAnswer,
+    ) -> Result<(ModelAnswer, Option<dialects::Answer>), BackendError> {
+        Ok(match answer {
             ModelAnswer::Passing(Answer::Whole { status: StatusCode::OK, body, retry_after }) => {
                 let said = match self.request.endpoint {
                     Endpoint::Messages => anthropic::Reader::default().whole(&body),
@@ -177,17 +176,6 @@ impl ModelQuestion<'_> {
                 (ModelAnswer::Pieces(futures::stream::iter(again).boxed()), Some(said))
             }
             other => (other, None),
-        };
-        let used = said
-            .as_ref()
-            .map(|said| UsedTokens { prompt: said.usage.prompt, completion: said.usage.completion });
-        let used = used.unwrap_or_default();
-        Ok(match said.and_then(|said| shortfall(&said, task)) {
-            Some(reason) => {
-                self.unused.set(used);
-                ModelAnswer::Short(Box::new(answer), reason)
-            }
-            None => answer,
         })
     }
 
@@ -208,8 +196,11 @@ impl Question for ModelQuestion<'_> {
     type Answer = ModelAnswer;
 
     async fn ask(&self, target: &Target, deadline: Deadline) -> Result<ModelAnswer, BackendError> {
-        let answer = self.answer(target, deadline).await?;
-        self.judge(target, answer).await
+        self.answer(target, deadline).await
+    }
+
+    fn is_streamed(&self) -> bool {
+        self.request.stream
     }
 
     fn affinity(&self) -> Option<Affinity> {
@@ -223,8 +214,22 @@ impl Question for ModelQuestion<'_> {
                 verdict(*status, retry_after.as_ref())
             }
             ModelAnswer::Passing(Answer::Stream(..)) | ModelAnswer::Pieces(_) => Verdict::Answered,
-            ModelAnswer::Short(_, reason) => Verdict::Short(reason),
         }
+    }
+
+    async fn judge(&self, answer: ModelAnswer) -> Result<(ModelAnswer, Verdict), BackendError> {
+        let verdict = Self::verdict(&answer);
+        let (answer, said) = self.said(answer).await?;
+        let Some(said) = said.filter(|_| verdict == Verdict::Answered) else { return Ok((answer, verdict)) };
+        let (task, is_limited) = (self.task, self.request.has_answer_limit);
+        // Parsing broken code can take long, so it is done on a thread on which no request waits.
+        let judge = move || (shortfall(&said, task, is_limited), said);
+        let Ok((shortfall, said)) = tokio::task::spawn_blocking(judge).await else {
+            return Ok((answer, verdict));
+        };
+        let Some(reason) = shortfall else { return Ok((answer, verdict)) };
+        self.note_unused(&said);
+        Ok((answer, Verdict::Short(reason)))
     }
 }
 

@@ -25,6 +25,8 @@ pub struct ModelRequest {
     pub is_deterministic: bool,
     /// How much a model is to think, if the client says.
     pub effort: Option<Effort>,
+    /// Whether the client says how long an answer may be.
+    pub has_answer_limit: bool,
     /// Tokens that its answers may be.
     answer_tokens: u64,
     body: Bytes,
@@ -191,13 +193,15 @@ impl ModelRequest {
         };
         let model_value = start..start + model_json.len();
         let is_deterministic = peeked.is_deterministic(endpoint);
-        let Peeked { effort, beginning, .. } = peeked;
+        let Peeked { effort, ref beginning, .. } = peeked;
+        let beginning = beginning.clone();
         Ok(Self {
             endpoint,
             model,
             stream,
             is_deterministic,
             effort,
+            has_answer_limit: peeked.size.is_limited(),
             answer_tokens,
             body,
             model_value,

@@ -1,18 +1,19 @@
 //! Why an answer falls short, if it does, by what it is itself: it is measured, never believed.
 
 use crate::dialects::{Answer, StopReason};
-use crate::synthesis::unparsable;
+use crate::synthesis::is_unparsable;
 use codecrucible_contract::Task;
 
-/// Why an answer to a task falls short.
-pub(super) fn shortfall(answer: &Answer, task: Option<Task>) -> Option<&'static str> {
+/// Why an answer to a task falls short. To be cut off is what a client wants that sets a limit.
+pub(super) fn shortfall(answer: &Answer, task: Option<Task>, is_limited: bool) -> Option<&'static str> {
     let is_code_wanted = matches!(task, Some(Task::Write | Task::Test));
     match answer.text.trim() {
+        _ if answer.stop == StopReason::Length && is_limited => None,
         _ if answer.stop == StopReason::Length => Some("cut"),
         // What is called for is for the client to judge.
         _ if !answer.calls.is_empty() => None,
         "" => Some("empty"),
-        text if unparsable(text) => Some("unparsable"),
+        text if is_unparsable(text) => Some("unparsable"),
         text if is_code_wanted && !text.contains("```") => Some("no_code"),
         _ => None,
     }
@@ -24,7 +25,7 @@ mod tests {
     use crate::dialects::ToolCall;
 
     fn of(text: &str, task: Option<Task>) -> Option<&'static str> {
-        shortfall(&Answer { text: text.into(), ..Answer::default() }, task)
+        shortfall(&Answer { text: text.into(), ..Answer::default() }, task, false)
     }
 
     #[test]
@@ -41,8 +42,8 @@ mod tests {
     #[test]
     fn what_was_cut_off_falls_short_and_a_call_of_a_tool_does_not() {
         let cut = Answer { text: "Well".into(), stop: StopReason::Length, ..Answer::default() };
-        assert_eq!(shortfall(&cut, None), Some("cut"));
+        assert_eq!([false, true].map(|is_limited| shortfall(&cut, None, is_limited)), [Some("cut"), None]);
         let call = Answer { calls: vec![ToolCall::default()], ..Answer::default() };
-        assert_eq!(shortfall(&call, Some(Task::Write)), None);
+        assert_eq!(shortfall(&call, Some(Task::Write), false), None);
     }
 }

@@ -1,6 +1,7 @@
 //! How many tokens a request used: as the backend says at the end of its answer, or estimated where it does not.
 
 use crate::backend::{BackendError, Endpoint};
+use crate::dialects;
 use crate::dialects::Usage as Used;
 use crate::limits::{Reservation, estimated_tokens};
 use crate::telemetry::{TokenNote, UsedTokens};
@@ -77,6 +78,15 @@ fn said_at_the_end(tail: &[u8], estimated: u64) -> Option<UsedTokens> {
         let usage = serde_json::Deserializer::from_slice(&tail[start..]).into_iter::<Usage>().next()?;
         usage.ok()?.used(estimated)
     })
+}
+
+/// What a whole answer used, as its backend says; where it does not, by how long it is.
+pub fn used_by(answer: &dialects::Answer, prompt_tokens: u64) -> UsedTokens {
+    let Used { prompt, completion, .. } = answer.usage;
+    if prompt == 0 && completion == 0 {
+        return UsedTokens { prompt: prompt_tokens, completion: estimated_tokens(answer.text.len()) };
+    }
+    UsedTokens { prompt: prompt.min(MOST_TOKENS), completion: completion.min(MOST_TOKENS) }
 }
 
 /// Counts the tokens of one answer: notes them for who tells of the request, and corrects by them what was taken for it.

@@ -1,6 +1,6 @@
 //! Probes, metrics, and what the operator asks.
 
-use crate::backend::{Backend, Occupancy};
+use crate::backend::Backend;
 use crate::service::Service;
 use crate::telemetry::BackendSight;
 use axum::Json;
@@ -45,9 +45,8 @@ pub(super) async fn metrics(State(service): State<Service>) -> impl IntoResponse
 }
 
 fn sight(backend: &Backend, now: Instant) -> BackendSight<'_> {
-    let Occupancy { in_flight, most, queued } = backend.health().room().occupancy();
-    let is_resting = backend.health().is_resting(now);
-    BackendSight { name: backend.name(), in_flight, most, queued, is_resting }
+    let (occupancy, is_resting) = (backend.health().room().occupancy(), backend.health().is_resting(now));
+    BackendSight { name: backend.name(), occupancy, is_resting }
 }
 
 /// What was applied, and what was refused since.

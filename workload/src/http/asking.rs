@@ -35,7 +35,7 @@ impl Asking<'_> {
     pub(super) async fn ask(
         mut self,
         question: &ModelQuestion<'_>,
-        targets: &[&Target],
+        (targets, better): (&[&Target], &[&Target]),
         reservation: Option<Reservation>,
     ) -> FromBackend {
         let exchange = self.exchange;
@@ -46,16 +46,16 @@ impl Asking<'_> {
             self.request.estimated_prompt_tokens(),
         );
         let (answered, ledger) =
-            self.service.attempts(self.snapshot, self.urgency).first_answer(question, targets).await;
+            self.service.attempts(self.snapshot, self.urgency).first_answer(question, targets, better).await;
         let ledger = exchange.note_attempts(ledger);
-        let first = targets.iter().map(|target| target.priority).min();
-        if answered.as_ref().ok().map(|answered| answered.target.priority) != first {
+        if !answered.as_ref().is_ok_and(|answered| is_of_first_choice(answered, targets)) {
             // What was answered in need is not what would be answered later.
             self.place = None;
         }
-        exchange.note_model(
-            answered.as_ref().map_or(self.public_model, |answered| &answered.target.public_model),
-        );
+        if !better.is_empty() {
+            let model = answered.as_ref().map_or(self.public_model, |answered| &answered.target.public_model);
+            exchange.note_model(model);
+        }
         let keeps = self.place.is_some();
         let answer = match answered {
             Ok(answered) => self.respond(question, answered, meter).await,
@@ -77,11 +77,8 @@ impl Asking<'_> {
         answered: Answered<'_, ModelAnswer>,
         meter: Meter,
     ) -> Result<FromBackend, BackendError> {
-        let Answered { target, answer, in_flight } = answered;
-        let (answer, meter) = match answer {
-            ModelAnswer::Short(answer, _) => (*answer, meter),
-            answer => (answer, meter.also(question.unused())),
-        };
+        let Answered { target, answer, in_flight, is_short } = answered;
+        let meter = if is_short { meter } else { meter.also(question.unused()) };
         let pieces = |chat| Pieces {
             service: self.service,
             exchange: self.exchange,
@@ -99,12 +96,12 @@ impl Asking<'_> {
                 Ok(pieces(chat).stream(deltas, in_flight, meter, self.place))
             }
             (ModelAnswer::Pieces(deltas), Some(chat)) => pieces(chat).whole(deltas, meter).await,
-            // Pieces are what a chat is answered with, and nothing falls short in two ways.
-            (ModelAnswer::Pieces(_), None) | (ModelAnswer::Short(..), _) => Err(BackendError::Failed),
+            // Pieces are what a chat is answered with.
+            (ModelAnswer::Pieces(_), None) => Err(BackendError::Failed),
         }
     }
 
-    fn pass_on(self, answer: Answer, in_flight: InFlight, meter: Meter) -> FromBackend {
+    fn pass_on(self, answer: Answer, in_flight: Option<InFlight>, meter: Meter) -> FromBackend {
         match answer {
             Answer::Whole { status: StatusCode::OK, body, .. } => {
                 meter.whole(true, &body);
@@ -131,4 +128,11 @@ impl Asking<'_> {
             }
         }
     }
+}
+
+/// Whether it is a good answer of one of those that are asked first while they can be.
+fn is_of_first_choice(answered: &Answered<'_, ModelAnswer>, targets: &[&Target]) -> bool {
+    let first = targets.iter().map(|target| target.priority).min();
+    let is_among_them = targets.iter().any(|target| std::ptr::eq(*target, answered.target));
+    is_among_them && !answered.is_short && Some(answered.target.priority) == first
 }

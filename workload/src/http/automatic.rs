@@ -6,26 +6,21 @@ use super::error::ApiError;
 use super::route_header::ROUTE;
 use crate::authorization::Action;
 use crate::backend::Endpoint;
-use crate::gateway::ModelRequest;
+use crate::gateway::{ModelRequest, Shown};
 use crate::request_error::RequestError;
 use crate::routing::{Choice, Judged};
-use crate::service::Service;
 use crate::snapshot::Snapshot;
 use axum::response::Response;
-use codecrucible_contract::{Task, Tier};
-use http::{HeaderName, HeaderValue};
+use codecrucible_contract::Task;
+use http::HeaderValue;
 use serde_json::{Value, json};
-
-/// Says what kind of work a request is.
-pub(super) const TASK: HeaderName = HeaderName::from_static("x-codecrucible-task");
 
 /// The model for a request that names none, whose client says what kind of work it is or does not.
 pub(super) fn choose<'a>(
-    service: &Service,
     snapshot: &'a Snapshot,
     caller: &Caller,
     request: &ModelRequest,
-    task: Option<&HeaderValue>,
+    task: Option<Task>,
 ) -> Result<Option<Choice<'a>>, ApiError> {
     if snapshot.routes.automatic() != Some(&*request.model) {
         return Ok(None);
@@ -35,20 +30,10 @@ pub(super) fn choose<'a>(
         let problem = format!("{model:?} answers chats only: /v1/chat/completions and /v1/messages");
         return Err(RequestError::at("model", problem).into());
     }
-    let task = task.map(read_task).transpose()?;
-    let _room = service.room_for_body(request.weight_as_chat()).ok_or_else(ApiError::busy)?;
-    let judged = Judged::of(&request.chat()?, request.estimated_prompt_tokens(), request.effort, task);
+    let judged = Judged::of(&Shown::by(request).features(request), task);
     let may_be_asked = |route: &_| access::may(snapshot, caller, Action::Complete, route);
     let choice = snapshot.routes.choose(judged, request.stream, may_be_asked);
     choice.map(Some).ok_or_else(|| ApiError::not_permitted(Some(&request.model)))
-}
-
-fn read_task(value: &HeaderValue) -> Result<Task, RequestError> {
-    let task = value.to_str().ok().and_then(|task| serde_json::from_value(Value::from(task)).ok());
-    task.ok_or_else(|| {
-        let problem = format!("{TASK} must be write, change, fix, review, test or explain");
-        RequestError::at(TASK.as_str(), problem)
-    })
 }
 
 /// Tells a client why this model answered.
@@ -56,12 +41,7 @@ pub(super) fn tell(mut response: Response, choice: &Choice<'_>, model: &str) -> 
     let Some(route) = response.headers().get(ROUTE).and_then(|route| route.to_str().ok()) else {
         return response;
     };
-    let tier = match choice.tier {
-        Tier::Fast => "fast",
-        Tier::Quality => "quality",
-    };
-    let percent = choice.judged.complexity.percent;
-    let told = format!("{route}; model={model}; complexity={percent}; tier={tier}");
+    let told = format!("{route}; model={model}; complexity={}", choice.judged.complexity.percent);
     if let Ok(told) = HeaderValue::try_from(told) {
         response.headers_mut().insert(ROUTE, told);
     }
@@ -73,7 +53,6 @@ pub(super) fn explain(choice: &Choice<'_>) -> Value {
     json!({
         "complexity": choice.judged.complexity,
         "task": choice.judged.task,
-        "tier": choice.tier,
         "model": choice.route.public_model,
         "if_short": choice.escalated.map(|route| &route.public_model),
     })

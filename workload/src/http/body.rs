@@ -53,8 +53,12 @@ pub(super) async fn read(
 /// A body without secrets, where the policy has them taken out.
 pub(super) fn redacted(service: &Service, snapshot: &Snapshot, exchange: &Exchange, body: Bytes) -> Bytes {
     let Some(redaction) = &snapshot.redaction else { return body };
-    let (body, found) = redaction.apply(body, service.metrics());
+    let (body, found) = redaction.apply(body);
     if let Some(found) = found {
+        let action = if found.is_shadow { "would_redact" } else { "redacted" };
+        for (pattern, count) in &found.counts {
+            service.metrics().secrets.with_label_values(&[pattern, action]).inc_by(*count);
+        }
         exchange.note_secrets(found);
     }
     body

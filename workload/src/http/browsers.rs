@@ -21,7 +21,7 @@ const ENCRYPTED_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000")
 const ALL: &str = "*";
 /// What pages may read of an answer's headers beside the few that they always may.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "x-request-id, x-codecrucible-route, x-codecrucible-overhead-us, retry-after, ratelimit, ratelimit-policy, cache-status, age",
+    "x-request-id, x-codecrucible-route, x-codecrucible-redacted, x-codecrucible-overhead-us, retry-after, ratelimit, ratelimit-policy, cache-status, age",
 );
 /// Methods of the API.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST");

@@ -2,6 +2,7 @@
 
 use super::error::ApiError;
 use super::farewell::{LastWords, until_farewell};
+use super::heartbeat::living;
 use crate::backend::Endpoint;
 use crate::dialects::anthropic::error_document;
 use crate::gateway::Trouble;
@@ -11,9 +12,14 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use std::time::Duration;
 
 /// A response that streams events, and ends with such last words should the service have to end before it.
 pub(super) fn event_stream(service: &Service, body: Body, last_words: LastWords) -> Response {
+    let body = match service.glance().bundle.policy().stream_heartbeat_ms {
+        Some(every) => living(body, Duration::from_millis(every)),
+        None => body,
+    };
     let mut response = Response::new(until_farewell(service, body, last_words));
     as_events(&mut response);
     response

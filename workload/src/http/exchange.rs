@@ -17,8 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Microseconds.
+/// Names of what was taken out of a request.
 const REDACTED: HeaderName = HeaderName::from_static("x-codecrucible-redacted");
+/// Microseconds.
 const OVERHEAD: HeaderName = HeaderName::from_static("x-codecrucible-overhead-us");
 
 /// What is noted of one request while it is answered. Cheap to clone.
@@ -213,9 +214,13 @@ impl Drop for Ending {
             Some(Refusing::InShadow(limit)) => (None, Some(&**limit)),
             None => (None, None),
         };
-        let secrets = secrets.get().map(Found::names);
+        let named = |is_shadow| secrets.get().filter(|found| found.is_shadow == is_shadow).map(Found::names);
+        let (secrets, shadow_secrets) = (named(false), named(true));
         let line = AccessLine {
             secrets: secrets.as_deref(),
+            shadow_secrets: shadow_secrets.as_deref(),
+            queued: ledger.map(|ledger| ledger.queued).filter(|queued| !queued.is_zero()),
+            short: ledger.and_then(Ledger::shortfall),
             route: self.route(),
             status,
             client: client.get().map(|client| &**client),

@@ -3,7 +3,6 @@
 
 use super::automatic;
 use super::destination::Destination;
-use super::error::ApiError;
 use crate::attempts::Attempts;
 use crate::backend::{Kind, Occupancy};
 use crate::cache::{AnswerCache, Place};
@@ -11,25 +10,8 @@ use crate::gateway::{ModelQuestion, ModelRequest};
 use crate::routing::{Order, Target, in_order_of_trial};
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
 use tokio::time::Instant;
-
-/// Says that a request is not to be sent.
-const DRY_RUN: HeaderName = HeaderName::from_static("x-codecrucible-dry-run");
-
-/// Whether a client wants to know what would become of a request.
-pub(super) fn is_wanted(headers: &HeaderMap) -> Result<bool, ApiError> {
-    match headers.get(DRY_RUN).map(http::HeaderValue::as_bytes) {
-        None | Some(b"false") => Ok(false),
-        Some(b"true") => Ok(true),
-        Some(_) => Err(crate::request_error::RequestError::at(
-            DRY_RUN.as_str(),
-            format!("{DRY_RUN} must be true or false"),
-        )
-        .into()),
-    }
-}
 
 /// A request that is not sent.
 pub(super) struct Unsent<'a> {
@@ -43,7 +25,8 @@ impl Unsent<'_> {
     pub(super) async fn explain(self, attempts: &Attempts<'_>) -> Response {
         let Self { request, destination, place } = self;
         let Destination { choice, public_model, targets, .. } = destination;
-        let problems = ModelQuestion::problems(request, targets);
+        let everybody = destination.everybody();
+        let problems = ModelQuestion::problems(request, &everybody);
         let problem_of = |target: &Target| {
             problems.iter().find(|(other, _)| std::ptr::eq(*other, target)).map(|(_, problem)| problem)
         };
@@ -52,7 +35,7 @@ impl Unsent<'_> {
         let affinity = if attempts.has_affinity { request.affinity() } else { None };
         let Order { targets: order, is_by_affinity } = in_order_of_trial(&asked, affinity);
         let now = Instant::now();
-        let backends = targets.iter().map(|target| {
+        let backends = everybody.iter().map(|target| {
             let mut shown = backend(target, now);
             if let Some(problem) = problem_of(target) {
                 shown["not_asked"] = json!({"param": problem.parameter, "message": problem.message});

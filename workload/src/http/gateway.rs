@@ -5,11 +5,12 @@ use super::authentication::Caller;
 use super::automatic;
 use super::body::{self, MAX_BODY_BYTES};
 use super::cache::Keeping;
-use super::destination::{Destination, Wishes};
+use super::destination::Destination;
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::explanation::Unsent;
 use super::limits::{self, LISTED, Wanted, tell_limits};
+use super::wishes::Wishes;
 use crate::backend::{Endpoint, Told};
 use crate::cache::{ABSENT, Asked, Place};
 use crate::gateway::{ModelQuestion, ModelRequest};
@@ -50,28 +51,28 @@ async fn answer(
     if wishes.is_dry_run {
         let wanted = Wanted { model: Some(destination.public_model), ..LISTED };
         limits::allowance(&service, &snapshot, by_whom, wanted).await?;
-        let weight = ModelQuestion::weight(&request, &destination.targets);
+        let weight = ModelQuestion::weight(&request, &destination.everybody());
         let _room = service.room_for_body(weight).ok_or_else(ApiError::busy)?;
         let place = place(&service, &snapshot, &caller, (&request, &destination, &wishes));
         let attempts = service.attempts(&snapshot, destination.urgency);
         return Ok(Unsent { request: &request, destination: &destination, place }.explain(&attempts).await);
     }
     let Destination { public_model, urgency, .. } = destination;
-    let wanted =
-        Wanted { route: endpoint.into(), model: Some(public_model), tokens: request.estimated_tokens() };
+    let (or_model, tokens) = (destination.better_model(), request.estimated_tokens());
+    let wanted = Wanted { route: endpoint.into(), model: Some(public_model), or_model, tokens };
     let Allowance { told, reservation, .. } = limits::allowance(&service, &snapshot, by_whom, wanted).await?;
-    let escalation = destination.escalation();
-    if escalation.is_none() {
+    if or_model.is_none() {
         exchange.note_model(public_model);
     }
-    let weight = ModelQuestion::weight(&request, &destination.targets);
+    let weight = ModelQuestion::weight(&request, &destination.everybody());
     let _room = service.room_for_body(weight).ok_or_else(ApiError::busy)?;
     // Of all that may be asked, those too that cannot be, which are left out below.
     let place = place(&service, &snapshot, &caller, (&request, &destination, &wishes));
     let place = place.filter(|_| !wishes.directives.no_store);
     let with = Told { correlation: Some(exchange.correlation()), attempt: 0, headers: wishes.told.as_ref() };
-    let (question, targets) = ModelQuestion::new(&request, with, destination.targets)?;
-    let question = question.judged(escalation);
+    let Destination { targets, better, choice, .. } = destination;
+    let (question, targets, better) = ModelQuestion::new(&request, with, targets, better)?;
+    let question = question.about(choice.as_ref().and_then(|choice| choice.judged.task));
     let asking = Asking {
         service: &service,
         snapshot: &snapshot,
@@ -81,7 +82,7 @@ async fn answer(
         urgency,
         place: place.clone(),
     };
-    let ask = asking.ask(&question, &targets, reservation);
+    let ask = asking.ask(&question, (&targets, &better), reservation);
     let directives = wishes.directives;
     let response = match place {
         Some(place) => {
@@ -95,7 +96,7 @@ async fn answer(
         None => Ok(ask.await.response),
     };
     let response = tell_limits(response.unwrap_or_else(ApiError::into_response), &told);
-    Ok(match &destination.choice {
+    Ok(match &choice {
         Some(choice) => automatic::tell(response, choice, exchange.model().unwrap_or(public_model)),
         None => response,
     })
@@ -110,11 +111,11 @@ fn place(
 ) -> Option<Place> {
     let policy = snapshot.bundle.policy().cache.as_ref()?;
     let ModelRequest { endpoint, is_deterministic, .. } = *request;
-    let Destination { public_model: model, targets, .. } = destination;
+    let model = destination.public_model;
     let values = wishes.told.iter().flat_map(HeaderMap::iter);
     let told: String = values.map(|(name, value)| format!("{name}: {value:?}\n")).collect();
     let asked = Asked { endpoint, model, client: &caller.principal.subject, is_deterministic, told: &told };
-    service.cache().place(policy, &asked, targets, request.text())
+    service.cache().place(policy, &asked, &destination.everybody(), request.text())
 }
 
 impl From<Endpoint> for LimitedRoute {

@@ -27,12 +27,15 @@ pub(super) struct Wanted<'a> {
     pub(super) route: LimitedRoute,
     /// The model, by the name that clients use.
     pub(super) model: Option<&'a str>,
+    /// Another one that it may come to.
+    pub(super) or_model: Option<&'a str>,
     /// The tokens that it may use.
     pub(super) tokens: u64,
 }
 
 /// What asking for models, and for what would become of a request, wants.
-pub(super) const LISTED: Wanted<'static> = Wanted { route: LimitedRoute::Models, model: None, tokens: 0 };
+pub(super) const LISTED: Wanted<'static> =
+    Wanted { route: LimitedRoute::Models, model: None, or_model: None, tokens: 0 };
 
 /// What a client's request is given by the limits, if they admit it.
 pub(super) async fn allowance(
@@ -41,9 +44,9 @@ pub(super) async fn allowance(
     (caller, exchange): (&Caller, &Exchange),
     wanted: Wanted<'_>,
 ) -> Result<Allowance, ApiError> {
-    let Wanted { route, model, tokens } = wanted;
+    let Wanted { route, model, or_model, tokens } = wanted;
     let client = &*caller.principal.subject;
-    let asked = Asked { route, model, client: Some(client), address: caller.address, tokens };
+    let asked = Asked { route, model, or_model, client: Some(client), address: caller.address, tokens };
     match service.admit(snapshot, &asked).await {
         Ok(allowance) => {
             let refusing = allowance.refused_in_shadow.clone().map(Refusing::InShadow);
@@ -65,7 +68,7 @@ pub(super) async fn allowance_of_nobody(
     address: IpAddr,
 ) -> Result<Vec<Told>, Refusal> {
     let route = LimitedRoute::Token;
-    let asked = Asked { route, model: None, client: None, address, tokens: 0 };
+    let asked = Asked { route, model: None, or_model: None, client: None, address, tokens: 0 };
     service.admit(snapshot, &asked).await.map(|allowance| allowance.told)
 }
 

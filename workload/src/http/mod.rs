@@ -19,6 +19,7 @@ mod explanation;
 mod farewell;
 mod first_words;
 mod gateway;
+mod heartbeat;
 mod identifiers;
 mod in_flight;
 mod limits;
@@ -31,8 +32,8 @@ mod router;
 mod served;
 mod slow_readers;
 mod synthesis;
-mod urgency;
 mod watched_body;
+mod wishes;
 
 pub use listener::{Certificate, Listener, Shutdown};
 pub use router::{admin_router, public_router, status_router};

@@ -44,7 +44,7 @@ impl Pieces<'_> {
     pub(super) fn stream(
         self,
         deltas: Deltas,
-        in_flight: InFlight,
+        in_flight: Option<InFlight>,
         meter: Meter,
         place: Option<Place>,
     ) -> FromBackend {
@@ -106,7 +106,7 @@ impl Writing {
 
 fn events(
     deltas: Deltas,
-    in_flight: InFlight,
+    in_flight: Option<InFlight>,
     mut writing: Writing,
 ) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
     let start = writing.writer.start();

@@ -3,12 +3,13 @@
 use super::admission::{Admitted, admit, compare_synthesis};
 use super::authentication::Caller;
 use super::body::{self, MAX_BODY_BYTES};
+use super::destination::urgency;
 use super::error::ApiError;
 use super::events::event_stream;
 use super::exchange::Exchange;
 use super::identifiers::unique;
 use super::limits::{self, Wanted, tell_limits};
-use super::urgency::{URGENCY, urgency};
+use super::wishes;
 use crate::authorization::Action;
 use crate::backend::BackendError;
 use crate::limits::{Allowance, Reservation};
@@ -57,6 +58,7 @@ pub(super) async fn synthesize(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let wanted_urgency = wishes::urgency(&headers)?;
     let body = body::read(&service, &exchange, body, MAX_BODY_BYTES).await?;
     let permit = service.room_for_synthesis().ok_or_else(ApiError::busy)?;
     let snapshot = service.snapshot();
@@ -66,7 +68,7 @@ pub(super) async fn synthesize(
     let Admitted { public_model, targets } =
         admit(&service, &snapshot, &caller, Action::Synthesize, request.model.as_deref())?;
     let targets = targets.into_iter().cloned().collect();
-    let urgency = urgency(&snapshot, &caller, public_model, headers.get(URGENCY))?;
+    let urgency = urgency(&snapshot, &caller, public_model, wanted_urgency);
     let stream = request.stream;
     let compared = snapshot.shadow.is_some().then(|| request.clone());
     let plan = request.plan(&snapshot.bundle.policy().synthesis);
@@ -75,7 +77,7 @@ pub(super) async fn synthesize(
     }
     let plan = plan?;
     let tokens = plan.estimated_tokens();
-    let wanted = Wanted { route: LimitedRoute::Synthesis, model: Some(public_model), tokens };
+    let wanted = Wanted { route: LimitedRoute::Synthesis, model: Some(public_model), or_model: None, tokens };
     let Allowance { told, mut reservation, .. } =
         limits::allowance(&service, &snapshot, (&caller, &exchange), wanted).await?;
     exchange.note_model(public_model);

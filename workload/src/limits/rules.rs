@@ -53,6 +53,8 @@ pub struct Asked<'a> {
     pub route: LimitedRoute,
     /// The model, by the name that clients use.
     pub model: Option<&'a str>,
+    /// Another one that it may come to.
+    pub or_model: Option<&'a str>,
     /// Who asks; nobody yet for a token.
     pub client: Option<&'a str>,
     /// From where.
@@ -156,7 +158,7 @@ impl Compiled {
         };
         let uses_tokens = !matches!(asked.route, LimitedRoute::Models | LimitedRoute::Token);
         is_route
-            && is_named(&self.models, asked.model)
+            && (is_named(&self.models, asked.model) || is_named(&self.models, asked.or_model))
             && is_named(&self.namespaces, namespace)
             && !namespace
                 .is_some_and(|namespace| self.except_namespaces.iter().any(|other| other == namespace))
@@ -225,6 +227,7 @@ mod tests {
         Asked {
             route,
             model: Some("coder"),
+            or_model: None,
             client: Some("apps.shop"),
             address: IpAddr::from([10, 0, 0, 1]),
             tokens: 500,
@@ -255,6 +258,9 @@ mod tests {
         assert!(!applies(|l| l.routes = vec![Messages], ChatCompletions));
         assert!(!applies(|l| l.models = vec!["other".into()], ChatCompletions));
         assert!(applies(|l| l.models = vec!["other".into(), "coder".into()], ChatCompletions));
+        let may_come_to_other = Asked { or_model: Some("other"), ..asked(ChatCompletions) };
+        let of_other = Limit { models: vec!["other".into()], ..limit("l", Subject::Service) };
+        assert!(compiled(&of_other).applies(&may_come_to_other, Some("apps")));
         assert!(!applies(|l| l.namespaces = vec!["others".into()], ChatCompletions));
         assert!(applies(|l| l.namespaces = vec!["apps".into()], ChatCompletions));
         assert!(!applies(|l| l.except_namespaces = vec!["apps".into()], ChatCompletions));

@@ -55,6 +55,7 @@ impl Replica {
         let asked = Asked {
             route: LimitedRoute::ChatCompletions,
             model: None,
+            or_model: None,
             client: Some("apps.shop"),
             address: [127, 0, 0, 1].into(),
             tokens: 10,

@@ -5,7 +5,7 @@ mod automatic;
 mod order;
 
 pub use affinity::Affinity;
-pub use automatic::{Choice, Complexity, Effort, Judged};
+pub use automatic::{Choice, Effort, Features, Judged};
 pub use order::{Order, in_order_of_trial};
 
 use crate::backend::Backend;
@@ -34,10 +34,8 @@ pub struct Route {
     pub public_model: String,
     /// Who serves it: those of the lowest priority's number first, and in the policy's order among them. At least one.
     pub targets: Vec<Target>,
-    /// What the model is good at.
-    pub tier: Option<Tier>,
-    /// The kinds of work that it is for; all if there is none.
-    pub tasks: Vec<Task>,
+    /// What is said of the model.
+    pub talent: Talent,
 }
 
 /// What is said of a model beside where it is served.
@@ -49,18 +47,9 @@ pub struct Talent {
     pub tasks: Vec<Task>,
 }
 
-impl Target {
-    /// Whether it is asked only because an answer fell short.
-    pub fn is_in_need(&self) -> bool {
-        self.priority >= automatic::IN_NEED
-    }
-}
-
 /// All routes of a policy.
 pub struct Routes {
     in_order: Vec<Route>,
-    /// The same, for when an answer falls short.
-    in_need: Vec<Route>,
     automatic: Option<Automatic>,
     by_model: HashMap<String, usize>,
 }
@@ -69,10 +58,10 @@ impl Routes {
     /// From each backend's models, in the policy's order; and the name that leads to one of them by what is asked.
     pub fn new(models: impl IntoIterator<Item = (Target, Talent)>, automatic: Option<Automatic>) -> Self {
         let (mut in_order, mut by_model) = (Vec::<Route>::new(), HashMap::new());
-        for (target, Talent { tier, tasks }) in models {
+        for (target, talent) in models {
             let public_model = target.public_model.to_string();
             let index = *by_model.entry(public_model.clone()).or_insert_with(|| {
-                in_order.push(Route { public_model, targets: Vec::new(), tier, tasks });
+                in_order.push(Route { public_model, targets: Vec::new(), talent });
                 in_order.len() - 1
             });
             in_order[index].targets.push(target);
@@ -80,8 +69,7 @@ impl Routes {
         for route in &mut in_order {
             route.targets.sort_by_key(|target| target.priority);
         }
-        let in_need = in_order.iter().map(in_need).collect();
-        Self { in_order, in_need, automatic, by_model }
+        Self { in_order, automatic, by_model }
     }
 
     /// The name that leads to the model that suits a request, if there is one.
@@ -96,9 +84,8 @@ impl Routes {
         is_streamed: bool,
         may_be_asked: impl Fn(&Route) -> bool,
     ) -> Option<Choice<'_>> {
-        let routes: Vec<_> =
-            self.in_order.iter().zip(&self.in_need).filter(|(route, _)| may_be_asked(route)).collect();
-        automatic::choose(self.automatic.as_ref()?, &routes, judged, is_streamed)
+        let automatic = self.automatic.as_ref()?;
+        automatic::choose(automatic, &self.in_order, judged, is_streamed, may_be_asked)
     }
 
     /// Where a model name leads.
@@ -114,17 +101,5 @@ impl Routes {
     /// Every route, in the policy's order.
     pub fn all(&self) -> &[Route] {
         &self.in_order
-    }
-}
-
-fn in_need(route: &Route) -> Route {
-    let Route { public_model, targets, tier, tasks } = route;
-    let targets = targets.iter().cloned();
-    let targets = targets.map(|target| Target { priority: target.priority + automatic::IN_NEED, ..target });
-    Route {
-        public_model: public_model.clone(),
-        targets: targets.collect(),
-        tier: *tier,
-        tasks: tasks.clone(),
     }
 }

@@ -1,7 +1,7 @@
 //! What speaks for a candidate, in points that add up to at most 100. Never a constant, never a model's
 //! own claim: each part is measured on the candidate's text.
 
-use super::code::{self, Code};
+use super::code::Code;
 use super::{Language, syntax::Findings};
 use serde::Serialize;
 
@@ -34,16 +34,6 @@ pub struct Part {
     pub of: u32,
     /// What was found.
     pub reason: String,
-}
-
-/// Longest code that is looked at while others wait, bytes.
-const MAX_EXAMINED_BYTES: usize = 64 * 1024;
-
-/// Whether the code of an answer is in a language that is known here, and does not parse.
-pub fn unparsable(answer: &str) -> bool {
-    let code = code::extract(answer);
-    let language = code.language.filter(|_| code.text.len() <= MAX_EXAMINED_BYTES);
-    language.and_then(|language| language.examine(&code.text)).is_some_and(|found| found.broken_bytes > 0)
 }
 
 /// Measures code in a language, if one is known, against the definitions that were asked for.

@@ -6,9 +6,11 @@ mod evidence;
 mod request;
 mod run;
 mod syntax;
+mod unparsable;
 
 pub use candidate::{Candidate, Outcome, Synthesis};
-pub use evidence::{Part, Score, unparsable};
+pub use evidence::{Part, Score};
 pub use request::{Plan, SynthesisRequest};
 pub use run::{Asked, Progress, run};
 pub use syntax::Language;
+pub use unparsable::is_unparsable;

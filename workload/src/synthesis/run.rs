@@ -102,7 +102,7 @@ async fn listen(
     progress: &mpsc::Sender<Progress>,
 ) -> Result<(String, Usage), BackendError> {
     let targets: Vec<&Target> = asked.targets.iter().collect();
-    let (answered, _) = asked.attempts.first_answer(&Words { plan, voice }, &targets).await;
+    let (answered, _) = asked.attempts.first_answer(&Words { plan, voice }, &targets, &[]).await;
     // It counts for as long as the voice speaks.
     let Answered { mut answer, in_flight: _in_flight, .. } = answered?;
     let (mut text, mut usage) = (String::new(), Usage::default());
@@ -154,8 +154,16 @@ impl Question for Words<'_> {
         }
     }
 
+    fn is_streamed(&self) -> bool {
+        true
+    }
+
     fn verdict(_: &Deltas) -> Verdict {
         Verdict::Answered
+    }
+
+    async fn judge(&self, answer: Deltas) -> Result<(Deltas, Verdict), BackendError> {
+        Ok((answer, Verdict::Answered))
     }
 }
 

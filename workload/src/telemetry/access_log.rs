@@ -26,8 +26,14 @@ pub struct AccessLine<'a> {
     pub attempts: usize,
     /// What became of a request whose answer is kept: whether it was a hit.
     pub cache: Option<&'a str>,
-    /// What of secrets was found in it.
+    /// Which secrets were taken out of it.
     pub secrets: Option<&'a str>,
+    /// Which ones would be, if that were in force.
+    pub shadow_secrets: Option<&'a str>,
+    /// How long it waited for a backend to have room, where it did.
+    pub queued: Option<Duration>,
+    /// Why an answer fell short after which others were asked.
+    pub short: Option<&'a str>,
     /// Which limit refused it.
     pub limit: Option<&'a str>,
     /// Which one would, if it were in force.
@@ -71,6 +77,12 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     secrets: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    shadow_secrets: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queued_ms: Option<u128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    short: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow_limit: Option<&'a str>,
@@ -111,6 +123,9 @@ impl AccessLine<'_> {
             attempts: (self.attempts > 0).then_some(self.attempts),
             cache: self.cache,
             secrets: self.secrets,
+            shadow_secrets: self.shadow_secrets,
+            queued_ms: self.queued.map(|queued| queued.as_millis()),
+            short: self.short,
             limit: self.limit,
             shadow_limit: self.shadow_limit,
             prompt_tokens: tokens(self.tokens.prompt),

@@ -1,7 +1,9 @@
 //! How backends do: what they have to do, who waits for them, and which are left alone.
 
 use super::metrics::registered;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use crate::backend::Occupancy;
+use codecrucible_contract::Urgency;
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 use std::time::Duration;
 
 /// Bounds of the waits that are told apart, seconds.
@@ -21,28 +23,27 @@ pub struct BackendMetrics {
 pub struct BackendSight<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Requests that it has.
-    pub in_flight: u32,
-    /// Most of them at once, where that is bounded.
-    pub most: Option<u32>,
-    /// Requests that wait for room.
-    pub queued: usize,
+    /// What it has to do, and who waits.
+    pub occupancy: Occupancy,
     /// Whether it is left alone.
     pub is_resting: bool,
 }
 
 impl BackendMetrics {
     pub(super) fn registered(registry: &Registry) -> prometheus::Result<Self> {
-        let gauges = |name: &str, help: &str| {
-            registered(registry, IntGaugeVec::new(Opts::new(name, help), &["backend"])?)
-        };
+        let gauges = |name: &str, help: &str| gauges(registry, name, help, &["backend"]);
         Ok(Self {
             in_flight: gauges("codecrucible_backend_requests_in_flight", "Requests that a backend has.")?,
             most: gauges(
                 "codecrucible_backend_requests_limit",
                 "Most requests that a backend has at once, where that is bounded; adaptive ones change by themselves.",
             )?,
-            queued: gauges("codecrucible_backend_requests_queued", "Requests that wait for a backend.")?,
+            queued: self::gauges(
+                registry,
+                "codecrucible_backend_requests_queued",
+                "Requests that wait for a backend, by urgency.",
+                &["backend", "urgency"],
+            )?,
             resting: gauges(
                 "codecrucible_backend_resting",
                 "1 while a backend is left alone because it fails or asked for that, or is only tried out.",
@@ -55,7 +56,7 @@ impl BackendMetrics {
                         "How long requests waited for a backend that then had room.",
                     )
                     .buckets(WAITS.to_vec()),
-                    &["backend"],
+                    &["backend", "urgency"],
                 )?,
             )?,
             shed: registered(
@@ -65,19 +66,19 @@ impl BackendMetrics {
                         "codecrucible_backend_requests_shed_total",
                         "Requests that got no room at a backend: too many waited, or for too long.",
                     ),
-                    &["backend"],
+                    &["backend", "urgency"],
                 )?,
             )?,
         })
     }
 
     /// Notes that a request waited, and whether it got room.
-    pub fn waited(&self, backend: &str, wait: Duration, got_room: bool) {
+    pub fn waited(&self, backend: &str, urgency: Urgency, wait: Duration, got_room: bool) {
+        let labels = [backend, word(urgency)];
         if got_room {
-            let waits: Histogram = self.waits.with_label_values(&[backend]);
-            waits.observe(wait.as_secs_f64());
+            self.waits.with_label_values(&labels).observe(wait.as_secs_f64());
         } else {
-            self.shed.with_label_values(&[backend]).inc();
+            self.shed.with_label_values(&labels).inc();
         }
     }
 
@@ -86,13 +87,28 @@ impl BackendMetrics {
         for gauges in [&self.in_flight, &self.most, &self.queued, &self.resting] {
             gauges.reset();
         }
-        for BackendSight { name, in_flight, most, queued, is_resting } in sights {
+        for BackendSight { name, occupancy: Occupancy { in_flight, most, queued }, is_resting } in sights {
             self.in_flight.with_label_values(&[name]).set(in_flight.into());
             if let Some(most) = most {
                 self.most.with_label_values(&[name]).set(most.into());
+                for (urgency, queued) in Urgency::ALL.into_iter().zip(queued) {
+                    let queued = i64::try_from(queued).unwrap_or(i64::MAX);
+                    self.queued.with_label_values(&[name, word(urgency)]).set(queued);
+                }
             }
-            self.queued.with_label_values(&[name]).set(i64::try_from(queued).unwrap_or(i64::MAX));
             self.resting.with_label_values(&[name]).set(is_resting.into());
         }
     }
+}
+
+const fn word(urgency: Urgency) -> &'static str {
+    match urgency {
+        Urgency::High => "high",
+        Urgency::Normal => "normal",
+        Urgency::Low => "low",
+    }
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
 }

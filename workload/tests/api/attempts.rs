@@ -291,3 +291,22 @@ async fn a_backend_that_a_client_may_not_use_is_not_asked_in_need_either() {
     let absent = api.post("/v1/chat/completions", chat("none", false).to_string()).await;
     assert_eq!(absent.status(), 404);
 }
+
+#[tokio::test]
+async fn where_more_than_a_share_of_equals_fails_all_are_asked_and_one_that_is_alone_is_left_alone() {
+    let asked = |max_resting_percent, count: usize| async move {
+        let failing = Backend::saying(whole("503 No", "application/json", "{}")).await;
+        let mut policy = one_after_the_other(&vec![failing.url.as_str(); count]);
+        policy.routing.max_resting_percent = max_resting_percent;
+        for backend in &mut policy.backends {
+            backend.priority = 0;
+            backend.circuit_breaker.minimum_requests = 1;
+        }
+        let api = api(policy).await;
+        let _ = api.chat(false).await;
+        api.chat(false).await.status().as_u16()
+    };
+    assert_eq!(asked(100, 2).await, 503, "both are left alone");
+    assert_eq!(asked(99, 2).await, 502, "one is asked");
+    assert_eq!(asked(99, 1).await, 503, "there is nobody to be spared");
+}

@@ -1,6 +1,6 @@
 //! Backends that are not to have more than so many requests at once: who waits, whose turn is next, and who is refused.
 
-use crate::support::{Api, Backend, chat, one_after_the_other, refusal, way, whole};
+use crate::support::{Api, Backend, chat, eventually, one_after_the_other, refusal, way, whole};
 use codecrucible_contract as contract;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -61,15 +61,12 @@ impl Api {
 
     /// Waits until the first backend has so many requests, and so many wait.
     async fn until(&self, in_flight: u32, queued: usize) {
-        loop {
+        eventually(|| {
             let snapshot = self.service.snapshot();
-            let backend = snapshot.backends().next().unwrap();
-            let seen = backend.health().room().occupancy();
-            if (seen.in_flight, seen.queued) == (in_flight, queued) {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
+            let seen = snapshot.backends().next().unwrap().health().room().occupancy();
+            (seen.in_flight, seen.queued.iter().sum()) == (in_flight, queued)
+        })
+        .await;
     }
 }
 
@@ -127,13 +124,7 @@ async fn where_nobody_may_wait_others_are_asked_and_then_the_client_is_told_when
     other.may.add_permits(1);
     assert_eq!(way(&second.await.unwrap()), (200, "backend=b1; attempts=1".into()));
     let third = api.ask("c", "normal");
-    loop {
-        let snapshot = api.service.snapshot();
-        if snapshot.backends().all(|backend| backend.health().in_flight() == 1) {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
+    eventually(|| api.service.snapshot().backends().all(|backend| backend.health().in_flight() == 1)).await;
     let refused = api.chat(false).await;
     let retry_after = refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap();
     assert!(retry_after > 0);
@@ -179,4 +170,25 @@ async fn a_client_that_leaves_gives_its_place_back() {
     let third = api.post("/v1/chat/completions", chat("coder", false).to_string());
     held.may.add_permits(9);
     assert_eq!(third.await.status(), 200);
+}
+
+#[tokio::test]
+async fn where_one_of_two_equals_takes_nobody_any_more_the_others_line_is_joined() {
+    let (held, other) = (Held::new().await, Held::new().await);
+    let mut policy = policy(&[&held.backend.url, &other.backend.url], 9);
+    policy.backends[1].priority = 0;
+    policy.backends[0].concurrency = Some(concurrency(1, 0));
+    let api = Api::under(policy).await;
+    let mut asked = vec![api.ask("a", "normal"), api.ask("b", "normal")];
+    eventually(|| api.service.snapshot().backends().all(|backend| backend.health().in_flight() == 1)).await;
+    asked.push(api.ask("c", "normal"));
+    let queued = |backend: &std::sync::Arc<codecrucible_workload::backend::Backend>| {
+        backend.health().room().occupancy().queued[1]
+    };
+    eventually(|| api.service.snapshot().backends().map(queued).eq([0, 1])).await;
+    held.may.add_permits(1);
+    other.may.add_permits(2);
+    for asked in asked {
+        assert_eq!(asked.await.unwrap().status(), 200);
+    }
 }

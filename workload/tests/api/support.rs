@@ -115,6 +115,7 @@ pub fn policy(backend_url: &str) -> contract::Policy {
         cache: None,
         redaction: None,
         trusted_proxy_hops: 0,
+        stream_heartbeat_ms: None,
         allowed_origins: Vec::new(),
         synthesis: contract::Synthesis {
             voices: contract::voices::built_in(),
@@ -331,3 +332,16 @@ pub fn whole(status: &str, content_type: &str, body: &str) -> String {
 /// The head of a stream that ends when the connection does.
 pub const STREAM_HEAD: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+
+/// How long anything may take, seconds: a test machine may have much to do.
+const PATIENCE_SECONDS: u64 = 30;
+
+/// Waits until something holds.
+pub async fn eventually(mut holds: impl FnMut() -> bool) {
+    let until = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(PATIENCE_SECONDS), until).await.expect("it holds in time");
+}

@@ -141,6 +141,11 @@ pub(super) fn redaction(resource: &CodeCrucible) -> Option<contract::Redaction> 
     })
 }
 
+pub(super) fn stream_heartbeat(resource: &CodeCrucible) -> Result<Option<u64>, Invalid> {
+    let every = resource.spec.network.stream_heartbeat.as_ref();
+    every.map(|every| milliseconds("spec.network.streamHeartbeat", every)).transpose()
+}
+
 pub(super) fn trusted_proxy_hops(resource: &CodeCrucible) -> Result<u16, Invalid> {
     number("spec.network.trustedProxyHops", resource.spec.network.trusted_proxy_hops)
 }
@@ -236,6 +241,7 @@ pub(super) fn explain(error: &BundleError, resource: &CodeCrucible) -> String {
         "observability.accessLog.slowerThanMs" => "observability.accessLog.slowerThan".to_owned(),
         "cache.memoryBytes" => "cache.memory".to_owned(),
         origin if origin.starts_with("allowedOrigins") => format!("network.{origin}"),
+        "streamHeartbeatMs" => "network.streamHeartbeat".to_owned(),
         "trustedProxyHops" => "network.trustedProxyHops".to_owned(),
         other => {
             let within = |prefix: &str| other.strip_prefix(prefix);

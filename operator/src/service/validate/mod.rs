@@ -133,6 +133,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         cache: cache::cache(resource)?,
         store,
         redaction: compile::redaction(resource),
+        stream_heartbeat_ms: compile::stream_heartbeat(resource)?,
         trusted_proxy_hops: compile::trusted_proxy_hops(resource)?,
         allowed_origins: resource.spec.network.allowed_origins.clone(),
         backends,

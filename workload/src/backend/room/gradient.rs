@@ -41,7 +41,7 @@ impl Gradient {
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "it is between two and a million"
+        reason = "it is between two and what a policy allows"
     )]
     pub(super) fn limit(&self, most: u32) -> u32 {
         (self.limit.max(FEWEST) as u32).min(most)

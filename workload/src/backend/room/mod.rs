@@ -6,7 +6,7 @@ mod line;
 use codecrucible_contract::{Concurrency, Urgency};
 use gradient::Gradient;
 use line::{Line, Ticket};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -22,15 +22,16 @@ type Call = (oneshot::Sender<Slot>, Slot);
 #[derive(Default)]
 pub struct Room {
     inside: Mutex<Inside>,
-    /// What is inside, to be read without a lock.
+    /// Requests that the backend has. Where it is bounded, it grows under the lock alone.
     in_flight: AtomicU32,
+    /// Whether there are rules. Where there are none, nobody waits for the lock.
+    is_bounded: AtomicBool,
 }
 
 #[derive(Default)]
 struct Inside {
     /// As the policy in force has it.
     rules: Option<Concurrency>,
-    in_flight: u32,
     line: Line<oneshot::Sender<Slot>>,
     gradient: Gradient,
     /// How long requests have a slot, on average.
@@ -44,19 +45,25 @@ pub struct Occupancy {
     pub in_flight: u32,
     /// Most of them at once, where that is bounded.
     pub most: Option<u32>,
-    /// Requests that wait.
-    pub queued: usize,
+    /// Requests that wait, the most urgent first.
+    pub queued: [usize; Urgency::ALL.len()],
 }
 
-/// Why there was no room: about how long it would have taken.
+/// Why there was no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full(pub Duration);
+pub struct Full {
+    /// How long it would have taken, about.
+    pub expected: Duration,
+    /// Whether that was found out by waiting.
+    pub has_waited: bool,
+}
 
 impl Room {
     /// From now on these rules hold, also for those who wait already; without any there is room for all.
     pub fn follow(self: &Arc<Self>, rules: Option<Concurrency>) {
         let mut inside = self.inside();
         inside.rules = rules;
+        self.is_bounded.store(rules.is_some(), Ordering::Relaxed);
         let due = self.due(&mut inside);
         drop(inside);
         call(due);
@@ -64,39 +71,52 @@ impl Room {
 
     /// A slot, if there is one.
     pub fn enter(self: &Arc<Self>) -> Option<Slot> {
-        let mut inside = self.inside();
-        inside.has_room().then(|| self.slot(&mut inside))
+        if !self.is_bounded.load(Ordering::Relaxed) {
+            return Some(self.slot());
+        }
+        let inside = self.inside();
+        self.has_room(&inside).then(|| self.slot())
     }
 
     /// A slot as soon as there is one, at the latest at that time. It is told at once if that is not to be expected.
-    pub async fn wait(self: &Arc<Self>, urgency: Urgency, deadline: Instant) -> Result<Slot, Full> {
-        let Place { called, until, expected, seat } = match self.join(urgency, deadline)? {
+    pub async fn wait(
+        self: &Arc<Self>,
+        urgency: Urgency,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<Slot, Full> {
+        let Place { called, until, expected, seat } = match self.join(urgency, now, deadline)? {
             Turn::Now(slot) => return Ok(slot),
             Turn::Later(place) => place,
         };
         let slot = timeout_at(until, called).await.ok().and_then(Result::ok);
         drop(seat);
-        slot.ok_or(Full(expected))
+        slot.ok_or(Full { expected, has_waited: true })
     }
 
-    fn join(self: &Arc<Self>, urgency: Urgency, deadline: Instant) -> Result<Turn<'_>, Full> {
+    fn join(self: &Arc<Self>, urgency: Urgency, now: Instant, deadline: Instant) -> Result<Turn<'_>, Full> {
         let mut inside = self.inside();
-        let Some(Concurrency { queue, .. }) = inside.rules.filter(|_| !inside.has_room()) else {
-            return Ok(Turn::Now(self.slot(&mut inside)));
+        let Some(Concurrency { queue, .. }) = inside.rules.filter(|_| !self.has_room(&inside)) else {
+            return Ok(Turn::Now(self.slot()));
         };
-        let now = Instant::now();
         let until = deadline.min(now + Duration::from_millis(queue.timeout_ms));
         let expected = inside.expected_wait(urgency);
+        let full = Full { expected, has_waited: false };
         if now + expected > until {
-            return Err(Full(expected));
+            return Err(full);
         }
         let (call, called) = oneshot::channel();
         let most = usize::try_from(queue.max_requests).unwrap_or(usize::MAX);
         let joined = inside.line.join(urgency, most, call);
         drop(inside);
         // Whoever is displaced learns of it when what he is called by is dropped.
-        let (ticket, _displaced) = joined.ok_or(Full(expected))?;
+        let (ticket, _displaced) = joined.ok_or(full)?;
         Ok(Turn::Later(Place { called, until, expected, seat: Seat { room: self, ticket } }))
+    }
+
+    /// Until one that comes now would have its turn, if all goes on as it did.
+    pub fn expected_wait(&self, urgency: Urgency) -> Duration {
+        self.inside().expected_wait(urgency)
     }
 
     /// Requests that the backend has.
@@ -107,58 +127,71 @@ impl Room {
     /// How it is in here.
     pub fn occupancy(&self) -> Occupancy {
         let inside = self.inside();
-        Occupancy { in_flight: inside.in_flight, most: inside.most(), queued: inside.line.len() }
+        let queued = Urgency::ALL.map(|urgency| inside.line.waiting(urgency));
+        Occupancy { in_flight: self.in_flight(), most: inside.most(), queued }
     }
 
-    /// An answer began after so long.
-    pub fn answered(&self, after: Duration) {
+    /// The answer to a stream began after so long.
+    pub fn answered(self: &Arc<Self>, after: Duration) {
         self.adapt(|gradient, in_flight, most| gradient.answered(after, in_flight, most));
     }
 
     /// The backend asked for patience, or did not answer in time.
-    pub fn in_trouble(&self) {
+    pub fn in_trouble(self: &Arc<Self>) {
         self.adapt(|gradient, _, _| gradient.in_trouble());
     }
 
-    fn adapt(&self, change: impl FnOnce(&mut Gradient, u32, u32)) {
+    fn adapt(self: &Arc<Self>, change: impl FnOnce(&mut Gradient, u32, u32)) {
+        if !self.is_bounded.load(Ordering::Relaxed) {
+            return;
+        }
         let mut inside = self.inside();
         if let Some(Concurrency { adaptive: true, max_requests, .. }) = inside.rules {
-            let in_flight = inside.in_flight;
-            change(&mut inside.gradient, in_flight, max_requests);
+            change(&mut inside.gradient, self.in_flight(), max_requests);
+            let due = self.due(&mut inside);
+            drop(inside);
+            call(due);
         }
     }
 
-    fn slot(self: &Arc<Self>, inside: &mut Inside) -> Slot {
-        self.count(inside, inside.in_flight + 1);
-        Slot { room: Arc::clone(self), since: Instant::now() }
-    }
-
-    fn count(&self, inside: &mut Inside, in_flight: u32) {
-        inside.in_flight = in_flight;
-        self.in_flight.store(in_flight, Ordering::Relaxed);
+    fn slot(self: &Arc<Self>) -> Slot {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Slot { room: Arc::clone(self), began: None }
     }
 
     /// Those who wait and have room now.
     fn due(self: &Arc<Self>, inside: &mut Inside) -> Vec<Call> {
         let mut due = Vec::new();
-        while inside.is_below_most()
+        while self.is_below_most(inside)
             && let Some(call) = inside.line.next()
         {
-            due.push((call, self.slot(inside)));
+            due.push((call, self.slot()));
         }
         due
     }
 
-    fn leave(self: &Arc<Self>, since: Instant) {
-        let mut inside = self.inside();
-        let in_flight = inside.in_flight - 1;
-        self.count(&mut inside, in_flight);
-        if inside.rules.is_some() {
-            inside.note_held(since.elapsed());
-            let due = self.due(&mut inside);
-            drop(inside);
-            call(due);
+    fn is_below_most(&self, inside: &Inside) -> bool {
+        inside.most().is_none_or(|most| self.in_flight() < most)
+    }
+
+    /// Whether one that comes now has room: nobody overtakes who waits.
+    fn has_room(&self, inside: &Inside) -> bool {
+        inside.line.len() == 0 && self.is_below_most(inside)
+    }
+
+    fn leave(self: &Arc<Self>, began: Option<Instant>) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if !self.is_bounded.load(Ordering::Relaxed) {
+            return;
         }
+        let mut inside = self.inside();
+        // What was given back unused says nothing of how long requests take.
+        if let Some(began) = began {
+            inside.note_held(began.elapsed());
+        }
+        let due = self.due(&mut inside);
+        drop(inside);
+        call(due);
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -170,15 +203,6 @@ impl Inside {
     fn most(&self) -> Option<u32> {
         let Concurrency { max_requests, adaptive, .. } = self.rules?;
         Some(if adaptive { self.gradient.limit(max_requests) } else { max_requests })
-    }
-
-    fn is_below_most(&self) -> bool {
-        self.most().is_none_or(|most| self.in_flight < most)
-    }
-
-    /// Whether one that comes now has room: nobody overtakes who waits.
-    fn has_room(&self) -> bool {
-        self.line.len() == 0 && self.is_below_most()
     }
 
     /// Until one that comes now would have its turn, if all goes on as it did.
@@ -203,12 +227,20 @@ fn call(due: Vec<Call>) {
 /// Room for one request, until the value goes.
 pub struct Slot {
     room: Arc<Room>,
-    since: Instant,
+    /// When a request began that has it.
+    began: Option<Instant>,
+}
+
+impl Slot {
+    /// A request begins that has it.
+    pub fn begin(&mut self, now: Instant) {
+        self.began = Some(now);
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.room.leave(self.since);
+        self.room.leave(self.began);
     }
 }
 
@@ -265,7 +297,7 @@ mod tests {
     fn waiting(room: &Arc<Room>, urgency: Urgency) -> BoxFuture<'static, Result<Slot, Full>> {
         let room = Arc::clone(room);
         let later = Instant::now() + Duration::from_secs(60);
-        async move { room.wait(urgency, later).await }.boxed()
+        async move { room.wait(urgency, Instant::now(), later).await }.boxed()
     }
 
     #[tokio::test(start_paused = true)]
@@ -275,7 +307,7 @@ mod tests {
         assert_eq!(slots.len(), 2);
         let (mut usual, mut urgent) = (waiting(&room, Urgency::Normal), waiting(&room, Urgency::High));
         assert!(futures::poll!(&mut usual).is_pending() && futures::poll!(&mut urgent).is_pending());
-        assert_eq!(room.occupancy(), Occupancy { in_flight: 2, most: Some(2), queued: 2 });
+        assert_eq!(room.occupancy(), Occupancy { in_flight: 2, most: Some(2), queued: [1, 1, 0] });
         slots.pop();
         assert!(room.enter().is_none(), "who waits is not overtaken");
         assert!(futures::poll!(&mut usual).is_pending());
@@ -299,7 +331,7 @@ mod tests {
         let mut third = waiting(&room, Urgency::Normal);
         assert!(futures::poll!(&mut third).is_pending());
         drop(third);
-        assert_eq!(room.occupancy().queued, 0);
+        assert_eq!(room.occupancy().queued, [0; 3]);
         drop(slot);
         assert_eq!(room.in_flight(), 0);
     }
@@ -310,23 +342,32 @@ mod tests {
         let _slot = room.enter().unwrap();
         let mut first = waiting(&room, Urgency::Normal);
         assert!(futures::poll!(&mut first).is_pending());
-        assert!(waiting(&room, Urgency::Normal).await.is_err(), "at once");
-        assert!(waiting(&room, Urgency::High).await.is_err(), "after a second");
-        assert!(first.await.is_err(), "its place was taken");
-        assert_eq!(room.occupancy().queued, 0);
+        let refused = waiting(&room, Urgency::Normal).now_or_never().unwrap();
+        assert!(refused.is_err_and(|full| !full.has_waited), "the line is full");
+        let mut urgent = waiting(&room, Urgency::High);
+        assert!(futures::poll!(&mut urgent).is_pending());
+        let displaced = first.now_or_never().expect("its place was taken");
+        assert!(displaced.is_err());
+        assert!(urgent.await.is_err_and(|full| full.has_waited), "after a second");
+        assert_eq!(room.occupancy().queued, [0; 3]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_cannot_have_a_turn_in_time_is_told_at_once_and_for_how_long_to_wait() {
         let room = room(2, 99);
-        let slots = [room.enter(), room.enter()];
+        let mut slots = [room.enter().unwrap(), room.enter().unwrap()];
+        slots.iter_mut().for_each(|slot| slot.begin(Instant::now()));
         tokio::time::advance(Duration::from_millis(800)).await;
         drop(slots);
+        drop(room.enter());
         let _slots = [room.enter(), room.enter()];
         let mut line = [waiting(&room, Urgency::Normal), waiting(&room, Urgency::Normal)];
         assert!(line.iter_mut().all(|waiting| waiting.now_or_never().is_none()));
         let refused = waiting(&room, Urgency::Normal).now_or_never();
-        assert_eq!(refused.unwrap().err(), Some(Full(Duration::from_millis(1_200))));
+        assert_eq!(
+            refused.unwrap().err(),
+            Some(Full { expected: Duration::from_millis(1_200), has_waited: false })
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -336,11 +377,28 @@ mod tests {
         let mut line: Vec<_> = (0..4).map(|_| waiting(&room, Urgency::Normal)).collect();
         assert!(line.iter_mut().all(|waiting| waiting.now_or_never().is_none()));
         room.follow(Some(rules(3, 9)));
-        assert_eq!(room.occupancy(), Occupancy { in_flight: 3, most: Some(3), queued: 2 });
+        assert_eq!(room.occupancy(), Occupancy { in_flight: 3, most: Some(3), queued: [0, 2, 0] });
         assert!(room.enter().is_none(), "those who wait have what room there is");
         room.follow(None);
         let unbounded = room.enter();
         assert_eq!((unbounded.is_some(), room.in_flight()), (true, 6));
         assert!(join_all(line).await.iter().all(Result::is_ok));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_adaptive_one_lets_fewer_in_when_answers_begin_late_and_calls_those_who_wait_when_they_do_not()
+    {
+        let room = Arc::new(Room::default());
+        room.follow(Some(Concurrency { adaptive: true, ..rules(100, 9) }));
+        let slots: Vec<_> = std::iter::from_fn(|| room.enter()).collect();
+        let at_first = slots.len();
+        assert!((2..100).contains(&at_first));
+        let mut waiting = waiting(&room, Urgency::Normal);
+        assert!(futures::poll!(&mut waiting).is_pending());
+        let answer = |count: usize, ms| (0..count).for_each(|_| room.answered(Duration::from_millis(ms)));
+        answer(40, 100);
+        assert!(futures::poll!(&mut waiting).is_ready(), "as soon as there are more");
+        answer(2_000, 1_000);
+        assert_eq!(room.occupancy().most, Some(2));
     }
 }

@@ -165,10 +165,29 @@ mod tests {
     }
 
     proptest! {
+        /// It is the sum of its parts, and no more of anything makes it less.
         #[test]
-        fn it_is_a_share_whatever_comes(prompt_tokens: u64, messages: usize, has_tools: bool, last_words: String) {
-            let features = Features { prompt_tokens, messages, has_tools, last_words: &last_words, effort: None };
-            prop_assert!(percent(features) <= 100);
+        fn more_is_never_easier(
+            prompt_tokens in 0_u64..1_000_000,
+            messages in 0_usize..40,
+            has_tools: bool,
+            last_words in "(race |it |design ){0,8}",
+            effort in prop::sample::select(vec![None, Some(Effort::Little), Some(Effort::Much)]),
+        ) {
+            let features = Features { prompt_tokens, messages, has_tools, last_words: &last_words, effort };
+            let Complexity { percent, parts } = Complexity::of(&features);
+            let sum: i32 = parts.iter().map(|part| part.points).sum();
+            prop_assert_eq!(i32::from(percent), sum.clamp(0, 100));
+            let words = format!("{last_words} race");
+            for more in [
+                Features { prompt_tokens: prompt_tokens * 2, ..features },
+                Features { messages: messages + 1, ..features },
+                Features { has_tools: true, ..features },
+                Features { last_words: &words, ..features },
+                Features { effort: Some(Effort::Much), ..features },
+            ] {
+                prop_assert!(Complexity::of(&more).percent >= percent);
+            }
         }
     }
 }

@@ -9,11 +9,7 @@ mod task;
 pub use complexity::{Complexity, Effort, Features};
 
 use super::Route;
-use crate::dialects::{Chat, Part, Role};
 use codecrucible_contract::{Automatic, Task, Tier};
-
-/// How much the numbers of priorities are raised of those that are asked when an answer falls short: beyond all others.
-pub(super) const IN_NEED: u16 = 1_000;
 
 /// What a request shows, as far as it matters here.
 #[derive(Clone, Debug)]
@@ -29,8 +25,6 @@ pub struct Judged {
 pub struct Choice<'a> {
     /// Its route.
     pub route: &'a Route,
-    /// The tier that was wanted.
-    pub tier: Tier,
     /// Where it goes if the answer falls short.
     pub escalated: Option<&'a Route>,
     /// By what it was chosen.
@@ -38,79 +32,68 @@ pub struct Choice<'a> {
 }
 
 impl Judged {
-    /// Of a chat; what the client says of the task counts more than its words.
-    pub fn of(chat: &Chat, prompt_tokens: u64, effort: Option<Effort>, task: Option<Task>) -> Self {
-        let last_words = last_words(chat);
-        let features = Features {
-            prompt_tokens,
-            messages: chat.messages.len(),
-            has_tools: !chat.tools.is_empty(),
-            last_words,
-            effort,
-        };
-        Self { complexity: Complexity::of(&features), task: task.or_else(|| task::task(last_words)) }
+    /// Of what a request shows; what the client says of the task counts more than its words.
+    pub fn of(features: &Features<'_>, task: Option<Task>) -> Self {
+        Self { complexity: Complexity::of(features), task: task.or_else(|| task::task(features.last_words)) }
     }
 }
 
-fn last_words(chat: &Chat) -> &str {
-    let said = chat.messages.iter().rev().filter(|message| message.role == Role::User);
-    let texts = said.flat_map(|message| message.parts.iter().rev()).filter_map(|part| match part {
-        Part::Text(text) => Some(text.as_str()),
-        _ => None,
-    });
-    texts.into_iter().next().unwrap_or_default()
-}
-
-/// Of all routes that may be taken, and the same for need.
+/// Of all routes, those that may be asked.
 pub(super) fn choose<'a>(
     automatic: &Automatic,
-    routes: &[(&'a Route, &'a Route)],
+    routes: &'a [Route],
     judged: Judged,
     is_streamed: bool,
+    may_be_asked: impl Fn(&Route) -> bool,
 ) -> Option<Choice<'a>> {
     let percent = judged.complexity.percent;
     let Automatic { fast_below_percent: fast, quality_above_percent: quality, .. } = *automatic;
     let is_between = (fast..=quality).contains(&percent);
-    let tier = match percent {
-        percent if percent < fast => Tier::Fast,
-        percent if percent > quality => Tier::Quality,
-        percent if is_streamed && percent >= u16::midpoint(fast, quality) => Tier::Quality,
-        _ => Tier::Fast,
+    let (tier, other) = match percent {
+        percent if percent < fast => (Tier::Fast, Tier::Quality),
+        percent if percent > quality => (Tier::Quality, Tier::Fast),
+        percent if is_streamed && percent >= u16::midpoint(fast, quality) => (Tier::Quality, Tier::Fast),
+        _ => (Tier::Fast, Tier::Quality),
     };
-    let (route, _) = of_tier(routes, tier, judged.task).or_else(|| routes.first().copied())?;
-    let escalated = of_tier(routes, Tier::Quality, judged.task).map(|(_, in_need)| in_need);
-    let escalated = escalated.filter(|_| is_between && !is_streamed && route.tier == Some(Tier::Fast));
-    Some(Choice { route, tier, escalated, judged })
+    let of_tier = |tier| of_tier(routes, tier, judged.task, &may_be_asked);
+    let route = of_tier(tier).or_else(|| of_tier(other))?;
+    let may_escalate = is_between && !is_streamed && route.talent.tier == Some(Tier::Fast);
+    let escalated = may_escalate.then(|| of_tier(Tier::Quality)).flatten();
+    Some(Choice { route, escalated, judged })
 }
 
 /// The first that is for the task, else the first that is for any.
-fn of_tier<'a>(
-    routes: &[(&'a Route, &'a Route)],
+fn of_tier(
+    routes: &[Route],
     tier: Tier,
     task: Option<Task>,
-) -> Option<(&'a Route, &'a Route)> {
-    let of_tier = || routes.iter().copied().filter(|(route, _)| route.tier == Some(tier));
-    let is_for_it = |(route, _): &(&Route, &Route)| task.is_some_and(|task| route.tasks.contains(&task));
-    of_tier().find(is_for_it).or_else(|| of_tier().find(|(route, _)| route.tasks.is_empty()))
+    may_be_asked: impl Fn(&Route) -> bool,
+) -> Option<&Route> {
+    let of_tier = || routes.iter().filter(|route| route.talent.tier == Some(tier));
+    let is_for_it = |route: &&Route| task.is_some_and(|task| route.talent.tasks.contains(&task));
+    let for_it = of_tier().filter(is_for_it).find(|route| may_be_asked(route));
+    for_it
+        .or_else(|| of_tier().filter(|route| route.talent.tasks.is_empty()).find(|route| may_be_asked(route)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routing::Talent;
 
     const AUTOMATIC: Automatic =
         Automatic { model: String::new(), fast_below_percent: 30, quality_above_percent: 70 };
 
     fn route(name: &str, tier: Tier, tasks: &[Task]) -> Route {
-        Route { public_model: name.into(), targets: Vec::new(), tier: Some(tier), tasks: tasks.into() }
+        let talent = Talent { tier: Some(tier), tasks: tasks.into() };
+        Route { public_model: name.into(), targets: Vec::new(), talent }
     }
 
     /// Which models are chosen, of these.
     fn chosen(routes: &[Route], percent: u16, task: Option<Task>, is_streamed: bool) -> (String, String) {
         let mut complexity = Complexity::of(&Features::default());
         complexity.percent = percent;
-        let pairs: Vec<_> = routes.iter().map(|route| (route, route)).collect();
-        let choice = choose(&AUTOMATIC, &pairs, Judged { complexity, task }, is_streamed).unwrap();
+        let choice = choose(&AUTOMATIC, routes, Judged { complexity, task }, is_streamed, |_| true).unwrap();
         let name = |route: &Route| route.public_model.clone();
         (name(choice.route), choice.escalated.map(name).unwrap_or_default())
     }
@@ -146,9 +129,19 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_model_of_the_tier_another_one_answers() {
-        let routes = [route("big", Tier::Quality, &[])];
-        assert_eq!(chosen(&routes, 0, None, false), ("big".into(), String::new()));
-        assert_eq!(chosen(&routes, 50, None, false), ("big".into(), String::new()));
+    fn where_no_model_of_the_tier_may_be_asked_one_of_the_other_is_but_never_for_tasks_that_it_is_not_for() {
+        let routes = [
+            route("reviewer", Tier::Fast, &[Task::Review]),
+            Route { talent: Talent::default(), ..route("embedding", Tier::Fast, &[]) },
+            route("big", Tier::Quality, &[]),
+        ];
+        assert_eq!(chosen(&routes, 0, Some(Task::Write), false), ("big".into(), String::new()));
+        assert_eq!(chosen(&routes, 50, Some(Task::Review), false), ("reviewer".into(), "big".into()));
+        let judged = || Judged { complexity: Complexity::of(&Features::default()), task: None };
+        let allowed = |model: &str| {
+            let may = |route: &Route| route.public_model == model;
+            choose(&AUTOMATIC, &routes, judged(), false, may).map(|choice| choice.route.public_model.clone())
+        };
+        assert_eq!((allowed("big"), allowed("embedding")), (Some("big".into()), None));
     }
 }
