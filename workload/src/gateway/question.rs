@@ -82,8 +82,7 @@ impl<'a> ModelQuestion<'a> {
         mut targets: Vec<&'t Target>,
         mut better: Vec<&'t Target>,
     ) -> Result<(Self, Vec<&'t Target>, Vec<&'t Target>), RequestError> {
-        let all: Vec<_> = targets.iter().chain(&better).copied().collect();
-        let read = Read::of(request, &all);
+        let read = Read::of(request, targets.iter().chain(&better).copied());
         let mut problem = None;
         let mut can_be_asked = |target: &&Target| {
             let found = read.problem(target);
@@ -108,7 +107,7 @@ impl<'a> ModelQuestion<'a> {
 
     /// Why these are not asked it, of each that is not.
     pub fn problems<'t>(request: &ModelRequest, targets: &[&'t Target]) -> Vec<(&'t Target, RequestError)> {
-        let read = Read::of(request, targets);
+        let read = Read::of(request, targets.iter().copied());
         targets.iter().filter_map(|target| Some((*target, read.problem(target)?))).collect()
     }
 }
@@ -121,10 +120,10 @@ struct Read {
 }
 
 impl Read {
-    fn of(request: &ModelRequest, targets: &[&Target]) -> Self {
+    fn of<'t>(request: &ModelRequest, mut targets: impl Iterator<Item = &'t Target>) -> Self {
         let endpoint = request.endpoint;
-        let is_chat = |target: &&Target| matches!(way(endpoint, &target.backend), Way::Chat);
-        let chat = targets.iter().any(is_chat).then(|| request.chat()).transpose();
+        let is_chat = |target: &Target| matches!(way(endpoint, &target.backend), Way::Chat);
+        let chat = targets.any(is_chat).then(|| request.chat()).transpose();
         Self { endpoint, chat }
     }
 

@@ -13,6 +13,7 @@ use crate::routing::{Choice, Target};
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 use codecrucible_contract::Urgency;
+use std::borrow::Cow;
 
 /// Where a request goes.
 pub(super) struct Destination<'a> {
@@ -51,7 +52,10 @@ impl<'a> Destination<'a> {
     }
 
     /// All who may be asked, whatever for.
-    pub(super) fn everybody(&self) -> Vec<&'a Target> {
+    pub(super) fn everybody(&self) -> Cow<'_, [&'a Target]> {
+        if self.better.is_empty() {
+            return Cow::Borrowed(&self.targets);
+        }
         self.targets.iter().chain(&self.better).copied().collect()
     }
 }

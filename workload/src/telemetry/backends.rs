@@ -1,6 +1,6 @@
 //! How backends do: what they have to do, who waits for them, and which are left alone.
 
-use super::metrics::registered;
+use super::metrics::{self, registered};
 use crate::backend::Occupancy;
 use codecrucible_contract::Urgency;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
@@ -31,14 +31,14 @@ pub struct BackendSight<'a> {
 
 impl BackendMetrics {
     pub(super) fn registered(registry: &Registry) -> prometheus::Result<Self> {
-        let gauges = |name: &str, help: &str| gauges(registry, name, help, &["backend"]);
+        let gauges = |name: &str, help: &str| metrics::gauges(registry, name, help, &["backend"]);
         Ok(Self {
             in_flight: gauges("codecrucible_backend_requests_in_flight", "Requests that a backend has.")?,
             most: gauges(
                 "codecrucible_backend_requests_limit",
                 "Most requests that a backend has at once, where that is bounded; adaptive ones change by themselves.",
             )?,
-            queued: self::gauges(
+            queued: metrics::gauges(
                 registry,
                 "codecrucible_backend_requests_queued",
                 "Requests that wait for a backend, by urgency.",
@@ -107,8 +107,4 @@ const fn word(urgency: Urgency) -> &'static str {
         Urgency::Normal => "normal",
         Urgency::Low => "low",
     }
-}
-
-fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
 }

@@ -94,13 +94,7 @@ impl Metrics {
             cache: CacheMetrics::registered(&registry)?,
             limits: LimitMetrics::registered(&registry)?,
             tokens_issued: counter("codecrucible_access_tokens_issued_total", "Access tokens issued.")?,
-            bundle_info: registered(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new("codecrucible_bundle_info", "The applied policy bundle."),
-                    &["revision"],
-                )?,
-            )?,
+            bundle_info: gauges(&registry, "codecrucible_bundle_info", "The applied bundle.", &["revision"])?,
             configurations_refused: counter(
                 "codecrucible_configurations_refused_total",
                 "Configurations that were refused.",
@@ -144,6 +138,15 @@ impl Metrics {
         }
         text
     }
+}
+
+pub(super) fn gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntGaugeVec> {
+    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
 }
 
 pub(super) fn registered<T: Collector + Clone + 'static>(
