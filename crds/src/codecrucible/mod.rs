@@ -104,7 +104,7 @@ pub struct CodeCrucibleSpec {
     /// hold what is measured.
     #[serde(default = "default_resources")]
     pub resources: ResourceRequirements,
-    /// Seconds that a pod which is to end has for it, 15 of which are not the answers': in the first 5 load balancers turn away from it, in
+    /// Seconds that a pod which is to end has for it, 20 of which are not the answers': in the first 10 load balancers turn away from it, in
     /// the last 10 clients are told whose answers are still under way. It ends as soon as there are none.
     #[serde(default = "default_termination_grace_period_seconds")]
     #[schemars(range(min = 30, max = 3600))]

@@ -1,6 +1,7 @@
 //! A limit for the time until a client has said which protocol it speaks. The server below has none before it knows that, and
 //! without one a client that says nothing would keep its place for ever.
 
+use super::heads::Ear;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,6 +15,8 @@ const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A connection that ends unless its client has begun to speak in time.
 pub(super) struct FirstWords<S> {
     stream: S,
+    /// Told of every word.
+    ear: Ear,
     /// Nothing once it is known what is spoken.
     waiting: Option<Waiting>,
 }
@@ -26,8 +29,8 @@ struct Waiting {
 
 impl<S> FirstWords<S> {
     /// Must be made within a runtime.
-    pub(super) fn within(limit: Duration, stream: S) -> Self {
-        Self { stream, waiting: Some(Waiting { until: Box::pin(sleep(limit)), heard: 0 }) }
+    pub(super) fn within(limit: Duration, stream: S, ear: Ear) -> Self {
+        Self { stream, ear, waiting: Some(Waiting { until: Box::pin(sleep(limit)), heard: 0 }) }
     }
 }
 
@@ -48,13 +51,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for FirstWords<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let Some(waiting) = &mut this.waiting else {
-            return Pin::new(&mut this.stream).poll_read(cx, buffer);
+            let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+            if read.is_ready() {
+                this.ear.hear();
+            }
+            return read;
         };
         if waiting.until.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        this.ear.hear();
         if waiting.hear(&buffer.filled()[before..]) {
             this.waiting = None;
         }
@@ -98,7 +106,7 @@ mod tests {
     /// A client, and the connection as the server has it.
     fn connection() -> (DuplexStream, FirstWords<DuplexStream>) {
         let (client, server) = duplex(1024);
-        (client, FirstWords::within(LIMIT, server))
+        (client, FirstWords::within(LIMIT, server, Ear::default()))
     }
 
     /// Reads until the other side is silent for longer than the limit, or its time is over; whether that was so.

@@ -1,6 +1,7 @@
 //! Accepts connections within limits, and ends them gracefully.
 
 use super::first_words::FirstWords;
+use super::heads::{Ear, Heads, MAX_IDLE_SECONDS};
 use super::slow_readers::SlowReaders;
 use axum::Router;
 use http::Request;
@@ -99,16 +100,17 @@ impl Listener {
     pub async fn serve(self, router: Router, connections: Option<IntGauge>, shutdown: Shutdown) {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let graceful = GracefulShutdown::new();
-        let server = server();
         while let Some((stream, peer, slot)) = self.accept(&slots, &shutdown.stop).await {
             let counted = Counted::new(connections.clone());
-            let (server, watcher, stop) = (server.clone(), graceful.watcher(), shutdown.stop.clone());
+            let (watcher, stop, slots) = (graceful.watcher(), shutdown.stop.clone(), slots.clone());
             let certificate = self.certificate.clone();
             let routes = ToldOf { peer: Peer(peer.ip()), routes: TowerToHyperService::new(router.clone()) };
             tokio::spawn(async move {
                 let greeted = stop.run_until_cancelled(greet(stream, certificate)).await;
                 if let Some(Some(stream)) = greeted {
-                    let stream = FirstWords::within(Duration::from_secs(MAX_HEAD_SECONDS), stream);
+                    let (limit, ear) = (Duration::from_secs(MAX_HEAD_SECONDS), Ear::default());
+                    let stream = FirstWords::within(limit, stream, ear.clone());
+                    let server = server(Heads::within(limit, ear, slots, MAX_CONNECTIONS));
                     let connection = server.serve_connection(TokioIo::new(stream), routes).into_owned();
                     if let Err(error) = watcher.watch(connection).await {
                         tracing::debug!(error, "connection ended with an error");
@@ -207,12 +209,12 @@ async fn greet(stream: TcpStream, certificate: Option<Certificate>) -> Option<St
     }
 }
 
-fn server() -> auto::Builder<TokioExecutor> {
+fn server(heads: Heads) -> auto::Builder<TokioExecutor> {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server
         .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(MAX_HEAD_SECONDS))
+        .timer(heads)
+        .header_read_timeout(Duration::from_secs(MAX_IDLE_SECONDS))
         .max_buf_size(MAX_HEAD_BYTES);
     server
         .http2()

@@ -19,6 +19,7 @@ mod explanation;
 mod farewell;
 mod first_words;
 mod gateway;
+mod heads;
 mod heartbeat;
 mod identifiers;
 mod in_flight;

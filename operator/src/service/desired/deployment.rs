@@ -17,7 +17,7 @@ use std::time::Duration;
 /// User and group of the workload.
 const USER: i64 = 65532;
 /// Time in which load balancers learn that a pod ends, seconds.
-const DRAIN_SECONDS: i32 = 5;
+const DRAIN_SECONDS: i32 = 10;
 /// Time after its grace in which the workload says farewell and ends, seconds: its own 5, and as many in reserve.
 const FAREWELL_SECONDS: i32 = 10;
 
