@@ -26,6 +26,7 @@ pub mod serve;
 pub mod service;
 pub mod shadow;
 pub mod snapshot;
+pub mod store;
 pub mod synthesis;
 pub mod telemetry;
 mod tls;

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Time in which what was counted last reaches the store for limits, seconds.
+/// Time in which what was counted and kept last reaches the store for limits and the disk, seconds.
 const SETTLE_SECONDS: u64 = 2;
 
 /// What `workload serve` needs.
@@ -29,6 +29,12 @@ pub struct ServeArguments {
     /// `certificate` if there is none.
     #[arg(long)]
     pub tls: bool,
+    /// A folder in which answers are kept beside memory, and which nothing else uses.
+    #[arg(long, requires = "cache_bytes")]
+    pub cache_folder: Option<PathBuf>,
+    /// How much of it, bytes.
+    #[arg(long, requires = "cache_folder")]
+    pub cache_bytes: Option<usize>,
     /// Address of probes and metrics.
     #[arg(long, default_value = "127.0.0.1:9090")]
     pub admin_listen: SocketAddr,
@@ -80,6 +86,11 @@ pub async fn run(arguments: ServeArguments, logging: LogControl) -> anyhow::Resu
     }
     let admin = bind(arguments.admin_listen).await?;
     tracing::info!(public = %public.local_address()?, tls = arguments.tls, admin = %admin.local_address()?, "listening");
+    if let (Some(folder), Some(bytes)) = (arguments.cache_folder, arguments.cache_bytes) {
+        let service = service.clone();
+        // What is there already need not be found before anybody is served.
+        tokio::spawn(async move { service.cache().open_disk(&folder, bytes).await });
+    }
     // Probes, metrics and status answer until the very end.
     let admin = admin.serve(admin_router(service.clone()), None, Shutdown::never());
     let status = serve_status(arguments.status_listen, service.clone());
@@ -138,7 +149,7 @@ async fn serve_until_stopped(
     shutdown.stop.cancel();
     serving.await;
     if timeout(Duration::from_secs(SETTLE_SECONDS), service.settle()).await.is_err() {
-        tracing::warn!("not all that was counted reached the store for limits, or the collector of traces");
+        tracing::warn!("not all reached the store for limits, the collector of traces or the disk");
     }
     tracing::info!("stopped");
     Ok(())

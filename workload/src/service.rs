@@ -53,7 +53,7 @@ impl Service {
         let limiter = Arc::new(Limiter::new(Arc::clone(&metrics)));
         limiter.follow(&snapshot.limits, snapshot.store.as_ref());
         let cache = AnswerCache::new(Arc::clone(&metrics));
-        cache.follow(snapshot.bundle.policy().cache.as_ref());
+        cache.follow(snapshot.bundle.policy().cache.as_ref(), snapshot.shared_answers.as_ref());
         let traces = Traces::new(metrics.trace_batches.clone());
         traces.follow(snapshot.bundle.policy());
         Self(Arc::new(Shared {
@@ -90,7 +90,7 @@ impl Service {
         let acknowledgement = acknowledge(&snapshot);
         snapshot.apply_concurrency();
         self.0.limiter.follow(&snapshot.limits, snapshot.store.as_ref());
-        self.0.cache.follow(snapshot.bundle.policy().cache.as_ref());
+        self.0.cache.follow(snapshot.bundle.policy().cache.as_ref(), snapshot.shared_answers.as_ref());
         self.0.traces.follow(snapshot.bundle.policy());
         self.0.snapshot.store(Arc::new(snapshot));
         // Not before it serves.
@@ -222,7 +222,7 @@ impl Service {
 
     /// Ends when all that requests used has been counted, and told. For when there are no more.
     pub async fn settle(&self) {
-        tokio::join!(self.0.limiter.settle(), self.0.traces.settle());
+        tokio::join!(self.0.limiter.settle(), self.0.traces.settle(), self.0.cache.settle());
     }
 
     /// Room for one more synthesis, if there is any; given back with the permit.

@@ -4,11 +4,15 @@ use crate::authorization::Authorizer;
 use crate::backend::{Backend, Engines, Readiness, SetupError};
 use crate::configuration::Configuration;
 use crate::identity::{KeyError, SigningKeys, TokenAuthority};
-use crate::limits::{Limits, StoreSettings};
+use crate::limits::Limits;
 use crate::redaction::Redaction;
 use crate::routing::{Routes, Talent, Target};
 use crate::shadow::Shadow;
-use codecrucible_contract::{Automatic, Backend as BackendPolicy, Bundle, Model, Policy};
+use crate::store::StoreSettings;
+use codecrucible_contract::{
+    Automatic, Backend as BackendPolicy, Bundle, Model, Policy, SharedAnswers, layout,
+};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One configuration, ready to serve.
@@ -27,6 +31,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// Where replicas count together, if anywhere.
     pub store: Option<StoreSettings>,
+    /// Where replicas find what others were answered, if anywhere.
+    pub shared_answers: Option<StoreSettings>,
     /// The policy that is only compared with this one, or why it cannot be.
     pub shadow: Option<Result<Shadow, String>>,
     backends: Vec<BuiltBackend>,
@@ -64,7 +70,7 @@ impl Snapshot {
         engines: &Engines,
     ) -> Result<Self, BuildError> {
         let fingerprint = configuration.fingerprint();
-        let Configuration { bundle, shadow, signing_keys, backend_credentials, store_password } =
+        let Configuration { bundle, shadow, signing_keys, backend_credentials, store_passwords } =
             configuration;
         let keys = SigningKeys::from_pem_files(&signing_keys)?;
         let mut backends = Vec::new();
@@ -76,7 +82,8 @@ impl Snapshot {
         Ok(Self {
             tokens: TokenAuthority::new(keys, &bundle.policy().identity),
             authorizer: Authorizer::new(bundle.policy().access.as_ref()),
-            store: store_settings(bundle.policy(), store_password, &limits),
+            store: store_settings(bundle.policy(), &store_passwords, &limits),
+            shared_answers: shared_answers(bundle.policy(), &store_passwords),
             limits,
             redaction: Redaction::new(bundle.policy().redaction.as_ref()),
             routes: routes(&backends, bundle.policy().routing.automatic.clone()),
@@ -177,9 +184,21 @@ fn built(
     Ok(BuiltBackend { policy: policy.clone(), credential, backend })
 }
 
-fn store_settings(policy: &Policy, password: Option<String>, limits: &Limits) -> Option<StoreSettings> {
+fn store_settings(
+    policy: &Policy,
+    passwords: &BTreeMap<String, String>,
+    limits: &Limits,
+) -> Option<StoreSettings> {
     let store = policy.store.clone()?;
-    Some(StoreSettings { store, password, hash_tag: limits.hash_tag().to_owned() })
+    let password = passwords.get(&layout::store_password_file(&store)).cloned();
+    Some(StoreSettings { store, password, prefix: limits.hash_tag().to_owned() })
+}
+
+fn shared_answers(policy: &Policy, passwords: &BTreeMap<String, String>) -> Option<StoreSettings> {
+    let SharedAnswers { store, scope } = policy.cache.as_ref()?.shared.clone()?;
+    let password = passwords.get(&layout::store_password_file(&store)).cloned();
+    // Without braces, by which all keys would lie on one node of a cluster.
+    Some(StoreSettings { store, password, prefix: scope.replace(['{', '}'], "_") })
 }
 
 fn routes(backends: &[BuiltBackend], automatic: Option<Automatic>) -> Routes {

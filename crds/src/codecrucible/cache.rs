@@ -1,18 +1,29 @@
 //! Which answers are given again to the same request.
 
+use super::Redis;
 use crate::Duration;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 /// Answers that are given again to the same request.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, schemars::JsonSchema)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Cache {
     /// Room for answers in the memory of each replica: 1Mi to 64Gi, and at most half of `resources.limits.memory`. Of what is too much, that goes
     /// which is asked for least. Streams that are being kept take up to a quarter more.
     #[serde(default = "default_memory")]
     pub memory: Quantity,
+    /// Room for answers on the disk of each replica's node, beside memory: 64Mi to 1Ti, and at most `resources.limits.ephemeral-storage`, if that is
+    /// given. They outlive the program, not the pod. To change it replaces the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Quantity>,
+    /// Where replicas find what others were answered, and new ones what was before them. Answers lie there as they are, each for its time. A
+    /// Redis of its own, with `maxmemory` and an eviction such as `allkeys-lru`: that of `spec.redis` must forget nothing. While it does not
+    /// answer, each replica does without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("!self.cluster || !self.url.matches('^rediss?://[^/]+/[0-9]+$')").message("cache.redis.url must not name a database for a cluster, which has none"))]
+    pub redis: Option<Redis>,
     /// The first that matches a request decides, `requests` included; where none does, nothing is given again. Only whole answers are, without an
     /// error, of at most 4 MiB, of backends of the first priority; of streams those with an end mark, which Responses have not. Clients are told in
     /// `Cache-Status` and `Age`, and may ask for other things in `Cache-Control`: `no-store`, `no-cache`, `max-age`, `only-if-cached`.

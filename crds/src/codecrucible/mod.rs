@@ -192,9 +192,16 @@ pub struct CodeCrucibleSpec {
 }
 
 impl CodeCrucibleSpec {
-    /// Where the password of its Redis is, if it needs one.
-    pub fn redis_password(&self) -> Option<&SecretKeyReference> {
-        self.redis.as_ref()?.password_secret_ref.as_ref()
+    /// Each Redis, by where it is named.
+    pub fn stores(&self) -> impl Iterator<Item = (&'static str, &Redis)> {
+        let cached = self.cache.as_ref().and_then(|cache| cache.redis.as_ref());
+        let limits = self.redis.iter().map(|redis| ("spec.redis", redis));
+        limits.chain(cached.map(|redis| ("spec.cache.redis", redis)))
+    }
+
+    /// Where the password of each Redis is that needs one, by where that is named.
+    pub fn store_passwords(&self) -> impl Iterator<Item = (&'static str, &SecretKeyReference)> {
+        self.stores().filter_map(|(at, redis)| Some((at, redis.password_secret_ref.as_ref()?)))
     }
 }
 

@@ -17,14 +17,14 @@ pub(super) struct Uses(Mutex<HashMap<Reference, Named>>);
 struct Named {
     backends: Box<[String]>,
     selects_policies: bool,
-    /// Secrets that it names itself: of the certificate that clients are shown, if it is not the operator's, and of the store's
-    /// password.
+    /// Secrets that it names itself: of the certificate that clients are shown, if it is not the operator's, and of the stores'
+    /// passwords.
     secrets: Box<[String]>,
 }
 
 fn secrets(resource: &CodeCrucible) -> impl Iterator<Item = String> {
-    let password = resource.spec.redis_password().map(|reference| reference.name.clone());
-    resource.spec.tls.given_secret(&resource.name_any()).into_iter().chain(password)
+    let passwords = resource.spec.store_passwords().map(|(_, reference)| reference.name.clone());
+    resource.spec.tls.given_secret(&resource.name_any()).into_iter().chain(passwords)
 }
 
 impl Uses {

@@ -83,7 +83,11 @@ impl Input {
         let observed = Observed {
             access,
             asking: Some(clients),
-            store_password: resource.spec.redis_password().map(|_| Ok("password".to_owned())),
+            store_passwords: resource
+                .spec
+                .store_passwords()
+                .map(|(at, _)| (at, Ok("password".to_owned())))
+                .collect(),
             ..Observed::of_names(backends, credentials, "codecrucible-system")
         };
         Self { resource, observed }

@@ -12,3 +12,5 @@ pub(crate) const CONFIGURATION_FOLDER: &str = "/etc/codecrucible";
 pub(crate) const MODELS_FOLDER: &str = "/models";
 /// With it, a workload speaks TLS with clients.
 pub(crate) const TLS_ARGUMENT: &str = "--tls";
+/// Where a pod keeps answers on its node's disk.
+pub(crate) const ANSWERS_FOLDER: &str = "/var/cache/codecrucible";

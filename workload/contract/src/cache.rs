@@ -1,6 +1,7 @@
 //! Which answers are given again to the same request.
 
 use crate::policy::is_default;
+use crate::store::Store;
 use crate::validate::{Checked, check, name};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -20,11 +21,24 @@ const TTL_MS: std::ops::RangeInclusive<u64> = 1_000..=2_592_000_000;
 pub struct Cache {
     /// Room in the memory of each replica, bytes.
     pub memory_bytes: u64,
+    /// Where replicas find what others were answered, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedAnswers>,
     /// The first that applies to a request decides; to one to which none applies, nothing is given again.
     pub rules: Vec<CacheRule>,
     /// The namespace of the service's own client.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
+}
+
+/// A store of answers that replicas share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SharedAnswers {
+    /// Where it is.
+    pub store: Store,
+    /// What tells the service's answers from those of others in the store.
+    pub scope: String,
 }
 
 /// Which answers are given again, to whom, and for how long.
@@ -88,10 +102,14 @@ pub enum SharedBy {
 impl Cache {
     /// Checks each rule; `models` are those that clients may name.
     pub(crate) fn validate(&self, models: &HashSet<&str>) -> Checked {
-        let Self { memory_bytes, rules, namespace: _ } = self;
+        let Self { memory_bytes, shared, rules, namespace: _ } = self;
         check(MEMORY_BYTES.contains(memory_bytes), "cache.memoryBytes", || {
             format!("{memory_bytes} is outside {} to {} bytes", MEMORY_BYTES.start(), MEMORY_BYTES.end())
         })?;
+        if let Some(shared) = shared {
+            shared.store.validate().map_err(|invalid| invalid.below("cache.shared"))?;
+            name("cache.shared.scope", &shared.scope)?;
+        }
         check((1..=MAX_RULES).contains(&rules.len()), "cache.rules", || {
             format!("has {} entries, and must have 1 to {MAX_RULES}", rules.len())
         })?;

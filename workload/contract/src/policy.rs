@@ -54,6 +54,14 @@ pub struct Policy {
     pub access: Option<Access>,
 }
 
+impl Policy {
+    /// All stores that replicas enter.
+    pub fn stores(&self) -> impl Iterator<Item = &Store> {
+        let shared = self.cache.as_ref().and_then(|cache| cache.shared.as_ref());
+        self.store.iter().chain(shared.map(|shared| &shared.store))
+    }
+}
+
 /// Claims that every access token carries (RFC 9068).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -1,11 +1,12 @@
 //! Answers that are given again to the same question, as far as the policy lets them be.
 //!
-//! They lie in memory, within its room, and each for its time. Whoever asks what somebody is being answered waits for that answer. What is asked
+//! They lie in `layers`, within their room, and each for its time. Whoever asks what somebody is being answered waits for that answer. What is asked
 //! is the whole request (`key`): its model's backends, and whoever may share the answer, are a part of it, so that a changed policy
 //! gives nothing from before, and no tenant anything of another one.
 
 mod directives;
 mod key;
+mod layers;
 mod recording;
 mod rules;
 mod worth;
@@ -16,18 +17,17 @@ pub use rules::Asked;
 
 use crate::backend::Endpoint;
 use crate::routing::Target;
+use crate::store::StoreSettings;
 use crate::telemetry::Metrics;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use codecrucible_contract::Cache as CachePolicy;
-use futures::FutureExt as _;
 use key::{Key, key};
-use moka::Expiry;
-use moka::future::Cache;
+use layers::{Disk, Layers, Memory, Shared};
 use recording::Written;
 use rules::applying;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use worth::{are_whole_events, is_whole_document};
 
@@ -35,19 +35,35 @@ use worth::{are_whole_events, is_whole_document};
 const MAX_KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// What became of a request, as it is told, where nothing is kept and its client wants nothing else.
 pub const ABSENT: &str = "absent";
-/// What an answer takes beside its own bytes, about.
-const OVERHEAD_BYTES: u32 = 512;
 
 /// Kept answers, whatever the policy: one that is changed keeps what it still means.
 pub struct AnswerCache {
-    kept: ArcSwapOption<Kept>,
+    layers: ArcSwapOption<Layers>,
+    /// Opened once, if ever. Locked while layers are replaced.
+    disk: Mutex<Option<Arc<Disk>>>,
     metrics: Arc<Metrics>,
 }
 
-struct Kept {
-    memory_bytes: u64,
-    answers: Cache<Key, Arc<KeptAnswer>>,
-    written: Written,
+/// Where an answer is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// In memory.
+    Memory,
+    /// On a disk of the replica.
+    Disk,
+    /// In a store that replicas share.
+    Redis,
+}
+
+impl Layer {
+    /// As it is told.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Redis => "redis",
+        }
+    }
 }
 
 /// What an answer is, as bytes.
@@ -90,6 +106,8 @@ pub struct KeptAnswer {
     pub content: Content,
     at: Instant,
     ttl: Duration,
+    /// Where it was found first.
+    layer: Layer,
 }
 
 impl KeptAnswer {
@@ -102,8 +120,8 @@ impl KeptAnswer {
 /// What there is at a place.
 #[derive(Debug)]
 pub enum Look {
-    /// An answer that may be given.
-    Kept(Arc<KeptAnswer>),
+    /// An answer that may be given, and where it was.
+    Kept(Arc<KeptAnswer>, Layer),
     /// Something that the client does not want.
     Unwanted,
     /// Nothing.
@@ -113,7 +131,8 @@ pub enum Look {
 /// Where the answer to a request is kept.
 #[derive(Clone)]
 pub struct Place {
-    kept: Arc<Kept>,
+    layers: Arc<Layers>,
+    metrics: Arc<Metrics>,
     key: Key,
     endpoint: Endpoint,
     ttl: Duration,
@@ -124,15 +143,77 @@ pub struct Place {
 impl AnswerCache {
     /// Nothing kept yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { kept: ArcSwapOption::empty(), metrics }
+        Self { layers: ArcSwapOption::empty(), disk: Mutex::default(), metrics }
     }
 
-    /// From now on this much is kept; what there is stays, unless it may take another room.
-    pub fn follow(&self, policy: Option<&CachePolicy>) {
-        let memory_bytes = policy.map(|policy| policy.memory_bytes);
-        if self.kept.load().as_ref().map(|kept| kept.memory_bytes) != memory_bytes {
-            self.kept.store(memory_bytes.map(|bytes| Arc::new(Kept::new(bytes))));
+    /// From now on this much is kept; what there is stays, unless it may take another room. Needs a runtime where there is a store.
+    pub fn follow(&self, policy: Option<&CachePolicy>, store: Option<&StoreSettings>) {
+        let (disk, before) = (self.disk(), self.layers.load_full());
+        let memory = |bytes| match &before {
+            Some(before) if before.memory.bytes == bytes => Arc::clone(&before.memory),
+            _ => Arc::new(Memory::new(bytes)),
+        };
+        let shared =
+            |settings: &StoreSettings| match before.as_ref().and_then(|before| before.shared.as_ref()) {
+                Some(shared) if shared.settings() == settings => Arc::clone(shared),
+                _ => Arc::new(self.open_shared(settings)),
+            };
+        if store.is_none() {
+            self.metrics.cache.forget_ready(Layer::Redis.as_str());
         }
+        self.layers.store(policy.map(|policy| {
+            let (memory, shared) = (memory(policy.memory_bytes), store.map(shared));
+            Arc::new(Layers { memory, disk: disk.clone(), shared })
+        }));
+    }
+
+    /// Keeps answers on a disk too, as soon as what is there is found again.
+    pub async fn open_disk(&self, folder: &Path, bytes: usize) {
+        let layer = Layer::Disk.as_str();
+        let begin = Instant::now();
+        match Disk::open(folder, bytes).await {
+            Ok(disk) => {
+                let disk = Some(Arc::new(disk));
+                let mut opened = self.disk();
+                opened.clone_from(&disk);
+                self.layers.rcu(|layers| {
+                    let Layers { memory, shared, disk: _ } = &**layers.as_ref()?;
+                    let (memory, shared) = (Arc::clone(memory), shared.clone());
+                    Some(Arc::new(Layers { memory, shared, disk: disk.clone() }))
+                });
+                self.metrics.cache.set_ready(layer, true);
+                let after_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(bytes, after_ms, "answers are kept on the disk");
+            }
+            Err(error) => {
+                self.metrics.cache.set_ready(layer, false);
+                tracing::warn!(error, "no answers are kept on the disk");
+            }
+        }
+    }
+
+    /// Waits until what was kept last is on the disk.
+    pub async fn settle(&self) {
+        let disk = self.disk().clone();
+        if let Some(disk) = disk {
+            disk.settle().await;
+        }
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Option<Arc<Disk>>> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_shared(&self, settings: &StoreSettings) -> Shared {
+        let (metrics, layer) = (Arc::clone(&self.metrics), Layer::Redis.as_str());
+        metrics.cache.set_ready(layer, false);
+        Shared::open(settings.clone(), move |outcome| {
+            metrics.cache.set_ready(layer, outcome.is_ok());
+            match outcome {
+                Ok(()) => tracing::info!("replicas share answers in the store"),
+                Err(reason) => tracing::warn!(reason, "replicas share no answers: the store does not answer"),
+            }
+        })
     }
 
     /// Where the answer to a request is kept, if it is to be.
@@ -145,7 +226,8 @@ impl AnswerCache {
     ) -> Option<Place> {
         let (rule, sharers) = applying(policy, asked)?;
         Some(Place {
-            kept: self.kept.load_full()?,
+            layers: self.layers.load_full()?,
+            metrics: Arc::clone(&self.metrics),
             key: key(asked, sharers, rule.epoch, targets, body)?,
             endpoint: asked.endpoint,
             ttl: Duration::from_millis(rule.ttl_ms),
@@ -155,51 +237,16 @@ impl AnswerCache {
 
     /// Whether an answer is there that would be given.
     pub async fn has(place: &Place, now: Instant) -> bool {
-        matches!(place.look(Directives::default(), now).await, Look::Kept(_))
+        matches!(place.look(Directives::default(), now).await, Look::Kept(..))
     }
 
-    /// Tells how much is kept.
+    /// Tells how much is kept in memory.
     pub async fn measure(&self) {
-        let kept = self.kept.load_full();
-        let (count, bytes) = match &kept {
-            Some(kept) => {
-                // What has expired, or is too much, goes late.
-                kept.answers.run_pending_tasks().await;
-                (kept.answers.entry_count(), kept.answers.weighted_size())
-            }
+        let (count, bytes) = match self.layers.load_full() {
+            Some(layers) => layers.memory.measure().await,
             None => (0, 0),
         };
         self.metrics.cache.hold(count, bytes);
-    }
-}
-
-impl Kept {
-    fn new(memory_bytes: u64) -> Self {
-        let weight = |_: &Key, answer: &Arc<KeptAnswer>| {
-            u32::try_from(answer.content.bytes().len()).unwrap_or(u32::MAX).saturating_add(OVERHEAD_BYTES)
-        };
-        let answers =
-            Cache::builder().max_capacity(memory_bytes).weigher(weight).expire_after(TimeToLive).build();
-        Self { memory_bytes, answers, written: Written::default() }
-    }
-}
-
-/// Each answer has a time of its own.
-struct TimeToLive;
-
-impl Expiry<Key, Arc<KeptAnswer>> for TimeToLive {
-    fn expire_after_create(&self, _: &Key, answer: &Arc<KeptAnswer>, _: Instant) -> Option<Duration> {
-        Some(answer.ttl)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Key,
-        answer: &Arc<KeptAnswer>,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(answer.ttl)
     }
 }
 
@@ -209,17 +256,29 @@ impl Place {
         if directives.no_cache {
             return Look::Unwanted;
         }
-        let Some(kept) = self.kept.answers.get(&self.key).await else { return Look::Absent };
-        let age = kept.age(now);
-        if age > self.ttl {
-            // The policy gave it more time than it gives now.
-            self.kept.answers.invalidate(&self.key).await;
-            Look::Absent
-        } else if directives.max_age.is_some_and(|most| age > most) {
+        let Some((kept, layer)) = self.find(now).await else { return Look::Absent };
+        if directives.max_age.is_some_and(|most| kept.age(now) > most) {
             Look::Unwanted
         } else {
-            Look::Kept(kept)
+            Look::Kept(kept, layer)
         }
+    }
+
+    async fn find(&self, now: Instant) -> Option<(Arc<KeptAnswer>, Layer)> {
+        let memory = &self.layers.memory;
+        match memory.get(&self.key).await {
+            Some(kept) if kept.age(now) <= self.ttl => return Some((kept, Layer::Memory)),
+            // The policy gave it more time than it gives now.
+            Some(_) => memory.forget(&self.key).await,
+            None => {}
+        }
+        if self.layers.is_memory_all() {
+            return None;
+        }
+        let below = async { self.layers.look_below(&self.key, self.ttl, &self.metrics).await.map(Arc::new) };
+        let (found, is_from_below) = memory.get_or(self.key, below).await?;
+        let layer = if is_from_below { found.layer } else { Layer::Memory };
+        Some((found, layer))
     }
 
     /// For how long an answer is still good.
@@ -230,30 +289,35 @@ impl Place {
     /// Keeps an answer, if it is worth it.
     pub async fn keep(&self, content: Content) {
         if let Some(answer) = self.kept_answer(content) {
-            self.kept.answers.insert(self.key, answer).await;
+            self.layers.keep_below(self.key, &answer, &self.metrics);
+            self.layers.memory.put(self.key, answer).await;
         }
     }
 
-    /// What is kept there, or what `ask` comes to, which is kept if it is to be. Of all that ask the same at once only one does; if it leaves, the next one.
-    /// Nothing where that one's answer is not to be kept.
+    /// What is kept in memory, or what `ask` comes to, which is kept if it is to be. Of all that ask the same at once only one does; if it leaves, the
+    /// next one. Nothing where that one's answer is not to be kept.
     pub async fn answer_or(&self, ask: impl Future<Output = Option<Content>>) -> Option<Arc<KeptAnswer>> {
-        let kept = async { self.kept_answer(ask.await?) };
-        let together = AssertUnwindSafe(self.kept.answers.optionally_get_with(self.key, kept));
-        // Where hundreds left before whoever waits had its turn, the library panics; such a one had better ask by itself.
-        together.catch_unwind().await.unwrap_or_default()
+        let asked = async { self.kept_answer(ask.await?) };
+        let (kept, is_new) = self.layers.memory.get_or(self.key, asked).await?;
+        if is_new {
+            self.layers.keep_below(self.key, &kept, &self.metrics);
+        }
+        Some(kept)
     }
 
     fn written(&self) -> &Written {
-        &self.kept.written
+        &self.layers.memory.written
     }
 
     fn memory_bytes(&self) -> u64 {
-        self.kept.memory_bytes
+        self.layers.memory.bytes
     }
 
     fn kept_answer(&self, content: Content) -> Option<Arc<KeptAnswer>> {
         let is_worth_it = content.is_worth_keeping(self.endpoint);
-        is_worth_it
-            .then(|| Arc::new(KeptAnswer { content: content.detached(), at: Instant::now(), ttl: self.ttl }))
+        is_worth_it.then(|| {
+            let (content, at, layer) = (content.detached(), Instant::now(), Layer::Memory);
+            Arc::new(KeptAnswer { content, at, ttl: self.ttl, layer })
+        })
     }
 }

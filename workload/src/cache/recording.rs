@@ -86,13 +86,20 @@ impl Drop for Recording {
 mod tests {
     use super::*;
     use crate::backend::Endpoint;
-    use crate::cache::{Directives, Kept, Look};
+    use crate::cache::layers::{Layers, Memory};
+    use crate::cache::{Directives, Look};
+    use crate::telemetry::Metrics;
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     fn place(memory_bytes: u64) -> Place {
         Place {
-            kept: Arc::new(Kept::new(memory_bytes)),
+            layers: Arc::new(Layers {
+                memory: Arc::new(Memory::new(memory_bytes)),
+                disk: None,
+                shared: None,
+            }),
+            metrics: Arc::new(Metrics::new().unwrap()),
             key: [0; 32],
             endpoint: Endpoint::ChatCompletions,
             ttl: Duration::from_secs(60),
@@ -108,7 +115,7 @@ mod tests {
         // It is kept in a task, which runs when this one waits.
         tokio::task::yield_now().await;
         match place.look(Directives::default(), Instant::now()).await {
-            Look::Kept(kept) => Some(String::from_utf8(kept.content.bytes().to_vec()).unwrap()),
+            Look::Kept(kept, _) => Some(String::from_utf8(kept.content.bytes().to_vec()).unwrap()),
             _ => None,
         }
     }

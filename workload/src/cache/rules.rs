@@ -75,7 +75,7 @@ mod tests {
     }
 
     fn cache(rules: Vec<CacheRule>) -> Cache {
-        Cache { memory_bytes: 1 << 20, rules, namespace: "models".into() }
+        Cache { memory_bytes: 1 << 20, shared: None, rules, namespace: "models".into() }
     }
 
     const ASKED: Asked<'static> = Asked {

@@ -25,8 +25,8 @@ pub struct Configuration {
     pub signing_keys: BTreeMap<String, Vec<u8>>,
     /// Bearer tokens by backend.
     pub backend_credentials: BTreeMap<String, String>,
-    /// The store's password, if it has one.
-    pub store_password: Option<String>,
+    /// Passwords of stores, by the names of their files.
+    pub store_passwords: BTreeMap<String, String>,
 }
 
 /// Whom the service lets in. Read apart from everything else: a policy that is refused, or a model that takes its time, must
@@ -102,14 +102,14 @@ impl Configuration {
         let bundle = bundle(&folders.policy, files)?;
         let shadow = shadow(&folders.policy);
         let backend_credentials = backend_credentials(&bundle, &folders.backend_credentials)?;
-        let store_password = store_password(&bundle, &folders.backend_credentials)?;
+        let store_passwords = store_passwords(&bundle, &folders.backend_credentials)?;
         let signing_keys = signing_keys(&folders.signing_keys)?;
-        Ok(Self { bundle, shadow, signing_keys, backend_credentials, store_password })
+        Ok(Self { bundle, shadow, signing_keys, backend_credentials, store_passwords })
     }
 
     /// A hash of everything that was read.
     pub fn fingerprint(&self) -> [u8; 32] {
-        let Self { bundle, shadow, signing_keys, backend_credentials, store_password } = self;
+        let Self { bundle, shadow, signing_keys, backend_credentials, store_passwords } = self;
         let mut hash = Sha256::new();
         let mut add = |part: &[u8]| {
             hash.update((part.len() as u64).to_be_bytes());
@@ -127,8 +127,8 @@ impl Configuration {
         signing_keys.iter().for_each(|(name, pem)| [name.as_bytes(), pem].into_iter().for_each(&mut add));
         backend_credentials
             .iter()
+            .chain(store_passwords)
             .for_each(|(name, value)| [name, value].into_iter().for_each(|text| add(text.as_bytes())));
-        store_password.iter().for_each(|password| add(password.as_bytes()));
         hash.finalize().into()
     }
 }
@@ -203,9 +203,10 @@ fn backend_credentials(bundle: &Bundle, folder: &Path) -> Result<BTreeMap<String
     backends.map(|backend| Ok((backend.name.clone(), read_text(&folder.join(&backend.name))?))).collect()
 }
 
-fn store_password(bundle: &Bundle, folder: &Path) -> Result<Option<String>, ReadError> {
-    let store = bundle.policy().store.as_ref().filter(|store| store.has_credential);
-    store.map(|store| read_text(&folder.join(layout::store_password_file(store)))).transpose()
+fn store_passwords(bundle: &Bundle, folder: &Path) -> Result<BTreeMap<String, String>, ReadError> {
+    let files =
+        bundle.policy().stores().filter(|store| store.has_credential).map(layout::store_password_file);
+    files.map(|file| Ok((file.clone(), read_text(&folder.join(file))?))).collect()
 }
 
 fn read_text(path: &Path) -> Result<String, ReadError> {

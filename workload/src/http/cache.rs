@@ -4,7 +4,7 @@ use super::error::ApiError;
 use super::events::as_events;
 use super::exchange::Exchange;
 use super::route_header::ROUTE;
-use crate::cache::{ABSENT, Content, Directives, KeptAnswer, Look, Place};
+use crate::cache::{ABSENT, Content, Directives, KeptAnswer, Layer, Look, Place};
 use crate::service::Service;
 use axum::body::Body;
 use axum::response::Response;
@@ -65,6 +65,15 @@ impl Outcome {
     }
 }
 
+/// What the header of the route says of an answer that no backend was asked for.
+const fn route(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Memory => "cache=memory; attempts=0",
+        Layer::Disk => "cache=disk; attempts=0",
+        Layer::Redis => "cache=redis; attempts=0",
+    }
+}
+
 /// One request whose answer is kept.
 pub(super) struct Keeping<'a> {
     pub(super) service: &'a Service,
@@ -78,7 +87,7 @@ impl Keeping<'_> {
     /// Gives what is kept, or asks.
     pub(super) async fn answer(self, ask: impl Future<Output = FromBackend>) -> Result<Response, ApiError> {
         match self.place.look(self.directives, Instant::now()).await {
-            Look::Kept(kept) => Ok(self.again(&kept, Outcome::Hit)),
+            Look::Kept(kept, layer) => Ok(self.again(&kept, Outcome::Hit, layer)),
             Look::Absent | Look::Unwanted if self.directives.only_if_cached => {
                 self.count(ABSENT);
                 Err(ApiError::not_kept())
@@ -114,13 +123,13 @@ impl Keeping<'_> {
         }
         self.exchange.note_wait(begin.elapsed());
         match kept {
-            Some(kept) => self.again(&kept, Outcome::Collapsed),
+            Some(kept) => self.again(&kept, Outcome::Collapsed, Layer::Memory),
             // Whoever asked for all got what is not to be kept, and so is nobody's but his.
             None => self.passed_on(ask.await.response, Outcome::Miss),
         }
     }
 
-    fn again(&self, kept: &KeptAnswer, outcome: Outcome) -> Response {
+    fn again(&self, kept: &KeptAnswer, outcome: Outcome, layer: Layer) -> Response {
         let (mut response, now) = (response(&kept.content), Instant::now());
         let told = match outcome {
             Outcome::Collapsed => "codecrucible; fwd=miss; collapsed".to_owned(),
@@ -129,7 +138,7 @@ impl Keeping<'_> {
         let headers = response.headers_mut();
         headers.extend(HeaderValue::try_from(told).ok().map(|told| (CACHE_STATUS, told)));
         headers.insert(AGE, HeaderValue::from(kept.age(now).as_secs()));
-        headers.insert(ROUTE, HeaderValue::from_static("cache=memory; attempts=0"));
+        headers.insert(ROUTE, HeaderValue::from_static(route(layer)));
         self.count(outcome.as_str());
         response
     }

@@ -2,15 +2,11 @@
 //! store, or each its part in memory.
 
 mod claims;
-mod connection;
 mod counting;
 mod estimate;
 #[cfg(test)]
 mod fixtures;
-mod health;
 mod memory;
-#[cfg(test)]
-mod redis_server;
 mod reservation;
 mod rules;
 #[cfg(test)]
@@ -19,11 +15,11 @@ mod shared;
 #[cfg(test)]
 mod together;
 
-pub use connection::StoreSettings;
 pub use estimate::{estimated_answer_tokens, estimated_tokens};
 pub use reservation::Reservation;
 pub use rules::{Asked, Limits};
 
+use crate::store::StoreSettings;
 use crate::telemetry::Metrics;
 use arc_swap::ArcSwapOption;
 use claims::{Claim, takes};

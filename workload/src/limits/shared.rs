@@ -2,10 +2,9 @@
 //! not asked, so that requests wait for it no longer than once; it is tried again beside them.
 
 use super::claims::{Claim, Settlement, Take, settlements, takes};
-use super::connection::{Connection, StoreSettings, connect};
 use super::counting::{Rule, Standing};
-use super::health::Health;
 use super::milliseconds;
+use crate::store::{Connection, Health, Kept, StoreSettings, connect, keep_connected};
 use arc_swap::ArcSwapOption;
 use codecrucible_contract::Algorithm;
 use redis::{FromRedisValue, RedisError, Script, ScriptInvocation};
@@ -19,16 +18,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How long an answer that nobody waits for may take, milliseconds: what was taken must not be lost.
 const LONG_PATIENCE_MS: u64 = 2_000;
-/// Longest pause between two tries to connect, milliseconds.
-const LONGEST_PAUSE_MS: u64 = 500;
-/// A connection that lasted shorter is not replaced at once, milliseconds.
-const LASTED_MS: u64 = 5_000;
 /// Pause between two looks whether it still answers, milliseconds.
 const LOOK_EVERY_MS: u64 = 1_000;
 /// Most corrections that wait for the store to come back.
 const MAX_UNSETTLED: usize = 10_000;
-/// Longest reason that is told, characters.
-const MAX_REASON_CHARACTERS: usize = 200;
 /// What is counted to see that it answers.
 const PROBE_RULE: Rule =
     Rule { algorithm: Algorithm::FixedWindow, limit: 1, window: 1_000, burst: 1, tick_ms: 1 };
@@ -75,7 +68,7 @@ impl Drop for Waiting<'_> {
 pub(super) struct SharedCounters {
     settings: StoreSettings,
     asked: Arc<AskedStore>,
-    _keeper: AbortOnDropHandle<()>,
+    _keeper: AbortOnDropHandle<Infallible>,
 }
 
 /// What requests ask. Whoever still holds it when the policy names another store finds no connection soon.
@@ -132,9 +125,9 @@ impl SharedCounters {
             ahead_ms: AtomicI64::new(0),
             trouble: Mutex::new("it is not connected yet".into()),
         });
-        let keeper =
-            tokio::runtime::Handle::current().spawn(keep(settings.clone(), Arc::clone(&asked), tell));
-        Self { settings, asked, _keeper: AbortOnDropHandle::new(keeper) }
+        let keeper = Keeper { settings: settings.clone(), asked: Arc::clone(&asked), tell };
+        let keeping = tokio::spawn(async move { keep_connected(&keeper).await });
+        Self { settings, asked, _keeper: AbortOnDropHandle::new(keeping) }
     }
 
     /// What it was opened with.
@@ -331,45 +324,41 @@ pub(super) fn add_rule<'a, 'b>(
     invocation.arg(algorithm).arg(rule.limit).arg(rule.window).arg(rule.burst).arg(rule.tick_ms)
 }
 
-/// Connects whenever there is no connection.
-async fn keep(settings: StoreSettings, asked: Arc<AskedStore>, tell: impl Fn(Result<(), &str>) + Sync) {
-    let told = Mutex::new(None);
-    let tell_why = |why: &str| {
-        let why: String = why.chars().take(MAX_REASON_CHARACTERS).collect();
-        asked.trouble().clone_from(&why);
-        let before = told.lock().unwrap_or_else(PoisonError::into_inner).replace(why.clone());
-        if before.as_ref() != Some(&why) {
-            tell(Err(&why));
+/// What keeps the store connected.
+struct Keeper<T> {
+    settings: StoreSettings,
+    asked: Arc<AskedStore>,
+    tell: T,
+}
+
+impl<T: Fn(Result<(), &str>) + Sync> Kept for Keeper<T> {
+    type Connection = Connection;
+
+    fn health(&self) -> &Health<Connection> {
+        &self.asked.health
+    }
+
+    async fn connect(&self) -> Result<Connection, String> {
+        connected(&self.settings, &self.asked).await
+    }
+
+    async fn look_after(&self) -> Infallible {
+        self.asked.look_after(&self.settings.prefix).await
+    }
+
+    fn tell(&self, outcome: Result<(), &str>) {
+        match outcome {
+            Ok(()) => self.asked.before.store(None),
+            Err(why) => why.clone_into(&mut self.asked.trouble()),
         }
-    };
-    let tell_connected = || {
-        asked.before.store(None);
-        *told.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        tell(Ok(()));
-    };
-    loop {
-        let begin = Instant::now();
-        match connected(&settings, &asked).await {
-            Ok(connection) => {
-                let why = tokio::select! {
-                    why = asked.health.hold(connection, tell_connected) => why,
-                    never = asked.look_after(&settings.hash_tag) => match never {},
-                };
-                tell_why(&why);
-            }
-            Err(why) => tell_why(&why),
-        }
-        // After a connection that lasted it may have been that alone.
-        if begin.elapsed() < Duration::from_millis(LASTED_MS) {
-            sleep(Duration::from_millis(fastrand::u64(LONGEST_PAUSE_MS / 2..=LONGEST_PAUSE_MS))).await;
-        }
+        (self.tell)(outcome);
     }
 }
 
 /// A connection over which a counter was written within the time that requests wait: one that may only read, is full or slow, is none.
 async fn connected(settings: &StoreSettings, asked: &AskedStore) -> Result<Connection, String> {
     let connection = connect(settings).await?;
-    let key = probe_key(&settings.hash_tag);
+    let key = probe_key(&settings.prefix);
     // The store learns the scripts from who asks first.
     for patience in [Duration::from_millis(LONG_PATIENCE_MS), asked.patience] {
         for script in [&SETTLE, &TAKE] {

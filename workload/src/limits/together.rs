@@ -1,14 +1,13 @@
 //! Replicas that count together in a real Redis, which is killed, paused, flushed, locked and spread over several nodes.
 
 use super::fixtures::daily;
-use super::redis_server::RedisServer;
 use super::shared::SharedCounters;
 use super::{Allowance, Asked, Limiter, Limits, Refusal, StoreSettings};
+use crate::store::redis_server::RedisServer;
 use crate::telemetry::Metrics;
 use codecrucible_contract::{
     Limit, LimitedRoute, Limits as LimitsPolicy, Store, Subject, Unit, WithoutStore,
 };
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -27,7 +26,7 @@ struct Replica {
 
 fn settings(url: String, password: Option<&str>, is_cluster: bool) -> StoreSettings {
     let store = Store { url, username: None, has_credential: password.is_some(), is_cluster };
-    StoreSettings { store, password: password.map(str::to_owned), hash_tag: "{http://demo}".into() }
+    StoreSettings { store, password: password.map(str::to_owned), prefix: "{http://demo}".into() }
 }
 
 fn denying(limit: Limit) -> Limit {
@@ -199,13 +198,7 @@ async fn a_store_with_a_password_is_entered_with_it_and_not_without() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_keeps_all_counters_of_a_service_on_one_node() {
-    let nodes: Vec<_> = (0..3)
-        .map(|_| RedisServer::start(&["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"]))
-        .collect();
-    let addresses: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
-    let create = ["--cluster", "create", "--cluster-yes"];
-    let made = Command::new("redis-cli").args(create).args(&addresses).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    let nodes = RedisServer::cluster();
     // Whichever node is named, it is the one with the counters that is asked.
     for (index, node) in nodes.iter().enumerate() {
         let all = Limit { per: Subject::Service, ..denying(daily("all", 20)) };
@@ -288,10 +281,8 @@ async fn while_a_new_password_does_not_open_the_store_the_old_one_does() {
     assert_eq!(replica.remaining().await, [8]);
     replica.limiter.follow(&replica.limits, Some(&settings(server.url(), Some("simsim"), false)));
     assert_eq!(replica.remaining().await, [7]);
-    let mut connection = redis::Client::open(format!("redis://:sesame@127.0.0.1:{}", server.port()))
-        .unwrap()
-        .get_connection()
-        .unwrap();
+    let mut connection =
+        redis::Client::open(server.url().replace("//", "//:sesame@")).unwrap().get_connection().unwrap();
     redis::cmd("CONFIG").arg(&["SET", "requirepass", "simsim"]).exec(&mut connection).unwrap();
     in_time(async {
         while replica.metrics.limits.store_connected.with_label_values(&["redis"]).get() != 1 {

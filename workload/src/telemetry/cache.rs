@@ -1,12 +1,20 @@
 //! What was given again, and how much is kept.
 
 use super::metrics::registered;
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+/// What is told apart of how long layers below memory take, seconds: they are near, and nobody waits for them long.
+const BUCKETS: [f64; 8] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1];
 
 /// The metrics of kept answers.
 pub struct CacheMetrics {
     /// Requests whose answers are kept, by rule and by where the answer came from.
     pub answers: IntCounterVec,
+    /// Looks below memory, by layer and whether something was found there or it did not answer, seconds.
+    pub below_seconds: HistogramVec,
+    /// Answers that were to be kept below memory, by layer and whether they were.
+    pub written: IntCounterVec,
+    ready: IntGaugeVec,
     kept: IntGauge,
     bytes: IntGauge,
 }
@@ -20,13 +28,48 @@ impl CacheMetrics {
             ),
             &["rule", "outcome"],
         )?;
+        let below_seconds = HistogramVec::new(
+            HistogramOpts::new(
+                "codecrucible_cache_below_memory_seconds",
+                "Looks for answers on the disk and in the Redis of the cache: hit, miss, or failed where that did not answer in time.",
+            )
+            .buckets(BUCKETS.to_vec()),
+            &["layer", "outcome"],
+        )?;
+        let written = IntCounterVec::new(
+            Opts::new(
+                "codecrucible_cache_written_below_memory_total",
+                "Answers that were to be kept on the disk or in the Redis of the cache: kept, or dropped because too much waits or it does not take them.",
+            ),
+            &["layer", "outcome"],
+        )?;
+        let ready = IntGaugeVec::new(
+            Opts::new(
+                "codecrucible_cache_layer_ready",
+                "1 while answers are kept there, 0 while it does not answer or could not be opened.",
+            ),
+            &["layer"],
+        )?;
         let gauge =
             |name: &str, help: &str| registered(registry, IntGauge::with_opts(Opts::new(name, help))?);
         Ok(Self {
             kept: gauge("codecrucible_cache_kept_answers", "Answers that are kept in memory.")?,
             bytes: gauge("codecrucible_cache_kept_bytes", "What they take, bytes.")?,
             answers: registered(registry, answers)?,
+            below_seconds: registered(registry, below_seconds)?,
+            written: registered(registry, written)?,
+            ready: registered(registry, ready)?,
         })
+    }
+
+    /// Whether a layer can be used.
+    pub fn set_ready(&self, layer: &str, is_ready: bool) {
+        self.ready.with_label_values(&[layer]).set(i64::from(is_ready));
+    }
+
+    /// There is no such layer any more.
+    pub fn forget_ready(&self, layer: &str) {
+        let _ = self.ready.remove_label_values(&[layer]);
     }
 
     /// So much is kept.

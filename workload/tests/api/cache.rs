@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Notify, mpsc};
 
 /// A backend each of whose answers has the number of the request in it, and how many it had.
-async fn counting() -> (Backend, Arc<AtomicUsize>) {
+pub(super) async fn counting() -> (Backend, Arc<AtomicUsize>) {
     let asked = Arc::<AtomicUsize>::default();
     let heard = Arc::clone(&asked);
     let backend = Backend::doing(move |mut stream, request| {
@@ -35,7 +35,7 @@ async fn counting() -> (Backend, Arc<AtomicUsize>) {
     (backend, asked)
 }
 
-fn rule() -> CacheRule {
+pub(super) fn rule() -> CacheRule {
     CacheRule {
         name: "all".into(),
         routes: Vec::new(),
@@ -48,20 +48,21 @@ fn rule() -> CacheRule {
     }
 }
 
-fn caching(url: &str, rule: CacheRule) -> contract::Policy {
-    let cache = Some(Cache { memory_bytes: 1 << 20, rules: vec![rule], namespace: "team".into() });
+pub(super) fn caching(url: &str, rule: CacheRule) -> contract::Policy {
+    let cache =
+        Some(Cache { memory_bytes: 1 << 20, shared: None, rules: vec![rule], namespace: "team".into() });
     let mut policy = contract::Policy { cache, ..policy(url) };
     policy.backends[0].timeouts.first_byte_ms = 60_000;
     policy
 }
 
 /// A question that is answered alike each time.
-fn question(content: &str) -> Value {
+pub(super) fn question(content: &str) -> Value {
     json!({"model": "coder", "temperature": 0, "messages": [{"role": "user", "content": content}]})
 }
 
 /// The number in the answer to a question, and what is told of caches.
-async fn ask(api: &Api, question: &Value) -> (u64, String) {
+pub(super) async fn ask(api: &Api, question: &Value) -> (u64, String) {
     ask_so(api, &api.token, question, "").await
 }
 
@@ -73,12 +74,12 @@ async fn ask_so(api: &Api, token: &str, question: &Value, directives: &str) -> (
     (document["number"].as_u64().unwrap_or_default(), told.unwrap_or_default())
 }
 
-fn metrics(api: &Api) -> String {
+pub(super) fn metrics(api: &Api) -> String {
     String::from_utf8(api.service.metrics().render()).unwrap()
 }
 
 /// Waits for something that others bring about.
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let wait = async {
         while !holds() {
             tokio::task::yield_now().await;
@@ -87,7 +88,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     tokio::time::timeout(Duration::from_secs(20), wait).await.expect(what);
 }
 
-const MISS: &str = "codecrucible; fwd=miss";
+pub(super) const MISS: &str = "codecrucible; fwd=miss";
 
 #[tokio::test]
 async fn the_same_question_is_answered_again_without_a_backend() {

@@ -13,6 +13,7 @@ mod automatic;
 mod backends;
 mod browsers;
 mod cache;
+mod cache_layers;
 mod concurrency;
 mod configuration;
 mod dialects;
@@ -24,6 +25,8 @@ mod hedging;
 mod limits;
 mod program;
 mod redaction;
+#[path = "../../src/store/redis_server.rs"]
+mod redis_server;
 mod requests;
 mod shadow;
 mod status;

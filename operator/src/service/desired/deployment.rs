@@ -7,7 +7,9 @@ use super::placement;
 use super::replicas::Replicas;
 use crate::service::child::Child;
 use crate::service::history::Template;
-use crate::service::pod::{ADMIN_PORT, CONFIGURATION_FOLDER, PUBLIC_PORT, STATUS_PORT, TLS_ARGUMENT};
+use crate::service::pod::{
+    ADMIN_PORT, ANSWERS_FOLDER, CONFIGURATION_FOLDER, PUBLIC_PORT, STATUS_PORT, TLS_ARGUMENT,
+};
 use crate::service::rollout::{Chosen, RolledBack};
 use codecrucible_crds::{CodeCrucible, PodMetadata, TlsMode, names};
 use jiff::Timestamp;
@@ -162,6 +164,10 @@ fn arguments(resource: &CodeCrucible) -> Vec<String> {
     .flat_map(|(name, value)| [name.to_owned(), value])
     .collect();
     arguments.insert(0, "serve".into());
+    if let Some(bytes) = mounts::disk_bytes(resource) {
+        arguments
+            .extend(["--cache-folder", ANSWERS_FOLDER, "--cache-bytes", &bytes.to_string()].map(Into::into));
+    }
     if resource.spec.tls.mode != TlsMode::Disabled {
         arguments.push(TLS_ARGUMENT.into());
     }

@@ -2,11 +2,17 @@
 //! into a Secret is neither a key nor for the pod to see.
 
 use crate::service::child::Child;
-use crate::service::pod::{CONFIGURATION_FOLDER, MODELS_FOLDER};
+use crate::service::pod::{ANSWERS_FOLDER, CONFIGURATION_FOLDER, MODELS_FOLDER};
+use crate::service::validate::quantity::bytes;
 use codecrucible_contract::layout;
 use codecrucible_crds::CodeCrucible;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
+
+/// The volume of answers that a pod keeps.
+const ANSWERS: &str = "answers";
+/// What a pod may take of its volume beyond its answers before it is evicted, bytes.
+const DISK_RESERVE_BYTES: u64 = 16 << 20;
 
 /// An object in a folder.
 struct Mount {
@@ -50,7 +56,8 @@ pub(super) fn volumes(resource: &CodeCrucible, model_claims: &[(String, String)]
     let models = model_claims.iter().enumerate().map(|(index, (_, claim))| {
         json!({"name": model_volume(index), "persistentVolumeClaim": {"claimName": claim, "readOnly": true}})
     });
-    configuration.chain(models).chain(given_certificate(resource).map(|(volume, _)| volume)).collect()
+    let own = given_certificate(resource).into_iter().chain(answers(resource)).map(|(volume, _)| volume);
+    configuration.chain(models).chain(own).collect()
 }
 
 /// Where each of the volumes is.
@@ -61,7 +68,8 @@ pub(super) fn mounts(resource: &CodeCrucible, model_claims: &[(String, String)])
     let models = model_claims.iter().enumerate().map(|(index, (backend, _))| {
         json!({"name": model_volume(index), "mountPath": format!("{MODELS_FOLDER}/{backend}"), "readOnly": true})
     });
-    configuration.chain(models).chain(given_certificate(resource).map(|(_, mount)| mount)).collect()
+    let own = given_certificate(resource).into_iter().chain(answers(resource)).map(|(_, mount)| mount);
+    configuration.chain(models).chain(own).collect()
 }
 
 /// The volume of a certificate that somebody gave, and where it is. No pod sees what else is in its Secret.
@@ -74,6 +82,20 @@ fn given_certificate(resource: &CodeCrucible) -> Option<(Value, Value)> {
         json!({"name": folder, "secret": {"secretName": name, "defaultMode": 0o440, "items": items}}),
         json!({"name": folder, "mountPath": format!("{CONFIGURATION_FOLDER}/{folder}"), "readOnly": true}),
     ))
+}
+
+/// The volume of the answers that a pod keeps on its node's disk, and where it is.
+fn answers(resource: &CodeCrucible) -> Option<(Value, Value)> {
+    let most = disk_bytes(resource)?.saturating_add(DISK_RESERVE_BYTES);
+    Some((
+        json!({"name": ANSWERS, "emptyDir": {"sizeLimit": most.to_string()}}),
+        json!({"name": ANSWERS, "mountPath": ANSWERS_FOLDER}),
+    ))
+}
+
+/// How much of its node's disk a pod keeps answers on, bytes.
+pub(super) fn disk_bytes(resource: &CodeCrucible) -> Option<u64> {
+    bytes(resource.spec.cache.as_ref()?.disk.as_ref()?)
 }
 
 impl Mount {

@@ -21,7 +21,7 @@ pub(super) fn service(resource: &CodeCrucible, is_encrypted: bool) -> Value {
 }
 
 /// Pods of declared namespaces may call the API and read metrics, and those of the operator's namespace may ask what was
-/// applied. The service may ask for names, and reach its backends and its store.
+/// applied. The service may ask for names, and reach its backends and its stores.
 pub(super) fn network_policy(resource: &CodeCrucible, policy: &Policy, operator_namespace: &str) -> Value {
     let Network { allowed_namespaces, monitoring_namespaces, .. } = &resource.spec.network;
     let operator = [operator_namespace.to_owned()];
@@ -76,10 +76,10 @@ fn destinations(policy: &Policy) -> BTreeSet<Destination> {
         BackendKind::Remote(remote) => Some(remote.url.as_str()),
         BackendKind::Embedded(_) => None,
     });
-    let store = policy.store.iter().map(|store| store.url.as_str());
+    let stores = policy.stores().map(|store| store.url.as_str());
     let traces = policy.observability.traces.iter().map(|traces| traces.endpoint.as_str());
     remote
-        .chain(store)
+        .chain(stores)
         .chain(traces)
         .filter_map(|url| Some(Destination { namespace: namespace_of(url), port: port_of(url)? }))
         .collect()

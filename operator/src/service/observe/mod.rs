@@ -31,7 +31,7 @@ use codecrucible_crds::{
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, GetParams};
 use kube::{Api, Client, ResourceExt};
-use named::{access, asking, backends, credentials, given_certificate, store_password, unserved};
+use named::{access, asking, backends, credentials, given_certificate, store_passwords, unserved};
 use past::{in_force, last_good, last_good_policy};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,8 +49,8 @@ pub(crate) struct Observed {
     pub(crate) backends: BTreeMap<String, ModelBackend>,
     /// For each backend that needs one, its credential, or what is missing.
     pub(crate) credentials: BTreeMap<String, Result<String, MissingCredential>>,
-    /// The store's password, if it needs one, or what is missing.
-    pub(crate) store_password: Option<Result<String, MissingCredential>>,
+    /// For each store that needs one, by where it is named, its password, or what is missing.
+    pub(crate) store_passwords: BTreeMap<&'static str, Result<String, MissingCredential>>,
     /// The certificate to show to clients that is not the operator's, if that is asked for, or why there is none.
     pub(crate) given_certificate: Option<Result<Given, MissingCertificate>>,
     /// The access policies of its namespace; none where it selects none.
@@ -123,10 +123,10 @@ pub(crate) async fn observe(context: &Context, resource: &CodeCrucible) -> Resul
     let credentials = credentials(&context.client, &namespace, &backends).await?;
     let (access, asking) = (access(context, &namespace, resource).await?, asking(context));
     let given_certificate = given_certificate(&context.client, &namespace, resource).await?;
-    let store_password = store_password(&context.client, &namespace, resource).await?;
+    let store_passwords = store_passwords(&context.client, &namespace, resource).await?;
     let unserved = unserved(&context.client, resource).await?;
     Ok(Observed {
-        store_password,
+        store_passwords,
         unserved,
         given_certificate,
         access,
@@ -145,7 +145,7 @@ impl Observed {
         Self {
             backends,
             credentials,
-            store_password: None,
+            store_passwords: BTreeMap::new(),
             given_certificate: None,
             access: Vec::new(),
             asking: None,

@@ -95,14 +95,17 @@ pub(super) async fn credentials(
     Ok(found)
 }
 
-/// Nothing where none is needed.
-pub(super) async fn store_password(
+/// Of each store that needs one, by where it is named.
+pub(super) async fn store_passwords(
     client: &Client,
     namespace: &str,
     resource: &CodeCrucible,
-) -> Result<Option<Result<String, MissingCredential>>, ObserveError> {
-    let Some(reference) = resource.spec.redis_password() else { return Ok(None) };
-    credential(client, namespace, reference).await.map(Some)
+) -> Result<BTreeMap<&'static str, Result<String, MissingCredential>>, ObserveError> {
+    let mut found = BTreeMap::new();
+    for (at, reference) in resource.spec.store_passwords() {
+        found.insert(at, credential(client, namespace, reference).await?);
+    }
+    Ok(found)
 }
 
 async fn credential(

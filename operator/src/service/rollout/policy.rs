@@ -3,7 +3,7 @@
 use super::Chosen;
 use crate::service::history::Template;
 use crate::service::pod::MODELS_FOLDER;
-use codecrucible_contract::{Backend, BackendKind, Bundle, Revision};
+use codecrucible_contract::{Backend, BackendKind, Bundle, Revision, Store};
 
 /// What is to be handed out to pods that are made from this: the newest policy, unless they are back and cannot load it. Who
 /// may do what stays as it is now: nobody gets back what was taken away since. `published` is what was handed out last.
@@ -43,10 +43,10 @@ pub(crate) fn changed_backend<'a>(kept: &'a Bundle, newest: &Bundle) -> Option<&
     kept.policy().backends.iter().find(|backend| !is_kept(backend)).map(|backend| &*backend.name)
 }
 
-/// Whether a kept policy would have the store's password of now sent to another place, or needs one of then.
+/// Whether a kept policy would have a store's password of now sent to another place, or needs one of then.
 pub(crate) fn has_other_store(kept: &Bundle, newest: &Bundle) -> bool {
-    let (then, now) = (&kept.policy().store, &newest.policy().store);
-    then.as_ref().is_some_and(|store| store.has_credential) && then != now
+    let is_still_one = |then: &Store| newest.policy().stores().any(|now| now == then);
+    kept.policy().stores().any(|then| then.has_credential && !is_still_one(then))
 }
 
 /// The first embedded backend of a kept policy whose model is not where it was.

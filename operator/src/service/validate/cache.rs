@@ -3,27 +3,60 @@
 use super::Invalid;
 use super::compile::{milliseconds, number};
 use super::quantity::bytes;
+use super::store::{self, scope};
 use codecrucible_contract as contract;
 use codecrucible_crds::{Cache, CacheRule, CachedRequests, CachedRoute, CodeCrucible, SharedBy};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
+use std::ops::RangeInclusive;
+
+/// Least and most room on a disk, bytes (64 MiB, 1 TiB).
+const DISK_BYTES: RangeInclusive<u64> = 64 << 20..=1 << 40;
 
 pub(super) fn cache(resource: &CodeCrucible) -> Result<Option<contract::Cache>, Invalid> {
-    let Some(Cache { memory, rules }) = &resource.spec.cache else { return Ok(None) };
-    let memory_bytes = bytes(memory)
-        .ok_or_else(|| Invalid::value(format!("spec.cache.memory: {:?} is no number of bytes", memory.0)))?;
+    let Some(Cache { memory, disk, redis, rules }) = &resource.spec.cache else { return Ok(None) };
+    let memory_bytes = size("spec.cache.memory", memory)?;
     check_room(resource, memory_bytes)?;
+    disk.as_ref().map_or(Ok(()), |disk| check_disk(resource, disk))?;
     let rules = rules.iter().enumerate().map(|(index, declared)| rule(index, declared));
     let namespace = resource.namespace().unwrap_or_default();
-    Ok(Some(contract::Cache { memory_bytes, rules: rules.collect::<Result<_, _>>()?, namespace }))
+    let shared = redis
+        .as_ref()
+        .map(|redis| contract::SharedAnswers { store: store::store(redis), scope: scope(resource) });
+    let rules = rules.collect::<Result<_, _>>()?;
+    Ok(Some(contract::Cache { memory_bytes, shared, rules, namespace }))
+}
+
+fn size(path: &str, quantity: &Quantity) -> Result<u64, Invalid> {
+    bytes(quantity).ok_or_else(|| Invalid::value(format!("{path}: {:?} is no number of bytes", quantity.0)))
+}
+
+fn limit<'a>(resource: &'a CodeCrucible, of: &str) -> Option<&'a Quantity> {
+    resource.spec.resources.limits.as_ref()?.get(of)
 }
 
 /// A replica that has no more memory than its answers take is killed when they have come.
 fn check_room(resource: &CodeCrucible, memory_bytes: u64) -> Result<(), Invalid> {
-    let limits = resource.spec.resources.limits.as_ref();
-    let Some(limit) = limits.and_then(|limits| limits.get("memory")) else { return Ok(()) };
-    match bytes(limit) {
-        Some(limit_bytes) if memory_bytes > limit_bytes / 2 => Err(Invalid::value(format!(
-            "spec.cache.memory: must be at most half of spec.resources.limits.memory, which is {}",
+    match limit(resource, "memory") {
+        Some(limit) if bytes(limit).is_some_and(|most| memory_bytes > most / 2) => {
+            Err(Invalid::value(format!(
+                "spec.cache.memory: must be at most half of spec.resources.limits.memory, which is {}",
+                limit.0
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A pod that has less disk than its answers take is evicted when they have come.
+fn check_disk(resource: &CodeCrucible, disk: &Quantity) -> Result<(), Invalid> {
+    let disk_bytes = size("spec.cache.disk", disk)?;
+    if !DISK_BYTES.contains(&disk_bytes) {
+        return Err(Invalid::value(format!("spec.cache.disk: {} is outside 64Mi to 1Ti", disk.0)));
+    }
+    match limit(resource, "ephemeral-storage") {
+        Some(limit) if bytes(limit).is_some_and(|most| disk_bytes > most) => Err(Invalid::value(format!(
+            "spec.cache.disk: must be at most spec.resources.limits.ephemeral-storage, which is {}",
             limit.0
         ))),
         _ => Ok(()),
@@ -95,6 +128,36 @@ mod tests {
         assert!(refusal.starts_with("spec.cache.memory: must be at most half of"), "{refusal}");
         let refusal = with("much", "1Gi").unwrap_err();
         assert!(refusal.starts_with("spec.cache.memory: \"much\" is no number"), "{refusal}");
+    }
+
+    #[test]
+    fn a_disk_is_neither_too_small_nor_more_than_a_pod_may_take() {
+        let with = |disk: &str, limit: Option<&str>| {
+            let limits = limit.map_or(json!({}), |limit| json!({"ephemeral-storage": limit}));
+            cache(json!({"cache": {"disk": disk, "rules": [{"name": "a"}]}, "resources": {"limits": limits}}))
+        };
+        assert!(with("64Mi", None).is_ok() && with("1Ti", None).is_ok() && with("1Gi", Some("1Gi")).is_ok());
+        let refused = |disk, limit| with(disk, limit).unwrap_err();
+        assert_eq!(refused("63Mi", None), "spec.cache.disk: 63Mi is outside 64Mi to 1Ti");
+        assert_eq!(refused("much", None), "spec.cache.disk: \"much\" is no number of bytes");
+        assert_eq!(
+            refused("2Gi", Some("1Gi")),
+            "spec.cache.disk: must be at most spec.resources.limits.ephemeral-storage, which is 1Gi"
+        );
+    }
+
+    #[test]
+    fn a_redis_of_answers_is_told_of_without_its_password_and_wrong_ones_by_their_path() {
+        let with = |redis: Value| json!({"cache": {"redis": redis, "rules": [{"name": "a"}]}});
+        let shared = cache(with(json!({"url": "redis://redis:6379"}))).unwrap().shared.unwrap();
+        assert_eq!((&*shared.store.url, &*shared.scope), ("redis://redis:6379", "team/demo/1-2-3"));
+        let wrong = cache(with(json!({"url": "redis://a:b@c"}))).unwrap_err();
+        assert!(wrong.starts_with("spec.cache.redis.url: is not redis://"), "{wrong}");
+        let nameless = json!({"url": "redis://redis", "passwordSecretRef": {"name": "s", "key": "k"}});
+        assert_eq!(
+            cache(with(nameless)).unwrap_err(),
+            "spec.cache.redis.passwordSecretRef.name: there is no Secret \"s\" in this namespace"
+        );
     }
 
     #[test]

@@ -251,6 +251,8 @@ pub(super) fn explain(error: &BundleError, resource: &CodeCrucible) -> String {
                 format!("routing{}", matched(&field.replace("hedgeAfterMs", "hedgeAfter")))
             } else if let Some(field) = within("redaction") {
                 format!("validation.secrets{field}")
+            } else if let Some(store) = within("cache.shared.store") {
+                format!("cache.redis{store}")
             } else if let Some(rule) = within("cache.rules") {
                 format!("cache.rules{}", matched(&rule.replace("ttlMs", "ttl")))
             } else if let Some(store) = within("store") {

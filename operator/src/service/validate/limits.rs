@@ -2,6 +2,7 @@
 
 use super::Invalid;
 use super::compile::{milliseconds, number};
+use super::store::scope;
 use codecrucible_contract as contract;
 use codecrucible_crds::{
     CodeCrucible, LimitAlgorithm, LimitMode, LimitSubject, LimitUnit, LimitedRoute, OnStoreFailure, RateLimit,
@@ -20,9 +21,7 @@ pub(super) fn limits(resource: &CodeCrucible) -> Result<contract::Limits, Invali
     let is_divided = rules.iter().any(|rule| rule.is_divided(has_store));
     let shares = if is_divided { most_replicas(resource)? } else { 1 };
     let namespace = resource.namespace().unwrap_or_default();
-    // Services of several clusters may count in one store.
-    let scope = format!("{namespace}/{}/{}", resource.name_any(), resource.uid().unwrap_or_default());
-    Ok(contract::Limits { rules, shares, namespace, scope })
+    Ok(contract::Limits { rules, shares, namespace, scope: scope(resource) })
 }
 
 fn most_replicas(resource: &CodeCrucible) -> Result<u16, Invalid> {

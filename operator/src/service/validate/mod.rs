@@ -8,7 +8,7 @@ mod compile;
 mod in_force;
 mod ingress;
 mod limits;
-mod quantity;
+pub(crate) mod quantity;
 mod routing;
 mod store;
 mod tls;
@@ -25,7 +25,7 @@ use super::rollout::CanaryRules;
 use super::tls::Encryption;
 use crate::agreement::endpoint;
 use clients::admitted;
-use codecrucible_contract::{Bundle, Clients, Policy, Revision, layout};
+use codecrucible_contract::{Bundle, Clients, Policy, Revision};
 use codecrucible_crds::{CodeCrucible, Remediation, SecretKeyReference, conditions};
 use in_force::InForce;
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,10 +116,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         }
         backends.push(compile::backend(&path, name, backend)?);
     }
-    let store = store::store(resource);
-    if let (Some(store), Some(password)) = (&store, store::password(resource, observed)?) {
-        credentials.insert(layout::store_password_file(store), password);
-    }
+    credentials.extend(store::passwords(resource, observed)?);
     let encryption = tls::encryption(resource, observed)?;
     let issuer = endpoint(resource, encryption != Encryption::Disabled);
     let (access, mut notes) = access::access(resource, observed)?;
@@ -131,7 +128,7 @@ pub(crate) fn validate(resource: &CodeCrucible, observed: &Observed) -> Result<V
         routing: routing::routing(resource)?,
         limits: limits::limits(resource)?,
         cache: cache::cache(resource)?,
-        store,
+        store: resource.spec.redis.as_ref().map(store::store),
         redaction: compile::redaction(resource),
         stream_heartbeat_ms: compile::stream_heartbeat(resource)?,
         trusted_proxy_hops: compile::trusted_proxy_hops(resource)?,

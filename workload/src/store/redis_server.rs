@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// How long it may take to start, seconds.
 const START_SECONDS: u64 = 20;
 
-pub(super) struct RedisServer {
+pub(crate) struct RedisServer {
     port: u16,
     arguments: Vec<String>,
     folder: PathBuf,
@@ -18,7 +18,7 @@ pub(super) struct RedisServer {
 
 impl RedisServer {
     /// One that keeps nothing, with more arguments, such as `--requirepass x`.
-    pub(super) fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         // The port is free now, and the system gives it to nobody else soon.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let folder = std::env::temp_dir().join(format!("codecrucible-redis-{}-{port}", std::process::id()));
@@ -29,15 +29,22 @@ impl RedisServer {
         server
     }
 
-    pub(super) fn port(&self) -> u16 {
-        self.port
+    /// Three that are a cluster.
+    pub(crate) fn cluster() -> [Self; 3] {
+        let nodes = [(); 3]
+            .map(|()| Self::start(&["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"]));
+        let addresses = nodes.each_ref().map(|node| format!("127.0.0.1:{}", node.port));
+        let create = ["--cluster", "create", "--cluster-yes"];
+        let made = Command::new("redis-cli").args(create).args(addresses).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+        nodes
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn start_anew(&mut self) {
+    pub(crate) fn start_anew(&mut self) {
         let process = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
             .arg(&self.folder)
@@ -54,7 +61,7 @@ impl RedisServer {
         }
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
             process.wait().unwrap();
@@ -62,11 +69,11 @@ impl RedisServer {
     }
 
     /// It keeps its connections and answers nothing.
-    pub(super) fn pause(&self) {
+    pub(crate) fn pause(&self) {
         self.signal("-STOP");
     }
 
-    pub(super) fn go_on(&self) {
+    pub(crate) fn go_on(&self) {
         self.signal("-CONT");
     }
 

@@ -5,7 +5,7 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, RedisResult,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, RedisResult,
     ScriptInvocation,
 };
 use std::time::Duration;
@@ -26,28 +26,36 @@ pub struct StoreSettings {
     /// The password, if there is one.
     pub password: Option<String>,
     /// What all keys of the service begin with.
-    pub hash_tag: String,
+    pub prefix: String,
 }
 
 impl StoreSettings {
     /// Whether it is the same store, however it is entered.
-    pub(super) fn is_same_store(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_store(&self, other: &Self) -> bool {
         let place = |settings: &Self| {
-            (settings.store.url.clone(), settings.store.is_cluster, settings.hash_tag.clone())
+            (settings.store.url.clone(), settings.store.is_cluster, settings.prefix.clone())
         };
         place(self) == place(other)
     }
 }
 
 #[derive(Clone)]
-pub(super) enum Connection {
+pub(crate) enum Connection {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
 impl Connection {
+    /// Runs a command.
+    pub(crate) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        match self.clone() {
+            Self::Single(mut connection) => command.query_async(&mut connection).await,
+            Self::Cluster(mut connection) => command.query_async(&mut connection).await,
+        }
+    }
+
     /// Runs a script.
-    pub(super) async fn invoke<T: FromRedisValue>(
+    pub(crate) async fn invoke<T: FromRedisValue>(
         &self,
         invocation: &ScriptInvocation<'_>,
     ) -> RedisResult<T> {
@@ -59,7 +67,7 @@ impl Connection {
 }
 
 /// Connects, or says why not.
-pub(super) async fn connect(settings: &StoreSettings) -> Result<Connection, String> {
+pub(crate) async fn connect(settings: &StoreSettings) -> Result<Connection, String> {
     let connection = timeout(Duration::from_millis(CONNECT_MS), try_connect(settings)).await;
     connection.map_err(|_elapsed| "it does not answer")?.map_err(|error| error.to_string())
 }

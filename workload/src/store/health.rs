@@ -11,7 +11,7 @@ use tokio::time::Instant;
 const SILENCE_MS: u64 = 200;
 
 /// The connection that requests use, if there is one.
-pub(super) struct Health<C> {
+pub(crate) struct Health<C> {
     connection: ArcSwapOption<C>,
     late: Mutex<Late>,
     is_connected: watch::Sender<bool>,
@@ -37,12 +37,12 @@ impl<C> Default for Health<C> {
 
 impl<C> Health<C> {
     /// The connection.
-    pub(super) fn connection(&self) -> Option<Arc<C>> {
+    pub(crate) fn connection(&self) -> Option<Arc<C>> {
         self.connection.load_full()
     }
 
     /// Offers a connection until it is lost, and tells why it was.
-    pub(super) async fn hold(&self, connection: C, tell: impl FnOnce()) -> String {
+    pub(crate) async fn hold(&self, connection: C, tell: impl FnOnce()) -> String {
         self.late().since = None;
         self.connection.store(Some(Arc::new(connection)));
         self.is_connected.send_replace(true);
@@ -57,12 +57,12 @@ impl<C> Health<C> {
     }
 
     /// An answer came in time.
-    pub(super) fn answered(&self) {
+    pub(crate) fn answered(&self) {
         self.late().since = None;
     }
 
     /// An answer did not come in time.
-    pub(super) fn was_late(&self, connection: &Arc<C>, now: Instant) {
+    pub(crate) fn was_late(&self, connection: &Arc<C>, now: Instant) {
         let since = *self.late().since.get_or_insert(now);
         if now.duration_since(since) >= Duration::from_millis(SILENCE_MS) {
             self.lost(connection, "its answers are late");
@@ -70,7 +70,7 @@ impl<C> Health<C> {
     }
 
     /// A connection is of no use any more, if it still is the one that is offered.
-    pub(super) fn lost(&self, connection: &Arc<C>, why: &str) {
+    pub(crate) fn lost(&self, connection: &Arc<C>, why: &str) {
         let before = self.connection.compare_and_swap(connection, None);
         if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, connection)) {
             why.clone_into(&mut self.late().why);
