@@ -4,13 +4,17 @@ use anyhow::{Context as _, ensure};
 use codecrucible_contract::Policy;
 use codecrucible_tests::{product, wait};
 use codecrucible_workload::configuration::{Folders, compile, initialize};
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Longest wait for the service, seconds.
 const LIMIT_SECONDS: u64 = 30;
+
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 /// A running service. It ends with the value.
 pub struct Program {
@@ -24,14 +28,22 @@ pub struct Program {
 impl Program {
     /// Builds the program and starts it.
     pub fn start(policy: &Policy) -> anyhow::Result<Self> {
+        Self::start_with(policy, &[])
+    }
+
+    /// The same, with more arguments.
+    pub fn start_with(policy: &Policy, arguments: &[&OsStr]) -> anyhow::Result<Self> {
         product::build()?;
-        let folder = std::env::temp_dir().join(format!("codecrucible-program-{}", std::process::id()));
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder =
+            std::env::temp_dir().join(format!("codecrucible-program-{}-{number}", std::process::id()));
         let folders = Folders::new(&folder);
         initialize(&folders)?;
         compile(&folders, serde_json::to_vec(policy)?.as_slice())?;
         let mut process = Command::new(product::WORKLOAD.path())
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config"])
             .arg(&folder)
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()?;
         let output = process.stdout.take().context("no output")?;

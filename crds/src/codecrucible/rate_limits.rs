@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.burst) || self.algorithm == 'TokenBucket'").message("burst is only for algorithm TokenBucket; leave it out"))]
+#[x_kube(validation = Rule::new("self.unit != 'ConcurrentRequests' || (self.algorithm == 'TokenBucket' && self.window == '1m' && !has(self.burst))").message("algorithm, window and burst must be left out for unit ConcurrentRequests, which has none of them"))]
 #[x_kube(validation = Rule::new("!has(self.match) || !has(self.match.routes) || !('Token' in self.match.routes) || self.per in ['Address', 'Service']").message("per must be Address or Service for the route Token, where nobody is known yet"))]
 #[x_kube(validation = Rule::new("!has(self.match) || !has(self.match.routes) || !('Token' in self.match.routes) || (self.unit == 'Requests' && !has(self.match.models) && !has(self.match.namespaces) && !has(self.match.exceptNamespaces))").message("unit must be Requests, and match.models, match.namespaces and match.exceptNamespaces be left out, for the route Token"))]
 pub struct RateLimit {
@@ -25,7 +26,8 @@ pub struct RateLimit {
     pub per: LimitSubject,
     /// What is counted: `Requests`, or `Tokens` that models read and write. Tokens are taken by estimate when a request comes (one for four
     /// bytes, and as many as it lets a model write, or 1024, but no more than a quarter of all there is at once), and corrected when its answer
-    /// has ended, by what the backend says. What was used beyond a limit is owed, up to eight times the limit, and paid off at its rate.
+    /// has ended, by what the backend says. What was used beyond a limit is owed, up to eight times the limit, and paid off at its rate. Of
+    /// `ConcurrentRequests` there are never more under way than `limit`; `algorithm`, `window` and `burst` say nothing of them.
     #[serde(default)]
     pub unit: LimitUnit,
     /// How it is counted: a `TokenBucket` of the size of `burst` that fills at the rate of `limit`, so that within one window up to both may be
@@ -115,6 +117,7 @@ pub enum LimitUnit {
     #[default]
     Requests,
     Tokens,
+    ConcurrentRequests,
 }
 
 /// How it is counted.

@@ -1,11 +1,14 @@
-//! Answers that are given again, while what is kept is changed by `kubectl patch`.
+//! Answers that are given again, while what is kept is changed by `kubectl patch`, programs begin again and pods are replaced.
 
 use crate::model_server::ModelServer;
+use crate::redis_server::{PASSWORD, RedisServer};
 use crate::sdk::run_with_sdk;
 use crate::served::{metrics, select};
 use crate::support::{CLUSTER, Namespace, eventually};
 use codecrucible_tests::client::{Client, Credentials};
 use codecrucible_tests::port_forward::PortForward;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 /// Requests that could each have been answered by the backend.
@@ -21,6 +24,17 @@ fn ask(client: &Client, content: &str) -> String {
     // Read, so that the connection is used again.
     answer.text().unwrap();
     told.unwrap_or_default()
+}
+
+/// Which layer gave the answer, or that a backend did.
+fn way(client: &Client, content: &str) -> String {
+    let question =
+        json!({"model": "coder", "temperature": 0, "messages": [{"role": "user", "content": content}]});
+    let answer = client.post("/v1/chat/completions", &question).unwrap();
+    let way = answer.headers()["x-codecrucible-route"].to_str().unwrap().to_owned();
+    assert_eq!(answer.status(), 200);
+    answer.text().unwrap();
+    way
 }
 
 /// What the replica has asked of its backend, by its own account.
@@ -66,4 +80,89 @@ fn a_cache_comes_and_begins_anew_by_patches_and_what_is_kept_no_backend_is_asked
     assert!(ask(&client, "Well?").starts_with("codecrucible; hit"), "what was in force goes on");
     select(&namespace, &json!({"cache": null}));
     eventually("nothing is kept any more", || ask(&client, "Well?").is_empty());
+}
+
+/// The processes of a pod: each has its name.
+fn processes(pod: &str) -> Vec<Pid> {
+    let name = format!("HOSTNAME={pod}\0");
+    let is_of_pod = |process: &i32| {
+        let environment = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        environment.windows(name.len()).any(|window| window == name.as_bytes())
+    };
+    let all = std::fs::read_dir("/proc").unwrap();
+    let all = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    all.filter(is_of_pod).map(Pid::from_raw).collect()
+}
+
+/// The only pod, once it is the only one and ready.
+fn only_pod(namespace: &Namespace<'_>) -> String {
+    let mut found = String::new();
+    eventually("one pod is ready", || {
+        let pods = namespace.kubectl(&["get", "pods", "-o", "json"]).unwrap_or_default();
+        let pods: serde_json::Value = serde_json::from_str(&pods).unwrap_or_default();
+        let [pod] = &pods["items"].as_array().cloned().unwrap_or_default()[..] else { return false };
+        found = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        pod["status"]["containerStatuses"][0]["ready"] == true
+    });
+    found
+}
+
+/// How often the pod's program has begun again.
+fn restarts(namespace: &Namespace<'_>, pod: &str) -> u64 {
+    let pod = namespace.get(&format!("pod/{pod}")).unwrap_or_default();
+    pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or_default()
+}
+
+#[test]
+fn a_program_that_begins_again_finds_answers_on_its_disk_and_a_new_pod_in_redis() {
+    let (namespace, model, redis) = (Namespace::new("kept"), ModelServer::start(), RedisServer::start());
+    let backend = json!({"apiVersion": "codecrucible.dev/v1alpha1", "kind": "ModelBackend", "metadata": {"name": "remote"},
+        "spec": {"type": "OpenAI", "url": format!("http://{}/v1", model.address), "models": [{"name": "coder"}]}});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "answers"}, "stringData": {"password": PASSWORD}});
+    namespace.apply(&backend.to_string()).unwrap();
+    namespace.apply(&secret.to_string()).unwrap();
+    let store = json!({"url": format!("redis://{}", redis.address), "passwordSecretRef": {"name": "answers", "key": "password"}});
+    let cache = json!({"disk": "64Mi", "redis": store, "rules": [{"name": "all"}]});
+    namespace.crucible("demo", "remote", &format!("  cache: {cache}")).unwrap();
+    namespace.wait_until_ready("demo");
+    let credentials = Credentials::of(&CLUSTER, "kept", "demo").unwrap();
+    let reach = |pod: &str| {
+        let forward = PortForward::start(&CLUSTER, &namespace.name, &format!("pod/{pod}"), 8080).unwrap();
+        let client = Client::authenticate(&forward.url(), &credentials).unwrap();
+        (forward, client)
+    };
+    let is_told = |line: &str| metrics(&namespace).iter().any(|metrics| metrics.contains(line));
+    let are_ready = || {
+        eventually("disk and Redis are ready", || {
+            ["disk", "redis"]
+                .iter()
+                .all(|layer| is_told(&format!("codecrucible_cache_layer_ready{{layer=\"{layer}\"}} 1")))
+        });
+    };
+    are_ready();
+
+    let pod = only_pod(&namespace);
+    let (forward, client) = reach(&pod);
+    assert_eq!(way(&client, "Well?"), "backend=remote; attempts=1");
+    assert_eq!(way(&client, "Well?"), "cache=memory; attempts=0");
+    let kept = "codecrucible_cache_written_below_memory_total{layer=\"redis\",outcome=\"kept\"} 1";
+    eventually("it is in Redis", || is_told(kept));
+
+    // It is asked to end, and its container begins again.
+    processes(&pod).into_iter().for_each(|process| kill(process, Signal::SIGTERM).unwrap());
+    eventually("the program begins again", || restarts(&namespace, &pod) == 1);
+    drop(forward);
+    assert_eq!(only_pod(&namespace), pod);
+    are_ready();
+    let (_forward, client) = reach(&pod);
+    assert_eq!(way(&client, "Well?"), "cache=disk; attempts=0");
+
+    namespace.kubectl(&["delete", "pod", &pod]).unwrap();
+    let new = only_pod(&namespace);
+    assert_ne!(new, pod);
+    are_ready();
+    let (_forward, client) = reach(&new);
+    assert_eq!(way(&client, "Well?"), "cache=redis; attempts=0");
+    assert_eq!(way(&client, "Well?"), "cache=memory; attempts=0");
+    println!("an answer: from the disk after the program began again, from Redis in a new pod");
 }

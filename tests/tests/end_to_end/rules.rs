@@ -47,10 +47,16 @@ fn broken() -> Vec<(&'static str, Value)> {
         service(json!({"rateLimits": [{"name": "a", "limit": 1}, {"name": "a", "limit": 2}]})),
         service(json!({"cache": {"rules": [{"name": "a"}, {"name": "a"}]}})),
         service(json!({"rateLimits": [{"name": "a", "limit": 9, "burst": 9, "algorithm": "FixedWindow"}]})),
+        service(
+            json!({"rateLimits": [{"name": "a", "limit": 9, "unit": "ConcurrentRequests", "window": "1h"}]}),
+        ),
         service(json!({"rateLimits": [{"name": "a", "limit": 9, "match": {"routes": ["Token"]}}]})),
         service(json!({"rateLimits": [
             {"name": "a", "limit": 9, "per": "Service", "unit": "Tokens", "match": {"routes": ["Token"]}},
         ]})),
+        service(
+            json!({"cache": {"rules": [{"name": "a"}], "redis": {"url": "redis://redis/1", "cluster": true}}}),
+        ),
         service(json!({"redis": {"url": "redis://redis/1", "cluster": true}})),
         service(json!({"network": {"trustedProxyHops": 1}})),
         service(json!({"synthesis": {"defaultVoices": ["developer", "developer"]}})),

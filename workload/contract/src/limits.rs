@@ -128,6 +128,8 @@ pub enum Unit {
     Requests,
     /// Tokens of models, read and written: estimated when the request comes, corrected when the answer has ended.
     Tokens,
+    /// Requests that are under way at once; window, algorithm and burst say nothing.
+    ConcurrentRequests,
 }
 
 /// How it is counted.
@@ -239,7 +241,7 @@ impl Limit {
             ("models", !self.models.is_empty()),
             ("namespaces", !self.namespaces.is_empty()),
             ("exceptNamespaces", !self.except_namespaces.is_empty()),
-            ("unit", self.unit == Unit::Tokens),
+            ("unit", self.unit != Unit::Requests),
         ] {
             check(!is_limited || !is_given, path, || "means nothing for the route Token".into())?;
         }

@@ -5,6 +5,7 @@ use super::anthropic_errors;
 use super::browsers::{harden, tell_origin};
 use super::watched_body::{Watch, watched};
 use crate::attempts::Ledger;
+use crate::limits::Held;
 use crate::redaction::Found;
 use crate::service::Service;
 use crate::telemetry::{AccessLine, AttemptSpan, Correlation, REQUEST_ID, RequestSpans, TokenNote};
@@ -40,6 +41,8 @@ struct Noted {
     /// Which limit refuses it, or would.
     limit: OnceLock<Refusing>,
     tokens: TokenNote,
+    /// Its places among those that are under way at once. They are given back with the exchange.
+    held: OnceLock<Held>,
     /// For a client or a backend, until the answer began, nanoseconds.
     waited: AtomicU64,
 }
@@ -61,6 +64,7 @@ impl Exchange {
             secrets: OnceLock::new(),
             limit: OnceLock::new(),
             tokens: TokenNote::default(),
+            held: OnceLock::new(),
             waited: AtomicU64::new(0),
         }))
     }
@@ -104,6 +108,11 @@ impl Exchange {
 
     pub(super) fn note_limit(&self, limit: Refusing) {
         let _ = self.0.limit.set(limit);
+    }
+
+    /// From now on these are its places, as long as it lasts.
+    pub(super) fn hold(&self, held: Held) {
+        let _ = self.0.held.set(held);
     }
 
     /// Time that was not the service's own.

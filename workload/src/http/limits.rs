@@ -48,7 +48,8 @@ pub(super) async fn allowance(
     let client = &*caller.principal.subject;
     let asked = Asked { route, model, or_model, client: Some(client), address: caller.address, tokens };
     match service.admit(snapshot, &asked).await {
-        Ok(allowance) => {
+        Ok(mut allowance) => {
+            allowance.held.take().into_iter().for_each(|held| exchange.hold(held));
             let refusing = allowance.refused_in_shadow.clone().map(Refusing::InShadow);
             refusing.into_iter().for_each(|refusing| exchange.note_limit(refusing));
             Ok(allowance)
@@ -109,7 +110,10 @@ fn add_limits(headers: &mut HeaderMap, told: &[Told]) {
         let comma = if policies.is_empty() { "" } else { ", " };
         // Writing to a string does not fail. Whole seconds, the last one begun.
         let _ = write!(policies, "{comma}{policy}");
-        let _ = write!(standings, "{comma}\"{name}\";r={remaining};t={}", reset_ms.div_ceil(1_000));
+        let _ = write!(standings, "{comma}\"{name}\";r={remaining}");
+        if let Some(reset_ms) = reset_ms {
+            let _ = write!(standings, ";t={}", reset_ms.div_ceil(1_000));
+        }
     }
     for (header, text) in [(POLICY, policies), (STANDING, standings)] {
         if let Ok(value) = HeaderValue::try_from(text) {

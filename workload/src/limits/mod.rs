@@ -1,6 +1,7 @@
 //! How much clients may ask for: every limit that applies to a request must admit it, or nothing is taken from any. Replicas count together in a
 //! store, or each its part in memory.
 
+mod at_once;
 mod claims;
 mod counting;
 mod estimate;
@@ -15,6 +16,7 @@ mod shared;
 #[cfg(test)]
 mod together;
 
+pub use at_once::Held;
 pub use estimate::{estimated_answer_tokens, estimated_tokens};
 pub use reservation::Reservation;
 pub use rules::{Asked, Limits};
@@ -22,12 +24,13 @@ pub use rules::{Asked, Limits};
 use crate::store::StoreSettings;
 use crate::telemetry::Metrics;
 use arc_swap::ArcSwapOption;
+use at_once::Places;
 use claims::{Claim, takes};
 use codecrucible_contract::{StoreAcknowledgement, WithoutStore};
 use counting::Standing;
 use memory::Memory;
 use reservation::Place;
-use shared::{NoStore, SharedCounters};
+use shared::{AskedStore, NoStore, SharedCounters};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -43,6 +46,7 @@ const RETRY_AFTER_MS: u64 = 1_000;
 /// Counts for the whole process, whatever the policy.
 pub struct Limiter {
     memory: Memory,
+    places: Arc<Places>,
     store: ArcSwapOption<SharedCounters>,
     /// Which store is told of: how many there were.
     stores: Arc<AtomicU64>,
@@ -61,6 +65,8 @@ pub struct Allowance {
     pub refused_in_shadow: Option<Arc<str>>,
     /// What was taken for its tokens, to be corrected by what it uses.
     pub reservation: Option<Reservation>,
+    /// Places among those that are under way at once, for as long as the request lasts.
+    pub held: Option<Held>,
 }
 
 /// A request that is not admitted.
@@ -92,8 +98,8 @@ pub struct Told {
     pub name: Arc<str>,
     /// How many could be had at once.
     pub remaining: u64,
-    /// Until all could be had, milliseconds.
-    pub reset_ms: u64,
+    /// Until all could be had, milliseconds; nothing where that is when others end.
+    pub reset_ms: Option<u64>,
 }
 
 impl Limiter {
@@ -105,6 +111,7 @@ impl Limiter {
     fn with_patience(patience: Duration, metrics: Arc<Metrics>) -> Self {
         Self {
             memory: Memory::default(),
+            places: Arc::default(),
             store: ArcSwapOption::empty(),
             stores: Arc::default(),
             patience,
@@ -160,9 +167,49 @@ impl Limiter {
         if claims.is_empty() {
             return Ok(Allowance::default());
         }
-        let Some(store) = self.store.load().as_ref().map(|store| store.asked()) else {
-            return self.count_here(claims);
+        let store = self.store.load().as_ref().map(|store| store.asked());
+        let (at_once, rates): (Vec<_>, _) = claims.into_iter().partition(|claim| claim.limit.is_at_once());
+        // Whatever refuses then gives these back.
+        let places = self.take_places(at_once, store.as_ref()).await?;
+        match self.take(rates, store).await {
+            Ok(allowance) => Ok(places.and(allowance)),
+            Err(refusal) => Err(Refusal { told: [places.told, refusal.told].concat(), ..refusal }),
+        }
+    }
+
+    async fn take_places(
+        self: &Arc<Self>,
+        claims: Vec<Claim>,
+        store: Option<&Arc<AskedStore>>,
+    ) -> Result<Allowance, Refusal> {
+        if claims.is_empty() {
+            return Ok(Allowance::default());
+        }
+        let borrowed = match store {
+            Some(store) => {
+                let begin = Instant::now();
+                let borrowed = store.borrow(&claims).await;
+                self.metrics.limits.store_seconds.observe(begin.elapsed().as_secs_f64());
+                borrowed.ok()
+            }
+            None => None,
         };
+        if let Some((standings, held)) = borrowed {
+            let allowance = self.judge(&claims, &standings, false)?;
+            return Ok(Allowance { held, ..allowance });
+        }
+        let claims = if store.is_some() { self.without_store(claims)? } else { claims };
+        let (standings, held) = self.places.take(&claims);
+        let allowance = self.judge(&claims, &standings, true)?;
+        Ok(Allowance { held, ..allowance })
+    }
+
+    async fn take(
+        self: &Arc<Self>,
+        claims: Vec<Claim>,
+        store: Option<Arc<AskedStore>>,
+    ) -> Result<Allowance, Refusal> {
+        let Some(store) = store.filter(|_| !claims.is_empty()) else { return self.count_here(claims) };
         let begin = Instant::now();
         let taken = store.take(claims).await;
         self.metrics.limits.store_seconds.observe(begin.elapsed().as_secs_f64());
@@ -171,12 +218,12 @@ impl Limiter {
                 let (claims, standings, at_ms) = taken.keep();
                 self.decided(claims, &standings, Place::Store(store, at_ms))
             }
-            Err((claims, NoStore)) => self.fall_back(claims),
+            Err((claims, NoStore)) => self.count_here(self.without_store(claims)?),
         }
     }
 
-    /// What each limit says is to be done while the store does not answer.
-    fn fall_back(self: &Arc<Self>, claims: Vec<Claim>) -> Result<Allowance, Refusal> {
+    /// What is counted here while the store does not answer, as each limit says.
+    fn without_store(&self, claims: Vec<Claim>) -> Result<Vec<Claim>, Refusal> {
         for claim in &claims {
             let labels = [&*claim.limit.name, claim.limit.fallback()];
             self.metrics.limits.fallbacks.with_label_values(&labels).inc();
@@ -192,10 +239,13 @@ impl Limiter {
             });
         }
         let is_counted = |claim: &Claim| claim.limit.without_store == WithoutStore::Local;
-        self.count_here(claims.into_iter().filter(is_counted).collect())
+        Ok(claims.into_iter().filter(is_counted).collect())
     }
 
     fn count_here(self: &Arc<Self>, claims: Vec<Claim>) -> Result<Allowance, Refusal> {
+        if claims.is_empty() {
+            return Ok(Allowance::default());
+        }
         let now_ms = milliseconds(SystemTime::now());
         let standings = self.memory.take(now_ms, &takes(&claims, |limit| limit.part));
         self.decided(claims, &standings, Place::Here(now_ms))
@@ -207,13 +257,23 @@ impl Limiter {
         standings: &[Standing],
         place: Place,
     ) -> Result<Allowance, Refusal> {
+        let allowance = self.judge(&claims, standings, matches!(place, Place::Here(_)))?;
+        let reserved = |(claim, standing): (Claim, &Standing)| {
+            (standing.is_admitted() && claim.limit.is_in_tokens()).then_some(claim)
+        };
+        let reserved: Vec<_> = claims.into_iter().zip(standings).filter_map(reserved).collect();
+        let reservation = (!reserved.is_empty()).then(|| Reservation::new(Arc::clone(self), reserved, place));
+        Ok(Allowance { reservation, ..allowance })
+    }
+
+    /// Whether all admit it, and what is told of them; counts what each decided.
+    fn judge(&self, claims: &[Claim], standings: &[Standing], is_part: bool) -> Result<Allowance, Refusal> {
         let both = || claims.iter().zip(standings);
         for (claim, standing) in both() {
             let decision = claim.limit.decision(standing.is_admitted());
             self.metrics.limits.decisions.with_label_values(&[&*claim.limit.name, decision]).inc();
         }
         let in_force = || both().filter(|(claim, _)| !claim.limit.is_shadow);
-        let is_part = matches!(place, Place::Here(_));
         let told: Vec<_> = in_force().map(|(claim, standing)| told(claim, standing, is_part)).collect();
         let refused = in_force().filter(|(_, standing)| !standing.is_admitted());
         // Of several, the one that lasts longest.
@@ -228,12 +288,19 @@ impl Limiter {
         let mut in_shadow =
             both().filter(|(claim, standing)| claim.limit.is_shadow && !standing.is_admitted());
         let refused_in_shadow = in_shadow.next().map(|(claim, _)| Arc::clone(&claim.limit.name));
-        let reserved = |(claim, standing): (Claim, &Standing)| {
-            (standing.is_admitted() && claim.limit.is_in_tokens).then_some(claim)
-        };
-        let reserved: Vec<_> = claims.into_iter().zip(standings).filter_map(reserved).collect();
-        let reservation = (!reserved.is_empty()).then(|| Reservation::new(Arc::clone(self), reserved, place));
-        Ok(Allowance { told, refused_in_shadow, reservation })
+        Ok(Allowance { told, refused_in_shadow, ..Allowance::default() })
+    }
+}
+
+impl Allowance {
+    /// What two kinds of limits gave.
+    fn and(self, other: Self) -> Self {
+        Self {
+            told: [self.told, other.told].concat(),
+            refused_in_shadow: self.refused_in_shadow.or(other.refused_in_shadow),
+            reservation: self.reservation.or(other.reservation),
+            held: self.held.or(other.held),
+        }
     }
 }
 
@@ -242,7 +309,7 @@ fn told(claim: &Claim, standing: &Standing, is_part: bool) -> Told {
         policy: Arc::clone(&claim.limit.told(is_part).policy),
         name: Arc::clone(&claim.limit.name),
         remaining: standing.remaining,
-        reset_ms: standing.reset_ms,
+        reset_ms: (!claim.limit.is_at_once()).then_some(standing.reset_ms),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Compiled {
     pub(super) whole: Rule,
     pub(super) part: Rule,
     pub(super) is_shadow: bool,
-    pub(super) is_in_tokens: bool,
+    unit: Unit,
     pub(super) without_store: WithoutStore,
     routes: Vec<LimitedRoute>,
     models: Vec<String>,
@@ -108,7 +108,7 @@ impl Compiled {
             whole,
             part,
             is_shadow: limit.is_shadow,
-            is_in_tokens: limit.unit == Unit::Tokens,
+            unit: limit.unit,
             without_store: limit.without_store,
             routes: limit.routes.clone(),
             models: limit.models.clone(),
@@ -116,8 +116,21 @@ impl Compiled {
             except_namespaces: limit.except_namespaces.clone(),
             per: limit.per,
             // Counters of another kind or window are others; a limit that is raised goes on with what was counted.
-            prefix: format!("{hash_tag}:limit:{}:{algorithm}{}:", limit.name, limit.window_ms),
+            prefix: match limit.unit {
+                Unit::ConcurrentRequests => format!("{hash_tag}:limit:{}:c:", limit.name),
+                _ => format!("{hash_tag}:limit:{}:{algorithm}{}:", limit.name, limit.window_ms),
+            },
         }
+    }
+
+    /// Whether it counts the tokens of models.
+    pub(super) fn is_in_tokens(&self) -> bool {
+        self.unit == Unit::Tokens
+    }
+
+    /// Whether it counts what is under way.
+    pub(super) fn is_at_once(&self) -> bool {
+        self.unit == Unit::ConcurrentRequests
     }
 
     /// How it is told where all of it counts, or the part of one replica.
@@ -162,7 +175,7 @@ impl Compiled {
             && is_named(&self.namespaces, namespace)
             && !namespace
                 .is_some_and(|namespace| self.except_namespaces.iter().any(|other| other == namespace))
-            && (!self.is_in_tokens || uses_tokens)
+            && (!self.is_in_tokens() || uses_tokens)
     }
 
     fn claim(self: &Arc<Self>, asked: &Asked<'_>, namespace: Option<&str>) -> Option<Claim> {
@@ -174,7 +187,7 @@ impl Compiled {
             // It cannot fail.
             Subject::Address => write!(key, "{}", network(asked.address)).ok()?,
         }
-        let wanted = if self.is_in_tokens { asked.tokens } else { 1 };
+        let wanted = if self.is_in_tokens() { asked.tokens } else { 1 };
         Some(Claim { limit: Arc::clone(self), key, wanted })
     }
 }
@@ -193,10 +206,6 @@ fn network(address: IpAddr) -> IpAddr {
 impl Texts {
     /// Of a limit, of which so many count.
     fn of(limit: &Limit, count: u64) -> Self {
-        let (unit, quota_unit) = match limit.unit {
-            Unit::Requests => ("requests", ""),
-            Unit::Tokens => ("tokens", ";qu=\"tokens\""),
-        };
         let per = match limit.per {
             Subject::Client => "each client",
             Subject::Namespace => "all clients of a namespace together",
@@ -205,11 +214,17 @@ impl Texts {
         };
         let (name, seconds) = (&limit.name, limit.window_ms.div_ceil(1_000));
         let here = if count == limit.limit { "" } else { ", counted by this replica alone" };
+        // Units have the names of the draft's registry.
+        let (what, quota) = match limit.unit {
+            Unit::Requests => (format!("requests in {seconds} seconds"), format!(";w={seconds}")),
+            Unit::Tokens => (format!("tokens in {seconds} seconds"), format!(";w={seconds};qu=\"tokens\"")),
+            Unit::ConcurrentRequests => {
+                ("requests at once".to_owned(), ";qu=\"concurrent-requests\"".to_owned())
+            }
+        };
         Self {
-            policy: format!("{name:?};q={count};w={seconds}{quota_unit}").into(),
-            description: format!(
-                "The limit {name:?} is {count} {unit} in {seconds} seconds for {per}{here}."
-            ),
+            policy: format!("{name:?};q={count}{quota}").into(),
+            description: format!("The limit {name:?} is {count} {what} for {per}{here}."),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Counters that all replicas share, in Redis: one script, one round trip, from all counters or from none. While the store does not answer it is
 //! not asked, so that requests wait for it no longer than once; it is tried again beside them.
 
+use super::at_once::{LEASE_MS, Leases, teach};
 use super::claims::{Claim, Settlement, Take, settlements, takes};
 use super::counting::{Rule, Standing};
 use super::milliseconds;
@@ -20,6 +21,8 @@ use tokio_util::task::AbortOnDropHandle;
 const LONG_PATIENCE_MS: u64 = 2_000;
 /// Pause between two looks whether it still answers, milliseconds.
 const LOOK_EVERY_MS: u64 = 1_000;
+/// How often places are borrowed anew, of requests that have not ended, milliseconds.
+const RENEW_EVERY_MS: u64 = LEASE_MS / 3;
 /// Most corrections that wait for the store to come back.
 const MAX_UNSETTLED: usize = 10_000;
 /// What is counted to see that it answers.
@@ -27,7 +30,7 @@ const PROBE_RULE: Rule =
     Rule { algorithm: Algorithm::FixedWindow, limit: 1, window: 1_000, burst: 1, tick_ms: 1 };
 
 /// How the time is had: the store's own, so that replicas need not agree about it.
-const CLOCK: &str = "local time = redis.call('TIME')
+pub(super) const CLOCK: &str = "local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 ";
 const COUNTING: &str = include_str!("counting.lua");
@@ -44,7 +47,7 @@ pub(super) fn script(clock: &str, what: &str) -> Script {
 pub(super) struct NoStore;
 
 /// Why there is no answer.
-enum Unanswered {
+pub(super) enum Unanswered {
     NoStore,
     /// To this question, while others are answered.
     Refused,
@@ -73,8 +76,10 @@ pub(super) struct SharedCounters {
 
 /// What requests ask. Whoever still holds it when the policy names another store finds no connection soon.
 pub(super) struct AskedStore {
-    health: Health<Connection>,
-    patience: Duration,
+    pub(super) health: Health<Connection>,
+    pub(super) patience: Duration,
+    /// Places of requests under way.
+    pub(super) leases: Leases,
     /// Shared with how the same store was entered before.
     unsettled: Arc<Mutex<VecDeque<Unsettled>>>,
     /// The same store, as it was entered before: asked until this one has connected, so that a password can be replaced at leisure.
@@ -114,6 +119,7 @@ impl SharedCounters {
         let asked = Arc::new(AskedStore {
             health: Health::default(),
             patience,
+            leases: Leases::default(),
             unsettled: before
                 .as_ref()
                 .map_or_else(Arc::default, |before| Arc::clone(&before.asked.unsettled)),
@@ -218,7 +224,7 @@ impl AskedStore {
     }
 
     /// Until when a script may run, by the store's clock: what waits in a connection longer must not count, since nobody waits for it.
-    fn not_after(&self) -> u64 {
+    pub(super) fn not_after(&self) -> u64 {
         let now =
             milliseconds(SystemTime::now()).saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed));
         now.saturating_add(LONG_PATIENCE_MS)
@@ -240,9 +246,13 @@ impl AskedStore {
 
     /// Asks now and then, so that a loss is noticed where nobody else asks. Never ends.
     async fn look_after(self: &Arc<Self>, hash_tag: &str) -> Infallible {
-        let key = probe_key(hash_tag);
+        let (key, mut renewed) = (probe_key(hash_tag), Instant::now());
         loop {
             self.settle_all().await;
+            if renewed.elapsed() >= Duration::from_millis(RENEW_EVERY_MS) {
+                renewed = Instant::now();
+                self.renew(LEASE_MS).await;
+            }
             sleep(Duration::from_millis(LOOK_EVERY_MS)).await;
             let Some(connection) = self.health.connection() else { continue };
             let mut invocation = TAKE.prepare_invoke();
@@ -254,7 +264,10 @@ impl AskedStore {
         }
     }
 
-    async fn ask<T: FromRedisValue>(&self, invocation: &ScriptInvocation<'_>) -> Result<T, Unanswered> {
+    pub(super) async fn ask<T: FromRedisValue>(
+        &self,
+        invocation: &ScriptInvocation<'_>,
+    ) -> Result<T, Unanswered> {
         let connection = self.health.connection().ok_or(Unanswered::NoStore)?;
         match timeout(Duration::from_millis(LONG_PATIENCE_MS), connection.invoke(invocation)).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -358,6 +371,7 @@ impl<T: Fn(Result<(), &str>) + Sync> Kept for Keeper<T> {
 /// A connection over which a counter was written within the time that requests wait: one that may only read, is full or slow, is none.
 async fn connected(settings: &StoreSettings, asked: &AskedStore) -> Result<Connection, String> {
     let connection = connect(settings).await?;
+    teach(&connection, &settings.prefix).await;
     let key = probe_key(&settings.prefix);
     // The store learns the scripts from who asks first.
     for patience in [Duration::from_millis(LONG_PATIENCE_MS), asked.patience] {

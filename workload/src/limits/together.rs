@@ -18,24 +18,28 @@ const PATIENCE_SECONDS: u64 = 30;
 /// Replicas.
 const SHARES: u16 = 3;
 
-struct Replica {
-    limiter: Arc<Limiter>,
-    metrics: Arc<Metrics>,
-    limits: Limits,
+pub(super) struct Replica {
+    pub(super) limiter: Arc<Limiter>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) limits: Limits,
 }
 
-fn settings(url: String, password: Option<&str>, is_cluster: bool) -> StoreSettings {
+pub(super) fn settings(url: String, password: Option<&str>, is_cluster: bool) -> StoreSettings {
     let store = Store { url, username: None, has_credential: password.is_some(), is_cluster };
     StoreSettings { store, password: password.map(str::to_owned), prefix: "{http://demo}".into() }
 }
 
-fn denying(limit: Limit) -> Limit {
+pub(super) fn denying(limit: Limit) -> Limit {
     Limit { without_store: WithoutStore::Deny, ..limit }
 }
 
 impl Replica {
     /// One that waits for the store for so long.
-    async fn with_patience(patience: Duration, rules: Vec<Limit>, settings: &StoreSettings) -> Self {
+    pub(super) async fn with_patience(
+        patience: Duration,
+        rules: Vec<Limit>,
+        settings: &StoreSettings,
+    ) -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
         let policy = LimitsPolicy { rules, shares: SHARES, ..LimitsPolicy::default() };
         let limits = Limits::new("http://demo", &policy);
@@ -46,11 +50,11 @@ impl Replica {
         replica
     }
 
-    async fn new(rules: Vec<Limit>, settings: &StoreSettings) -> Self {
+    pub(super) async fn new(rules: Vec<Limit>, settings: &StoreSettings) -> Self {
         Self::with_patience(Duration::from_secs(PATIENCE_SECONDS), rules, settings).await
     }
 
-    async fn ask(&self) -> Result<Allowance, Refusal> {
+    pub(super) async fn ask(&self) -> Result<Allowance, Refusal> {
         let asked = Asked {
             route: LimitedRoute::ChatCompletions,
             model: None,
@@ -67,7 +71,7 @@ impl Replica {
         self.ask().await.unwrap().told.iter().map(|told| told.remaining).collect()
     }
 
-    fn fallbacks(&self, what: &str) -> u64 {
+    pub(super) fn fallbacks(&self, what: &str) -> u64 {
         self.metrics.limits.fallbacks.with_label_values(&["l", what]).get()
     }
 
@@ -75,7 +79,7 @@ impl Replica {
         self.limiter.store.load().as_ref().is_some_and(|store| store.asked().is_connected())
     }
 
-    async fn until(&self, is_connected: bool) {
+    pub(super) async fn until(&self, is_connected: bool) {
         in_time(async {
             while self.is_connected() != is_connected {
                 tokio::task::yield_now().await;
@@ -85,7 +89,7 @@ impl Replica {
     }
 }
 
-async fn in_time<T>(what: impl Future<Output = T>) -> T {
+pub(super) async fn in_time<T>(what: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(PATIENCE_SECONDS), what).await.expect("in time")
 }
 

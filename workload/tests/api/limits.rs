@@ -207,3 +207,44 @@ async fn the_voices_of_a_synthesis_use_tokens_together() {
     let second = api.post("/v1/synthesis", body).await;
     assert_eq!(remaining(&second), 10_000 - 2 * 30 - taken, "each of two voices used thirty");
 }
+
+#[tokio::test]
+async fn no_more_requests_are_under_way_at_once_than_a_client_may_have() {
+    let backend = Backend::doing(|mut stream, request| async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        if !request.contains("\"stream\":true") {
+            let _ = stream.write_all(whole("200 OK", "application/json", ANSWER).as_bytes()).await;
+            return;
+        }
+        let _ = stream.write_all(format!("{STREAM_HEAD}data: {{}}\n\n").as_bytes()).await;
+        // Until the client, and with it the service, is gone.
+        let _ = stream.read(&mut [0; 8]).await;
+    })
+    .await;
+    let two = Limit { unit: Unit::ConcurrentRequests, limit: 2, burst: 2, ..limit("at-once", 2) };
+    let api = Api::under(limited(&backend, vec![two, limit("daily", 5)])).await;
+    let streams = [api.chat(true).await, api.chat(true).await];
+    assert_eq!(
+        header(&streams[1], "ratelimit-policy"),
+        "\"at-once\";q=2;qu=\"concurrent-requests\", \"daily\";q=1;w=2592000"
+    );
+    assert!(header(&streams[1], "ratelimit").starts_with("\"at-once\";r=0, \"daily\";r=3;t="));
+    let third = api.chat(false).await;
+    assert_eq!(header(&third, "retry-after"), "1");
+    let (status, code, document) = refusal(third).await;
+    assert_eq!((status, code.as_str()), (429, "rate_limit_exceeded"));
+    assert_eq!(
+        document["error"]["message"],
+        "The limit \"at-once\" is 2 requests at once for each client. Try again in 1 seconds."
+    );
+    drop(streams);
+    let mut admitted = api.chat(false).await;
+    while admitted.status().as_u16() == 429 {
+        admitted = api.chat(false).await;
+    }
+    assert!(
+        header(&admitted, "ratelimit").starts_with("\"at-once\";r=1, \"daily\";r=2;t="),
+        "who is refused counts for none"
+    );
+    drop(admitted);
+}

@@ -53,6 +53,7 @@ fn limit(index: usize, declared: &RateLimit) -> Result<contract::Limit, Invalid>
         unit: match declared.unit {
             LimitUnit::Requests => contract::Unit::Requests,
             LimitUnit::Tokens => contract::Unit::Tokens,
+            LimitUnit::ConcurrentRequests => contract::Unit::ConcurrentRequests,
         },
         algorithm: match declared.algorithm {
             LimitAlgorithm::TokenBucket => contract::Algorithm::TokenBucket,
