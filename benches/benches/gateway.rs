@@ -23,7 +23,7 @@ const OTHER_PROCESSOR: usize = 1;
 /// floor it may cost.
 type Work = (&'static str, Ask, Extent, u16, usize, f64);
 
-const TABLE: [Work; 10] = [
+const TABLE: [Work; 11] = [
     ("chat, 273 bytes, bare", Ask::Chat, Extent::Bare, 200, 2_000, 1.6),
     ("chat, 273 bytes, everything on", Ask::Chat, Extent::Everything, 200, 2_000, 3.2),
     ("prompt of 33 KB, bare", Ask::LongPrompt, Extent::Bare, 200, 1_000, 1.35),
@@ -33,6 +33,7 @@ const TABLE: [Work; 10] = [
     ("kept in memory, everything on", Ask::Chat, Extent::Kept, 200, 2_000, 2.1),
     ("refused, 401", Ask::Stranger, Extent::Everything, 401, 2_000, 1.3),
     ("refused, 403", Ask::Chat, Extent::Forbidden, 403, 2_000, 1.3),
+    ("refused, 413, each over a new connection", Ask::TooLong, Extent::Everything, 413, 1_000, 1.3),
     ("refused, 429", Ask::Chat, Extent::Exhausted, 429, 2_000, 1.3),
 ];
 

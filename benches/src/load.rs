@@ -3,6 +3,7 @@
 use futures::StreamExt as _;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// What a prompt begins with whose stream is not to end.
 pub(crate) const HOLD: &str = "hold";
@@ -12,6 +13,9 @@ const CONCURRENCY: usize = 8;
 const SMALL_BYTES: usize = 273;
 /// Size of one with a long prompt, bytes.
 const LONG_BYTES: usize = 33 * 1024;
+
+/// What one that is too long announces, bytes.
+const TOO_LONG_BYTES: u64 = 1 << 40;
 
 /// Who is asked.
 pub struct Target {
@@ -34,6 +38,8 @@ pub enum Ask {
     OpenStream,
     /// A small chat of somebody unknown.
     Stranger,
+    /// The head of one that is too long.
+    TooLong,
 }
 
 /// A kind of request, and the status of its answer.
@@ -41,6 +47,7 @@ pub struct Load {
     body: String,
     status: u16,
     is_known: bool,
+    is_too_long: bool,
     client: reqwest::Client,
 }
 
@@ -48,7 +55,7 @@ impl Load {
     /// Requests that are answered in this way.
     pub fn new(ask: Ask, status: u16) -> Self {
         let (stream, size) = match ask {
-            Ask::Chat | Ask::Stranger => (false, SMALL_BYTES),
+            Ask::Chat | Ask::Stranger | Ask::TooLong => (false, SMALL_BYTES),
             Ask::LongPrompt => (false, LONG_BYTES),
             Ask::Stream | Ask::OpenStream => (true, SMALL_BYTES),
         };
@@ -60,11 +67,19 @@ impl Load {
             )
         };
         let body = body(size - body(0).len());
-        Self { body, status, is_known: ask != Ask::Stranger, client: reqwest::Client::new() }
+        Self {
+            body,
+            status,
+            is_known: ask != Ask::Stranger,
+            is_too_long: ask == Ask::TooLong,
+            client: reqwest::Client::new(),
+        }
     }
 
     /// The same, answered with 200 by whoever asks nobody who he is.
     pub fn of_floor(ask: Ask) -> Self {
+        // It has no limit.
+        let ask = if ask == Ask::TooLong { Ask::Chat } else { ask };
         Self::new(ask, 200)
     }
 
@@ -114,6 +129,9 @@ impl Load {
 
     /// Sends so many requests and reads every answer to its end.
     pub async fn send(&self, target: &Target, count: usize) -> anyhow::Result<()> {
+        if self.is_too_long {
+            return announce(target, self.status, count).await;
+        }
         let url = format!("http://{}/v1/chat/completions", target.address);
         let token = if self.is_known { target.token.clone() } else { target.token.chars().rev().collect() };
         let ask = |_| {
@@ -131,4 +149,26 @@ impl Load {
         }
         Ok(())
     }
+}
+
+/// Announces so many requests that are too long, each over a connection of its own, which ends with the answer.
+async fn announce(target: &Target, status: u16, count: usize) -> anyhow::Result<()> {
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {TOO_LONG_BYTES}\r\nexpect: 100-continue\r\n\r\n",
+        target.token
+    );
+    let expected = format!("HTTP/1.1 {status} ");
+    let announce = |_| async {
+        let mut stream = tokio::net::TcpStream::connect(target.address).await?;
+        stream.write_all(head.as_bytes()).await?;
+        let mut answer = vec![0; expected.len()];
+        stream.read_exact(&mut answer).await?;
+        anyhow::ensure!(answer == expected.as_bytes(), "{}", String::from_utf8_lossy(&answer));
+        Ok(())
+    };
+    let mut answers = futures::stream::iter(0..count).map(announce).buffer_unordered(CONCURRENCY);
+    while let Some(answer) = answers.next().await {
+        answer?;
+    }
+    Ok(())
 }

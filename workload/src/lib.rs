@@ -11,6 +11,7 @@ mod cache;
 pub mod cli;
 mod collect;
 pub mod configuration;
+mod descriptors;
 pub mod dialects;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;

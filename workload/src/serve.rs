@@ -1,6 +1,7 @@
 //! The life of the service: read, listen, follow changes, stop.
 
 use crate::configuration::{Folders, Follower};
+use crate::descriptors;
 use crate::http::{Listener, Shutdown, admin_router, public_router, status_router};
 use crate::service::Service;
 use crate::telemetry::{LogControl, Metrics};
@@ -73,6 +74,7 @@ impl EndSignals {
 pub async fn run(arguments: ServeArguments, logging: LogControl) -> anyhow::Result<()> {
     // Before anything else: a signal that nobody catches ends the process without a goodbye.
     let signals = EndSignals::catch()?;
+    descriptors::raise_limit();
     // Fails only if another provider was installed, which is then used.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let follower = Follower::start(Folders::new(&arguments.config), arguments.tls, logging, Metrics::new()?)?;
@@ -89,7 +91,7 @@ pub async fn run(arguments: ServeArguments, logging: LogControl) -> anyhow::Resu
     if let (Some(folder), Some(bytes)) = (arguments.cache_folder, arguments.cache_bytes) {
         let service = service.clone();
         // What is there already need not be found before anybody is served.
-        tokio::spawn(async move { service.cache().open_disk(&folder, bytes).await });
+        tokio::spawn(async move { service.cache().keep_disk(&folder, bytes).await });
     }
     // Probes, metrics and status answer until the very end.
     let admin = admin.serve(admin_router(service.clone()), None, Shutdown::never());

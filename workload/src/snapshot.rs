@@ -197,8 +197,8 @@ fn store_settings(
 fn shared_answers(policy: &Policy, passwords: &BTreeMap<String, String>) -> Option<StoreSettings> {
     let SharedAnswers { store, scope } = policy.cache.as_ref()?.shared.clone()?;
     let password = passwords.get(&layout::store_password_file(&store)).cloned();
-    // Without braces, by which all keys would lie on one node of a cluster.
-    Some(StoreSettings { store, password, prefix: scope.replace(['{', '}'], "_") })
+    // It has no braces, by which all keys would lie on one node of a cluster.
+    Some(StoreSettings { store, password, prefix: scope })
 }
 
 fn routes(backends: &[BuiltBackend], automatic: Option<Automatic>) -> Routes {

@@ -14,8 +14,9 @@ pub struct Cache {
     /// which is asked for least. Streams that are being kept take up to a quarter more.
     #[serde(default = "default_memory")]
     pub memory: Quantity,
-    /// Room for answers on the disk of each replica's node, beside memory: 64Mi to 1Ti, and at most `resources.limits.ephemeral-storage`, if that is
-    /// given. They outlive the program, not the pod. To change it replaces the pods.
+    /// Room for answers on the disk of each replica's node, beside memory: 64Mi to 1Ti, and at least 128Mi less than
+    /// `resources.limits.ephemeral-storage`, if that is given. A 16th of it is needed in memory, which with `memory` is at most half of
+    /// `resources.limits.memory`. They outlive the program, not the pod. To change it replaces the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<Quantity>,
     /// Where replicas find what others were answered, and new ones what was before them. Answers lie there as they are, each for its time. A

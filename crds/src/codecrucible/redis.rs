@@ -1,9 +1,9 @@
-//! The Redis in which replicas count together.
+//! A Redis that replicas share: to count together, or to find what others were answered.
 
 use crate::SecretKeyReference;
 use serde::{Deserialize, Serialize};
 
-/// A Redis in which replicas count together.
+/// A Redis that replicas share.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Redis {

@@ -24,6 +24,7 @@ mod pod;
 mod preview;
 #[cfg(test)]
 mod properties;
+mod quantity;
 mod remediation;
 mod report;
 mod rollout;

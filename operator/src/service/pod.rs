@@ -14,3 +14,5 @@ pub(crate) const MODELS_FOLDER: &str = "/models";
 pub(crate) const TLS_ARGUMENT: &str = "--tls";
 /// Where a pod keeps answers on its node's disk.
 pub(crate) const ANSWERS_FOLDER: &str = "/var/cache/codecrucible";
+/// What a pod may take of its disk beyond its answers, such as for its log, bytes.
+pub(crate) const DISK_RESERVE_BYTES: u64 = 128 << 20;

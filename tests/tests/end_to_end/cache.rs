@@ -14,42 +14,46 @@ use serde_json::json;
 /// Requests that could each have been answered by the backend.
 const MANY: usize = 20;
 
-/// What a client is told of caches.
-fn ask(client: &Client, content: &str) -> String {
+/// A header of an answer; nothing where it has none.
+fn header(client: &Client, content: &str, name: &str) -> String {
     let question =
         json!({"model": "coder", "temperature": 0, "messages": [{"role": "user", "content": content}]});
     let answer = client.post("/v1/chat/completions", &question).unwrap();
     assert_eq!(answer.status(), 200);
-    let told = answer.headers().get("cache-status").map(|told| told.to_str().unwrap().to_owned());
+    let told = answer.headers().get(name).map(|told| told.to_str().unwrap().to_owned());
     // Read, so that the connection is used again.
     answer.text().unwrap();
     told.unwrap_or_default()
 }
 
-/// Which layer gave the answer, or that a backend did.
+/// What a client is told of caches.
+fn ask(client: &Client, content: &str) -> String {
+    header(client, content, "cache-status")
+}
+
+/// Which layer gave the answer, or which backend did.
 fn way(client: &Client, content: &str) -> String {
-    let question =
-        json!({"model": "coder", "temperature": 0, "messages": [{"role": "user", "content": content}]});
-    let answer = client.post("/v1/chat/completions", &question).unwrap();
-    let way = answer.headers()["x-codecrucible-route"].to_str().unwrap().to_owned();
-    assert_eq!(answer.status(), 200);
-    answer.text().unwrap();
-    way
+    header(client, content, "x-codecrucible-route")
+}
+
+/// A backend of the namespace.
+fn add_backend(namespace: &Namespace<'_>, model: &ModelServer) {
+    let backend = json!({"apiVersion": "codecrucible.dev/v1alpha1", "kind": "ModelBackend", "metadata": {"name": "remote"},
+        "spec": {"type": "OpenAI", "url": format!("http://{}/v1", model.address), "models": [{"name": "coder"}]}});
+    namespace.apply(&backend.to_string()).unwrap();
 }
 
 /// What the replica has asked of its backend, by its own account.
 fn asked(namespace: &Namespace<'_>) -> usize {
     let metrics = metrics(namespace).join("\n");
-    let count = metrics.lines().find(|line| line.starts_with("codecrucible_backend_answers_total{"));
-    count.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    let counts = metrics.lines().filter(|line| line.starts_with("codecrucible_backend_answers_total{"));
+    counts.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
 }
 
 #[test]
 fn a_cache_comes_and_begins_anew_by_patches_and_what_is_kept_no_backend_is_asked_for() {
     let (namespace, model) = (Namespace::new("cache"), ModelServer::start());
-    let backend = json!({"apiVersion": "codecrucible.dev/v1alpha1", "kind": "ModelBackend", "metadata": {"name": "remote"},
-        "spec": {"type": "OpenAI", "url": format!("http://{}/v1", model.address), "models": [{"name": "coder"}]}});
-    namespace.apply(&backend.to_string()).unwrap();
+    add_backend(&namespace, &model);
     namespace.crucible("demo", "remote", "").unwrap();
     namespace.wait_until_ready("demo");
     let forward = PortForward::start(&CLUSTER, &namespace.name, "service/demo", 8080).unwrap();
@@ -62,6 +66,7 @@ fn a_cache_comes_and_begins_anew_by_patches_and_what_is_kept_no_backend_is_asked
     select(&namespace, &rules(0));
     eventually("it is given again", || ask(&client, "Well?").starts_with("codecrucible; hit"));
     let before = asked(&namespace);
+    assert!(before > 0);
     assert!((0..MANY).all(|_| ask(&client, "Well?").starts_with("codecrucible; hit")));
     assert_eq!(asked(&namespace), before);
     println!("a cache: {MANY} of {MANY} from memory, the backend was asked for none");
@@ -116,14 +121,15 @@ fn restarts(namespace: &Namespace<'_>, pod: &str) -> u64 {
 #[test]
 fn a_program_that_begins_again_finds_answers_on_its_disk_and_a_new_pod_in_redis() {
     let (namespace, model, redis) = (Namespace::new("kept"), ModelServer::start(), RedisServer::start());
-    let backend = json!({"apiVersion": "codecrucible.dev/v1alpha1", "kind": "ModelBackend", "metadata": {"name": "remote"},
-        "spec": {"type": "OpenAI", "url": format!("http://{}/v1", model.address), "models": [{"name": "coder"}]}});
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "answers"}, "stringData": {"password": PASSWORD}});
-    namespace.apply(&backend.to_string()).unwrap();
+    add_backend(&namespace, &model);
     namespace.apply(&secret.to_string()).unwrap();
     let store = json!({"url": format!("redis://{}", redis.address), "passwordSecretRef": {"name": "answers", "key": "password"}});
     let cache = json!({"disk": "64Mi", "redis": store, "rules": [{"name": "all"}]});
-    namespace.crucible("demo", "remote", &format!("  cache: {cache}")).unwrap();
+    namespace.crucible("demo", "remote", "  maintenance: {paused: true}").unwrap();
+    // This node knows nothing of its disk, and so has none to give.
+    let resources = json!({"requests": {"ephemeral-storage": "0"}});
+    select(&namespace, &json!({"cache": cache, "resources": resources, "maintenance": null}));
     namespace.wait_until_ready("demo");
     let credentials = Credentials::of(&CLUSTER, "kept", "demo").unwrap();
     let reach = |pod: &str| {

@@ -1,7 +1,7 @@
 //! Which answers are given again to the same request.
 
 use crate::policy::is_default;
-use crate::store::Store;
+use crate::store::{Store, check_scope};
 use crate::validate::{Checked, check, name};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -108,7 +108,7 @@ impl Cache {
         })?;
         if let Some(shared) = shared {
             shared.store.validate().map_err(|invalid| invalid.below("cache.shared"))?;
-            name("cache.shared.scope", &shared.scope)?;
+            check_scope("cache.shared.scope", &shared.scope)?;
         }
         check((1..=MAX_RULES).contains(&rules.len()), "cache.rules", || {
             format!("has {} entries, and must have 1 to {MAX_RULES}", rules.len())

@@ -1,5 +1,6 @@
 //! How much clients may ask for.
 
+use crate::store::check_scope;
 use crate::validate::{Checked, check, name};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -19,8 +20,6 @@ pub const MAX_WINDOW_MS: u64 = 2_592_000_000;
 const MAX_NAMED: usize = 64;
 /// Most replicas among which a limit is divided.
 const MAX_SHARES: u16 = 1_000;
-/// Longest scope, bytes.
-const MAX_SCOPE_BYTES: usize = 256;
 /// Longest name, bytes.
 const MAX_LIMIT_NAME_BYTES: usize = 40;
 
@@ -166,10 +165,7 @@ impl Limits {
         check((1..=MAX_SHARES).contains(shares), "limits.shares", || {
             format!("{shares} is outside 1 to {MAX_SHARES}")
         })?;
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-./".contains(&byte);
-        check(scope.len() <= MAX_SCOPE_BYTES && scope.bytes().all(is_plain), "limits.scope", || {
-            format!("{scope:?} is not at most {MAX_SCOPE_BYTES} letters, digits, - . and /")
-        })?;
+        check_scope("limits.scope", scope)?;
         let mut names = HashSet::new();
         for (index, rule) in rules.iter().enumerate() {
             let path = format!("limits.rules[{index}]");

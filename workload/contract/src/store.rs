@@ -1,9 +1,12 @@
-//! The store in which replicas count together.
+//! A store in which replicas count together, or find what others were answered.
 
 use crate::validate::{Checked, check, is_authority, name};
 use serde::{Deserialize, Serialize};
 
-/// A Redis in which replicas count together.
+/// Longest scope, bytes.
+const MAX_SCOPE_BYTES: usize = 256;
+
+/// A Redis that replicas share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Store {
@@ -31,6 +34,14 @@ impl Store {
         })?;
         self.username.as_ref().map_or(Ok(()), |username| name("store.username", username))
     }
+}
+
+/// What tells a service from others that use the same store.
+pub(crate) fn check_scope(path: &str, scope: &str) -> Checked {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-./".contains(&byte);
+    check(scope.len() <= MAX_SCOPE_BYTES && scope.bytes().all(is_plain), path, || {
+        format!("{scope:?} is not at most {MAX_SCOPE_BYTES} letters, digits, - . and /")
+    })
 }
 
 fn is_store_url(url: &str) -> bool {

@@ -1,6 +1,7 @@
 //! A stream that is written down while it passes, to be kept should it end well.
 
-use super::{Content, MAX_KEPT_BYTES, Place};
+use super::answer::{Content, MAX_KEPT_BYTES};
+use super::place::Place;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The part of the room for answers that streams take which are being written down, of which not all will be kept.
@@ -9,18 +10,28 @@ const PART: u64 = 4;
 /// What an event ends with.
 const BETWEEN_EVENTS: [&[u8]; 2] = [b"\n\n", b"\r\n\r\n"];
 
-/// What all streams that are being written down take together, bytes.
-#[derive(Default)]
+/// What all streams take together that are being written down or held for those who read along, bytes.
+#[derive(Debug, Default)]
 pub(super) struct Written(AtomicU64);
 
 impl Written {
     /// Takes room, if there is some within the most that there may be.
-    fn take(&self, bytes: u64, most: u64) -> bool {
+    pub(super) fn take(&self, bytes: u64, most: u64) -> bool {
         let is_taken = self.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= most;
         if !is_taken {
             self.0.fetch_sub(bytes, Ordering::Relaxed);
         }
         is_taken
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Gives some of it back.
+    pub(super) fn give_back(&self, bytes: u64) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -71,7 +82,7 @@ impl Recording {
 
     fn give_back(&mut self) -> Vec<u8> {
         let text = std::mem::take(&mut self.text);
-        self.place.written().0.fetch_sub(text.len() as u64, Ordering::Relaxed);
+        self.place.written().give_back(text.len() as u64);
         text
     }
 }
@@ -108,7 +119,7 @@ mod tests {
     }
 
     fn taken(place: &Place) -> u64 {
-        place.written().0.load(Ordering::Relaxed)
+        place.written().bytes()
     }
 
     async fn kept(place: &Place) -> Option<String> {

@@ -4,7 +4,7 @@ use super::error::ApiError;
 use super::events::as_events;
 use super::exchange::Exchange;
 use super::route_header::ROUTE;
-use crate::cache::{ABSENT, Content, Directives, KeptAnswer, Layer, Look, Place};
+use crate::cache::{ABSENT, Content, Directives, Joined, KeptAnswer, Layer, Look, Place, Reader};
 use crate::service::Service;
 use axum::body::Body;
 use axum::response::Response;
@@ -13,6 +13,8 @@ use http::header::{AGE, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 use std::time::Instant;
 
+/// What is told of an answer that somebody else asked for.
+const COLLAPSED: &str = "codecrucible; fwd=miss; collapsed";
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// What a backend answers, and what of it is to be kept.
@@ -45,6 +47,11 @@ fn response(content: &Content) -> Response {
     response
 }
 
+fn is_stream(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    response.status().is_success() && kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
+}
+
 /// Where an answer came from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -66,12 +73,8 @@ impl Outcome {
 }
 
 /// What the header of the route says of an answer that no backend was asked for.
-const fn route(layer: Layer) -> &'static str {
-    match layer {
-        Layer::Memory => "cache=memory; attempts=0",
-        Layer::Disk => "cache=disk; attempts=0",
-        Layer::Redis => "cache=redis; attempts=0",
-    }
+fn route(layer: Layer) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("cache={}; attempts=0", layer.as_str())).ok()
 }
 
 /// One request whose answer is kept.
@@ -93,8 +96,7 @@ impl Keeping<'_> {
                 Err(ApiError::not_kept())
             }
             Look::Unwanted => Ok(self.ask_alone(ask, Outcome::Refreshed).await),
-            // Each stream begins as soon as it can.
-            Look::Absent if self.is_stream => Ok(self.ask_alone(ask, Outcome::Miss).await),
+            Look::Absent if self.is_stream => Ok(self.stream_together(ask).await),
             Look::Absent => Ok(self.ask_together(ask).await),
         }
     }
@@ -105,6 +107,39 @@ impl Keeping<'_> {
             self.place.keep(content).await;
         }
         self.passed_on(response, outcome)
+    }
+
+    /// A stream that is under way is read from its beginning, and goes on as fast as it comes.
+    async fn stream_together(&self, ask: impl Future<Output = FromBackend>) -> Response {
+        let begin = Instant::now();
+        match self.place.join().await {
+            Joined::First(first) => {
+                let response = self.ask_alone(ask, Outcome::Miss).await;
+                if !is_stream(&response) {
+                    first.keep_for_itself();
+                    return response;
+                }
+                response.map(|body| Body::new(first.share(body)))
+            }
+            Joined::Reader(reader) => {
+                self.exchange.note_wait(begin.elapsed());
+                self.read_along(reader)
+            }
+            Joined::Alone => {
+                self.exchange.note_wait(begin.elapsed());
+                self.ask_alone(ask, Outcome::Miss).await
+            }
+        }
+    }
+
+    fn read_along(&self, reader: Reader) -> Response {
+        let mut response = Response::new(Body::new(reader));
+        as_events(&mut response);
+        let headers = response.headers_mut();
+        headers.insert(CACHE_STATUS, HeaderValue::from_static(COLLAPSED));
+        headers.extend(route(Layer::Memory).map(|route| (ROUTE, route)));
+        self.count(Outcome::Collapsed.as_str());
+        response
     }
 
     async fn ask_together(&self, ask: impl Future<Output = FromBackend>) -> Response {
@@ -132,13 +167,13 @@ impl Keeping<'_> {
     fn again(&self, kept: &KeptAnswer, outcome: Outcome, layer: Layer) -> Response {
         let (mut response, now) = (response(&kept.content), Instant::now());
         let told = match outcome {
-            Outcome::Collapsed => "codecrucible; fwd=miss; collapsed".to_owned(),
+            Outcome::Collapsed => COLLAPSED.to_owned(),
             _ => format!("codecrucible; hit; ttl={}", self.place.good_for(kept, now).as_secs()),
         };
         let headers = response.headers_mut();
         headers.extend(HeaderValue::try_from(told).ok().map(|told| (CACHE_STATUS, told)));
         headers.insert(AGE, HeaderValue::from(kept.age(now).as_secs()));
-        headers.insert(ROUTE, HeaderValue::from_static(route(layer)));
+        headers.extend(route(layer).map(|route| (ROUTE, route)));
         self.count(outcome.as_str());
         response
     }

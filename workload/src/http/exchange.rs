@@ -3,6 +3,7 @@
 
 use super::anthropic_errors;
 use super::browsers::{harden, tell_origin};
+use super::unread::given_up_unread;
 use super::watched_body::{Watch, watched};
 use crate::attempts::Ledger;
 use crate::limits::Held;
@@ -155,7 +156,8 @@ pub(super) async fn tell(State(service): State<Service>, mut request: Request, n
     if has_anthropic_errors {
         response = anthropic_errors::translated(response).await;
     }
-    response.map(|body| watched(body, ending))
+    let is_http2 = version == Version::HTTP_2;
+    response.map(|body| watched(body, ending)).map(|body| if is_http2 { given_up_unread(body) } else { body })
 }
 
 /// The names of what was taken out of a request.

@@ -5,7 +5,7 @@ use super::automatic;
 use super::destination::Destination;
 use crate::attempts::Attempts;
 use crate::backend::{Kind, Occupancy};
-use crate::cache::{AnswerCache, Place};
+use crate::cache::Place;
 use crate::gateway::{ModelQuestion, ModelRequest};
 use crate::routing::{Order, Target, in_order_of_trial};
 use axum::Json;
@@ -50,7 +50,7 @@ impl Unsent<'_> {
         let cache = match &place {
             None => Value::Null,
             Some(place) => {
-                json!({"rule": &*place.rule, "is_kept": AnswerCache::has(place, std::time::Instant::now()).await})
+                json!({"rule": &*place.rule, "is_kept": place.has(std::time::Instant::now()).await})
             }
         };
         let document = json!({

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::{Sleep, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 /// Longest time between two requests, seconds: a little more than what balancers keep connections for, of which 600 s are the longest known.
 pub(super) const MAX_IDLE_SECONDS: u64 = 620;
@@ -38,14 +39,22 @@ pub(super) struct Heads {
     /// Longest time for a head, once begun.
     limit: Duration,
     ear: Ear,
-    /// Places of connections. While fewer than half are left, nobody who asks for nothing keeps one for longer than a head may take.
+    /// Places of connections. Whoever becomes idle while fewer than half are left does not keep its own for longer than a head may take.
     slots: Arc<Semaphore>,
     most_slots: usize,
+    /// Cancelled when the service ends: then nobody has longer than for a head.
+    stop: CancellationToken,
+    is_first: AtomicBool,
 }
 
 impl Heads {
-    pub(super) fn within(limit: Duration, ear: Ear, slots: Arc<Semaphore>, most_slots: usize) -> Self {
-        Self { limit, ear, slots, most_slots }
+    pub(super) fn within(
+        limit: Duration,
+        ear: Ear,
+        (slots, most_slots): (Arc<Semaphore>, usize),
+        stop: CancellationToken,
+    ) -> Self {
+        Self { limit, ear, slots, most_slots, stop, is_first: AtomicBool::new(true) }
     }
 
     fn are_slots_scarce(&self) -> bool {
@@ -55,19 +64,18 @@ impl Heads {
 
 impl Timer for Heads {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn HyperSleep>> {
-        self.sleep_until(Instant::now() + duration)
+        self.sleep_until(self.now() + duration)
     }
 
     /// The limit that the server knows is that of silence.
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn HyperSleep>> {
-        let silence = if self.are_slots_scarce() { sleep(self.limit) } else { sleep_until(deadline.into()) };
+        // The first one is begun: what was heard of it already, this does not hear again.
+        let is_begun = self.is_first.swap(false, Ordering::Relaxed);
+        let is_short = is_begun || self.are_slots_scarce();
+        let until = if is_short { sleep(self.limit) } else { sleep_until(deadline.into()) };
         self.ear.forget();
-        Box::pin(Waiting {
-            limit: self.limit,
-            ear: self.ear.clone(),
-            until: Box::pin(silence),
-            is_begun: false,
-        })
+        let (limit, ear, stop) = (self.limit, self.ear.clone(), self.stop.clone());
+        Box::pin(Waiting { limit, ear, stop, until: Box::pin(until), is_begun })
     }
 
     fn now(&self) -> Instant {
@@ -79,6 +87,7 @@ impl Timer for Heads {
 struct Waiting {
     limit: Duration,
     ear: Ear,
+    stop: CancellationToken,
     until: Pin<Box<Sleep>>,
     is_begun: bool,
 }
@@ -87,7 +96,8 @@ impl Future for Waiting {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_begun && self.ear.has_heard() {
+        // Whoever ends the connections looks at each of them.
+        if !self.is_begun && (self.ear.has_heard() || self.stop.is_cancelled()) {
             self.is_begun = true;
             self.until = Box::pin(sleep(self.limit));
         }
@@ -103,10 +113,11 @@ mod tests {
     use crate::http::first_words::FirstWords;
     use http_body_util::Empty;
     use hyper::body::Bytes;
-    use hyper::server::conn::http1;
     use hyper::service::service_fn;
     use hyper::{Request, Response};
-    use hyper_util::rt::TokioIo;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use hyper_util::server::conn::auto;
+    use hyper_util::server::graceful::GracefulShutdown;
     use std::convert::Infallible;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
@@ -117,15 +128,28 @@ mod tests {
 
     /// A client of a server that answers with nothing.
     fn connect(most_slots: usize) -> DuplexStream {
+        connect_until(most_slots, CancellationToken::new())
+    }
+
+    /// The same, until it is stopped.
+    fn connect_until(most_slots: usize, stop: CancellationToken) -> DuplexStream {
         let (client, server) = duplex(1024);
         let ear = Ear::default();
-        let heads = Heads::within(LIMIT, ear.clone(), Arc::new(Semaphore::new(1)), most_slots);
+        let slots = (Arc::new(Semaphore::new(1)), most_slots);
+        let heads = Heads::within(LIMIT, ear.clone(), slots, stop.clone());
         let answer =
             service_fn(async |_: Request<_>| Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())));
         let stream = TokioIo::new(FirstWords::within(LIMIT, server, ear));
-        let connection =
-            http1::Builder::new().timer(heads).header_read_timeout(IDLE).serve_connection(stream, answer);
-        tokio::spawn(connection);
+        tokio::spawn(async move {
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            builder.http1().timer(heads).header_read_timeout(IDLE);
+            let graceful = GracefulShutdown::new();
+            let connection = graceful.watch(builder.serve_connection(stream, answer).into_owned());
+            let connection = tokio::spawn(connection);
+            stop.cancelled().await;
+            graceful.shutdown().await;
+            let _ = connection.await;
+        });
         client
     }
 
@@ -162,6 +186,30 @@ mod tests {
         sleep(IDLE - SECOND).await;
         client.write_all(&REQUEST[..20]).await.unwrap();
         assert_eq!(patience(client).await, LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_has_who_begins_the_first_one() {
+        for begun in [1, 20] {
+            let mut client = connect(1);
+            client.write_all(&REQUEST[..begun]).await.unwrap();
+            assert_eq!(patience(client).await, LIMIT);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_holds_up_the_end_for_longer_than_a_head_may_take() {
+        let stop = CancellationToken::new();
+        let mut client = connect_until(1, stop.clone());
+        // Half of a second head comes with the first one.
+        client.write_all(&[REQUEST, &REQUEST[..20]].concat()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            client.read_buf(&mut answer).await.unwrap();
+        }
+        sleep(LIMIT * 2).await;
+        stop.cancel();
+        assert!(patience(client).await <= LIMIT);
     }
 
     #[tokio::test(start_paused = true)]

@@ -102,7 +102,8 @@ impl Listener {
         let graceful = GracefulShutdown::new();
         while let Some((stream, peer, slot)) = self.accept(&slots, &shutdown.stop).await {
             let counted = Counted::new(connections.clone());
-            let (watcher, stop, slots) = (graceful.watcher(), shutdown.stop.clone(), slots.clone());
+            let (watcher, stop) = (graceful.watcher(), shutdown.stop.clone());
+            let slots = (slots.clone(), MAX_CONNECTIONS);
             let certificate = self.certificate.clone();
             let routes = ToldOf { peer: Peer(peer.ip()), routes: TowerToHyperService::new(router.clone()) };
             tokio::spawn(async move {
@@ -110,7 +111,7 @@ impl Listener {
                 if let Some(Some(stream)) = greeted {
                     let (limit, ear) = (Duration::from_secs(MAX_HEAD_SECONDS), Ear::default());
                     let stream = FirstWords::within(limit, stream, ear.clone());
-                    let server = server(Heads::within(limit, ear, slots, MAX_CONNECTIONS));
+                    let server = server(Heads::within(limit, ear, slots, stop));
                     let connection = server.serve_connection(TokioIo::new(stream), routes).into_owned();
                     if let Err(error) = watcher.watch(connection).await {
                         tracing::debug!(error, "connection ended with an error");

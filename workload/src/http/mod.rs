@@ -33,6 +33,7 @@ mod router;
 mod served;
 mod slow_readers;
 mod synthesis;
+mod unread;
 mod watched_body;
 mod wishes;
 

@@ -21,7 +21,7 @@ pub use estimate::{estimated_answer_tokens, estimated_tokens};
 pub use reservation::Reservation;
 pub use rules::{Asked, Limits};
 
-use crate::store::StoreSettings;
+use crate::store::{Newest, StoreSettings};
 use crate::telemetry::Metrics;
 use arc_swap::ArcSwapOption;
 use at_once::Places;
@@ -32,7 +32,6 @@ use memory::Memory;
 use reservation::Place;
 use shared::{AskedStore, NoStore, SharedCounters};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio_util::task::TaskTracker;
 
@@ -48,8 +47,8 @@ pub struct Limiter {
     memory: Memory,
     places: Arc<Places>,
     store: ArcSwapOption<SharedCounters>,
-    /// Which store is told of: how many there were.
-    stores: Arc<AtomicU64>,
+    /// Which store is told of.
+    stores: Newest,
     patience: Duration,
     /// Corrections on their way to the store.
     settling: TaskTracker,
@@ -113,7 +112,7 @@ impl Limiter {
             memory: Memory::default(),
             places: Arc::default(),
             store: ArcSwapOption::empty(),
-            stores: Arc::default(),
+            stores: Newest::default(),
             patience,
             settling: TaskTracker::new(),
             metrics,
@@ -129,13 +128,12 @@ impl Limiter {
         }
         let connected = self.metrics.limits.store_connected.clone();
         connected.reset();
-        let number = self.stores.fetch_add(1, Ordering::Relaxed) + 1;
-        let open = |settings: &StoreSettings| {
+        let is_newest = self.stores.next();
+        let open = move |settings: &StoreSettings| {
             connected.with_label_values(&[STORE]).set(0);
-            let (told, stores) = (connected.clone(), Arc::clone(&self.stores));
+            let told = connected.clone();
             Arc::new(SharedCounters::open(settings.clone(), self.patience, current.clone(), move |outcome| {
-                // One that was replaced may live on for a while.
-                if stores.load(Ordering::Relaxed) != number {
+                if !is_newest() {
                     return;
                 }
                 told.with_label_values(&[STORE]).set(i64::from(outcome.is_ok()));
@@ -148,10 +146,14 @@ impl Limiter {
         self.store.store(settings.map(open));
     }
 
-    /// Ends when no correction is on its way to the store. For when there are no more requests.
+    /// Ends when no correction is on its way to the store, and no place on its way back. For when there are no more requests.
     pub async fn settle(&self) {
         self.settling.close();
         self.settling.wait().await;
+        let store = self.store.load_full();
+        if let Some(store) = store {
+            store.asked().leases.settle().await;
+        }
     }
 
     /// Whether it counts together with others; nothing where there is no store.

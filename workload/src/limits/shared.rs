@@ -29,6 +29,9 @@ const MAX_UNSETTLED: usize = 10_000;
 const PROBE_RULE: Rule =
     Rule { algorithm: Algorithm::FixedWindow, limit: 1, window: 1_000, burst: 1, tick_ms: 1 };
 
+/// Later than any script runs, milliseconds since 1970.
+pub(super) const NEVER_MS: u64 = u32::MAX as u64 * 1_000;
+
 /// How the time is had: the store's own, so that replicas need not agree about it.
 pub(super) const CLOCK: &str = "local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -78,8 +81,8 @@ pub(super) struct SharedCounters {
 pub(super) struct AskedStore {
     pub(super) health: Health<Connection>,
     pub(super) patience: Duration,
-    /// Places of requests under way.
-    pub(super) leases: Leases,
+    /// Places of requests under way. Shared with how the same store was entered before.
+    pub(super) leases: Arc<Leases>,
     /// Shared with how the same store was entered before.
     unsettled: Arc<Mutex<VecDeque<Unsettled>>>,
     /// The same store, as it was entered before: asked until this one has connected, so that a password can be replaced at leisure.
@@ -119,7 +122,7 @@ impl SharedCounters {
         let asked = Arc::new(AskedStore {
             health: Health::default(),
             patience,
-            leases: Leases::default(),
+            leases: before.as_ref().map_or_else(Arc::default, |before| Arc::clone(&before.asked.leases)),
             unsettled: before
                 .as_ref()
                 .map_or_else(Arc::default, |before| Arc::clone(&before.asked.unsettled)),
@@ -223,6 +226,14 @@ impl AskedStore {
         self.ask::<Vec<u64>>(&invocation).await.map(|_| ())
     }
 
+    /// How late it is there, which a reply begins with.
+    fn note_time(&self, reply: &[u64]) {
+        if let Some(store_ms) = reply.first() {
+            let ahead = i128::from(*store_ms) - i128::from(milliseconds(SystemTime::now()));
+            self.ahead_ms.store(i64::try_from(ahead).unwrap_or(0), Ordering::Relaxed);
+        }
+    }
+
     /// Until when a script may run, by the store's clock: what waits in a connection longer must not count, since nobody waits for it.
     pub(super) fn not_after(&self) -> u64 {
         let now =
@@ -246,19 +257,31 @@ impl AskedStore {
 
     /// Asks now and then, so that a loss is noticed where nobody else asks. Never ends.
     async fn look_after(self: &Arc<Self>, hash_tag: &str) -> Infallible {
-        let (key, mut renewed) = (probe_key(hash_tag), Instant::now());
+        let key = probe_key(hash_tag);
+        // At once: the store may have forgotten what it lent.
+        let mut renew_at = Instant::now();
         loop {
-            self.settle_all().await;
-            if renewed.elapsed() >= Duration::from_millis(RENEW_EVERY_MS) {
-                renewed = Instant::now();
-                self.renew(LEASE_MS).await;
+            let is_due = Instant::now() >= renew_at;
+            if is_due {
+                renew_at = Instant::now() + Duration::from_millis(RENEW_EVERY_MS);
             }
+            let renewing = async {
+                if is_due {
+                    self.renew(LEASE_MS).await;
+                }
+            };
+            tokio::join!(self.settle_all(), self.return_all(), renewing);
             sleep(Duration::from_millis(LOOK_EVERY_MS)).await;
             let Some(connection) = self.health.connection() else { continue };
             let mut invocation = TAKE.prepare_invoke();
             add_rule(invocation.key(&key), &PROBE_RULE).arg(0).arg(0).arg(self.not_after());
             match timeout(self.patience, self.ask::<Vec<u64>>(&invocation)).await {
-                Ok(answer) => answer.iter().for_each(|_| self.health.answered()),
+                Ok(answer) => {
+                    if let Ok(reply) = answer {
+                        self.note_time(&reply);
+                        self.health.answered();
+                    }
+                }
                 Err(_elapsed) => self.health.was_late(&connection, Instant::now()),
             }
         }
@@ -377,14 +400,11 @@ async fn connected(settings: &StoreSettings, asked: &AskedStore) -> Result<Conne
     for patience in [Duration::from_millis(LONG_PATIENCE_MS), asked.patience] {
         for script in [&SETTLE, &TAKE] {
             let mut invocation = script.prepare_invoke();
-            add_rule(invocation.key(&key), &PROBE_RULE).arg(0).arg(0).arg(u64::from(u32::MAX) * 1_000);
+            add_rule(invocation.key(&key), &PROBE_RULE).arg(0).arg(0).arg(NEVER_MS);
             let answer = timeout(patience, connection.invoke::<Vec<u64>>(&invocation)).await;
             let answer =
                 answer.map_err(|_elapsed| "it answers too late")?.map_err(|error| error.to_string())?;
-            if let Some(store_ms) = answer.first() {
-                let ahead = i128::from(*store_ms) - i128::from(milliseconds(SystemTime::now()));
-                asked.ahead_ms.store(i64::try_from(ahead).unwrap_or(0), Ordering::Relaxed);
-            }
+            asked.note_time(&answer);
         }
     }
     Ok(connection)

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// How long the store may take to come, to go and to answer, seconds: a test machine may have much to do.
-const PATIENCE_SECONDS: u64 = 30;
+pub(super) const PATIENCE_SECONDS: u64 = 15;
 /// Replicas.
 const SHARES: u16 = 3;
 

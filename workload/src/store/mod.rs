@@ -3,6 +3,7 @@
 mod connection;
 mod health;
 mod keeper;
+mod newest;
 #[cfg(test)]
 pub(crate) mod redis_server;
 
@@ -10,3 +11,4 @@ pub use connection::StoreSettings;
 pub(crate) use connection::{Connection, connect};
 pub(crate) use health::Health;
 pub(crate) use keeper::{Kept, keep_connected};
+pub(crate) use newest::Newest;

@@ -22,9 +22,11 @@ mod exchange;
 mod explanation;
 mod farewell;
 mod hedging;
+mod joined;
 mod limits;
 mod program;
 mod redaction;
+#[allow(dead_code, reason = "unit tests need more of it")]
 #[path = "../../src/store/redis_server.rs"]
 mod redis_server;
 mod requests;

@@ -8,7 +8,8 @@ use super::replicas::Replicas;
 use crate::service::child::Child;
 use crate::service::history::Template;
 use crate::service::pod::{
-    ADMIN_PORT, ANSWERS_FOLDER, CONFIGURATION_FOLDER, PUBLIC_PORT, STATUS_PORT, TLS_ARGUMENT,
+    ADMIN_PORT, ANSWERS_FOLDER, CONFIGURATION_FOLDER, DISK_RESERVE_BYTES, PUBLIC_PORT, STATUS_PORT,
+    TLS_ARGUMENT,
 };
 use crate::service::rollout::{Chosen, RolledBack};
 use codecrucible_crds::{CodeCrucible, PodMetadata, TlsMode, names};
@@ -16,6 +17,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 
+/// Names the volumes with which an autoscaler may take a pod's node away all the same.
+const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
 /// User and group of the workload.
 const USER: i64 = 65532;
 /// Time in which load balancers learn that a pod ends, seconds.
@@ -94,6 +97,10 @@ pub(super) fn template(resource: &CodeCrucible, model_claims: &[(String, String)
     if !annotations.is_empty() {
         metadata["annotations"] = json!(annotations);
     }
+    if mounts::disk_bytes(resource).is_some() {
+        // Answers can be lost: an autoscaler may take the node away.
+        merge(&mut metadata, json!({"annotations": {SAFE_TO_EVICT: mounts::ANSWERS}}));
+    }
     json!({"metadata": metadata, "spec": pod(resource, model_claims)})
 }
 
@@ -148,7 +155,17 @@ fn resources(resource: &CodeCrucible) -> Value {
         value.as_object().is_some_and(serde_json::Map::is_empty)
             || value.as_array().is_some_and(Vec::is_empty)
     };
-    map.into_iter().filter(|(_, value)| !is_empty(value)).collect()
+    let mut resources: Value = map.into_iter().filter(|(_, value)| !is_empty(value)).collect();
+    let names_disk =
+        |part: &str| resources.get(part).is_some_and(|part| part.get("ephemeral-storage").is_some());
+    if let Some(bytes) = mounts::disk_bytes(resource)
+        && !names_disk("requests")
+        && !names_disk("limits")
+    {
+        let most = bytes.saturating_add(DISK_RESERVE_BYTES).to_string();
+        merge(&mut resources, json!({"requests": {"ephemeral-storage": most}}));
+    }
+    resources
 }
 
 fn arguments(resource: &CodeCrucible) -> Vec<String> {

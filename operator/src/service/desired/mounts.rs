@@ -1,18 +1,16 @@
-//! What the pods mount: each object in the folder of its name, and of an object only what we made. What else somebody puts
-//! into a Secret is neither a key nor for the pod to see.
+//! What the pods mount: each object in the folder of its name, and of an object only what we made (what else somebody puts
+//! into a Secret is neither a key nor for the pod to see), models, and room for answers.
 
 use crate::service::child::Child;
-use crate::service::pod::{ANSWERS_FOLDER, CONFIGURATION_FOLDER, MODELS_FOLDER};
-use crate::service::validate::quantity::bytes;
+use crate::service::pod::{ANSWERS_FOLDER, CONFIGURATION_FOLDER, DISK_RESERVE_BYTES, MODELS_FOLDER};
+use crate::service::quantity::bytes;
 use codecrucible_contract::layout;
 use codecrucible_crds::CodeCrucible;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 /// The volume of answers that a pod keeps.
-const ANSWERS: &str = "answers";
-/// What a pod may take of its volume beyond its answers before it is evicted, bytes.
-const DISK_RESERVE_BYTES: u64 = 16 << 20;
+pub(super) const ANSWERS: &str = "answers";
 
 /// An object in a folder.
 struct Mount {

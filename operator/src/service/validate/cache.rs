@@ -2,8 +2,9 @@
 
 use super::Invalid;
 use super::compile::{milliseconds, number};
-use super::quantity::bytes;
 use super::store::{self, scope};
+use crate::service::pod::DISK_RESERVE_BYTES;
+use crate::service::quantity::bytes;
 use codecrucible_contract as contract;
 use codecrucible_crds::{Cache, CacheRule, CachedRequests, CachedRoute, CodeCrucible, SharedBy};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -12,12 +13,14 @@ use std::ops::RangeInclusive;
 
 /// Least and most room on a disk, bytes (64 MiB, 1 TiB).
 const DISK_BYTES: RangeInclusive<u64> = 64 << 20..=1 << 40;
+/// Disk for one part of memory: an answer takes 4 KiB of disk or more, and up to 256 bytes of memory for where it lies.
+const DISK_OF_MEMORY: u64 = 16;
 
 pub(super) fn cache(resource: &CodeCrucible) -> Result<Option<contract::Cache>, Invalid> {
     let Some(Cache { memory, disk, redis, rules }) = &resource.spec.cache else { return Ok(None) };
     let memory_bytes = size("spec.cache.memory", memory)?;
     check_room(resource, memory_bytes)?;
-    disk.as_ref().map_or(Ok(()), |disk| check_disk(resource, disk))?;
+    disk.as_ref().map_or(Ok(()), |disk| check_disk(resource, disk, memory_bytes))?;
     let rules = rules.iter().enumerate().map(|(index, declared)| rule(index, declared));
     let namespace = resource.namespace().unwrap_or_default();
     let shared = redis
@@ -48,17 +51,29 @@ fn check_room(resource: &CodeCrucible, memory_bytes: u64) -> Result<(), Invalid>
     }
 }
 
-/// A pod that has less disk than its answers take is evicted when they have come.
-fn check_disk(resource: &CodeCrucible, disk: &Quantity) -> Result<(), Invalid> {
+/// A pod that has less disk than its answers take is evicted when they have come, and one that has too little memory to know where they lie is killed.
+fn check_disk(resource: &CodeCrucible, disk: &Quantity, memory_bytes: u64) -> Result<(), Invalid> {
     let disk_bytes = size("spec.cache.disk", disk)?;
     if !DISK_BYTES.contains(&disk_bytes) {
         return Err(Invalid::value(format!("spec.cache.disk: {} is outside 64Mi to 1Ti", disk.0)));
     }
-    match limit(resource, "ephemeral-storage") {
-        Some(limit) if bytes(limit).is_some_and(|most| disk_bytes > most) => Err(Invalid::value(format!(
-            "spec.cache.disk: must be at most spec.resources.limits.ephemeral-storage, which is {}",
+    let needed = memory_bytes.saturating_add(disk_bytes / DISK_OF_MEMORY);
+    if let Some(limit) = limit(resource, "memory")
+        && bytes(limit).is_some_and(|most| needed > most / 2)
+    {
+        return Err(Invalid::value(format!(
+            "spec.cache.disk: a 16th of it, for where answers lie, and spec.cache.memory must be at most half of \
+             spec.resources.limits.memory, which is {}",
             limit.0
-        ))),
+        )));
+    }
+    match limit(resource, "ephemeral-storage") {
+        Some(limit) if bytes(limit).is_some_and(|most| disk_bytes + DISK_RESERVE_BYTES > most) => {
+            Err(Invalid::value(format!(
+                "spec.cache.disk: must be at least 128Mi less than spec.resources.limits.ephemeral-storage, which is {}",
+                limit.0
+            )))
+        }
         _ => Ok(()),
     }
 }
@@ -133,16 +148,25 @@ mod tests {
     #[test]
     fn a_disk_is_neither_too_small_nor_more_than_a_pod_may_take() {
         let with = |disk: &str, limit: Option<&str>| {
-            let limits = limit.map_or(json!({}), |limit| json!({"ephemeral-storage": limit}));
+            let limits =
+                limit.map_or(json!({}), |limit| json!({"ephemeral-storage": limit, "memory": "2Gi"}));
             cache(json!({"cache": {"disk": disk, "rules": [{"name": "a"}]}, "resources": {"limits": limits}}))
         };
-        assert!(with("64Mi", None).is_ok() && with("1Ti", None).is_ok() && with("1Gi", Some("1Gi")).is_ok());
+        assert!(
+            with("64Mi", None).is_ok() && with("1Ti", None).is_ok() && with("896Mi", Some("1Gi")).is_ok()
+        );
         let refused = |disk, limit| with(disk, limit).unwrap_err();
+        assert!(with("15Gi", Some("1Ti")).is_ok());
+        assert_eq!(
+            refused("16Gi", Some("1Ti")),
+            "spec.cache.disk: a 16th of it, for where answers lie, and spec.cache.memory must be at most half of \
+             spec.resources.limits.memory, which is 2Gi"
+        );
         assert_eq!(refused("63Mi", None), "spec.cache.disk: 63Mi is outside 64Mi to 1Ti");
         assert_eq!(refused("much", None), "spec.cache.disk: \"much\" is no number of bytes");
         assert_eq!(
-            refused("2Gi", Some("1Gi")),
-            "spec.cache.disk: must be at most spec.resources.limits.ephemeral-storage, which is 1Gi"
+            refused("897Mi", Some("1Gi")),
+            "spec.cache.disk: must be at least 128Mi less than spec.resources.limits.ephemeral-storage, which is 1Gi"
         );
     }
 

@@ -58,7 +58,9 @@ pub(super) fn choose(
 /// What an earlier policy cannot go on without, in words.
 fn lacking(earlier: &Bundle, newest: &Bundle) -> Option<String> {
     if has_other_store(earlier, newest) {
-        return Some("spec.redis as it was then, whose password is another one now".into());
+        return Some(
+            "spec.redis or spec.cache.redis as it was then, whose password is another one now".into(),
+        );
     }
     let name = changed_backend(earlier, newest).or_else(|| moved_model(earlier, newest))?;
     Some(format!(

@@ -8,7 +8,6 @@ mod compile;
 mod in_force;
 mod ingress;
 mod limits;
-pub(crate) mod quantity;
 mod routing;
 mod store;
 mod tls;

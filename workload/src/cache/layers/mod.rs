@@ -19,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use stored::{parse, stored};
 
 /// All that there are, as the policy says.
+#[derive(Clone)]
 pub(super) struct Layers {
     pub(super) memory: Arc<Memory>,
     pub(super) disk: Option<Arc<Disk>>,
@@ -36,13 +37,14 @@ impl Layers {
         key: &Key,
         oldest: Duration,
         metrics: &Metrics,
-    ) -> Option<KeptAnswer> {
+    ) -> Option<(KeptAnswer, Layer)> {
         if let Some(disk) = &self.disk
             && let found @ Some(_) = look(Layer::Disk, disk.get(key), oldest, metrics).await
         {
             return found;
         }
-        look(Layer::Redis, self.shared.as_ref()?.get(key), oldest, metrics).await
+        let shared = self.shared.as_ref().filter(|shared| shared.is_connected())?;
+        look(Layer::Redis, shared.get(key), oldest, metrics).await
     }
 
     /// Keeps it below memory too, beside the request.
@@ -77,11 +79,11 @@ async fn look(
     asked: impl Future<Output = Result<Option<Bytes>, Unanswered>>,
     oldest: Duration,
     metrics: &Metrics,
-) -> Option<KeptAnswer> {
+) -> Option<(KeptAnswer, Layer)> {
     let begin = Instant::now();
     let answer = asked.await;
     let found = answer.as_ref().ok().and_then(Option::as_ref);
-    let found = found.and_then(|bytes| parse(bytes, layer, Instant::now(), SystemTime::now()));
+    let found = found.and_then(|bytes| parse(bytes, Instant::now(), SystemTime::now()));
     let found = found.filter(|found| found.age(Instant::now()) <= oldest.min(found.ttl));
     let outcome = match (&answer, &found) {
         (_, Some(_)) => "hit",
@@ -90,7 +92,7 @@ async fn look(
     };
     let seconds = metrics.cache.below_seconds.with_label_values(&[layer.as_str(), outcome]);
     seconds.observe(begin.elapsed().as_secs_f64());
-    found
+    Some((found?, layer))
 }
 
 #[cfg(test)]
@@ -106,7 +108,7 @@ mod tests {
         let layers =
             Layers { memory: Arc::new(Memory::new(1 << 20)), disk: Some(Arc::new(disk)), shared: None };
         let (content, at) = (Content::Document(Bytes::from("{}")), Instant::now() - 10 * SECOND);
-        let answer = KeptAnswer { content, at, ttl: 60 * SECOND, layer: Layer::Memory };
+        let answer = KeptAnswer { content, at, ttl: 60 * SECOND };
         layers.keep_below([1; 32], &answer, metrics);
         layers
     }
@@ -115,8 +117,8 @@ mod tests {
     async fn what_is_below_is_no_older_than_is_wanted_now() {
         let (folder, metrics) = (tempfile::tempdir().unwrap(), Arc::new(Metrics::new().unwrap()));
         let layers = with_answer(folder.path(), &metrics).await;
-        let found = layers.look_below(&[1; 32], 11 * SECOND, &metrics).await.unwrap();
-        assert_eq!((found.layer, found.ttl), (Layer::Disk, 60 * SECOND));
+        let (found, layer) = layers.look_below(&[1; 32], 11 * SECOND, &metrics).await.unwrap();
+        assert_eq!((layer, found.ttl), (Layer::Disk, 60 * SECOND));
         assert!((10 * SECOND..11 * SECOND).contains(&found.age(Instant::now())));
         assert!(layers.look_below(&[1; 32], 9 * SECOND, &metrics).await.is_none());
         assert!(layers.look_below(&[2; 32], 60 * SECOND, &metrics).await.is_none());

@@ -2,7 +2,6 @@
 
 use super::super::key::Key;
 use super::Unanswered;
-use super::stored::MAX_STORED_BYTES;
 use crate::store::{Connection, Health, Kept, StoreSettings, connect, keep_connected};
 use bytes::Bytes;
 use redis::{Cmd, FromRedisValue, cmd};
@@ -20,6 +19,8 @@ const PATIENCE_MS: u64 = 25;
 const LONG_PATIENCE_MS: u64 = 2_000;
 /// Pause between two looks whether it still answers, milliseconds.
 const LOOK_EVERY_MS: u64 = 1_000;
+/// Longest answer that is kept there, bytes: others wait behind it, in the same connection.
+const MAX_SHARED_BYTES: usize = 512 * 1024;
 /// What may be on its way there, KiB. What is more than that is not kept.
 const MAX_WAITING_KB: usize = 32 * 1024;
 /// For how long what is written to see whether that can be done stays, milliseconds.
@@ -53,13 +54,17 @@ impl Shared {
         &self.settings
     }
 
+    pub(in super::super) fn is_connected(&self) -> bool {
+        self.asked.health.connection().is_some()
+    }
+
     pub(in super::super) async fn get(&self, key: &Key) -> Result<Option<Bytes>, Unanswered> {
         let connection = self.asked.health.connection().ok_or(Unanswered)?;
         let mut command = cmd("GETRANGE");
         // One byte more than an answer has: what is not one of ours may be long.
-        command.arg(self.place(key)).arg(0).arg(MAX_STORED_BYTES);
+        command.arg(self.place(key)).arg(0).arg(MAX_SHARED_BYTES);
         let found: Vec<u8> = self.asked.ask(&connection, &command).await?;
-        Ok(Some(Bytes::from(found)).filter(|found| !found.is_empty()))
+        Ok(Some(Bytes::from(found)).filter(|found| (1..=MAX_SHARED_BYTES).contains(&found.len())))
     }
 
     /// Sends it there, for so long, and tells whether it came. Needs a runtime.
@@ -70,6 +75,9 @@ impl Shared {
         good_for: Duration,
         tell: impl FnOnce(bool) + Send + 'static,
     ) {
+        if bytes.len() > MAX_SHARED_BYTES {
+            return tell(false);
+        }
         let size = u32::try_from(bytes.len().div_ceil(1024)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.asked.waiting).try_acquire_many_owned(size);
         let milliseconds = u64::try_from(good_for.as_millis()).unwrap_or(u64::MAX);
@@ -129,8 +137,12 @@ struct Keeper<T> {
 }
 
 impl<T> Keeper<T> {
-    fn probe(&self) -> String {
-        format!("{}:probe", self.settings.prefix)
+    /// Writes something: a connection over which that cannot be done, because it may only read or is full, is none.
+    async fn probe(&self, connection: &Connection) -> Result<(), String> {
+        let mut command = cmd("SET");
+        command.arg(format!("{}:probe", self.settings.prefix)).arg("").arg("PX").arg(PROBE_MS);
+        let written = timeout(Duration::from_millis(LONG_PATIENCE_MS), connection.run::<()>(&command)).await;
+        written.map_err(|_elapsed| "it answers too late")?.map_err(|error| error.to_string())
     }
 }
 
@@ -141,24 +153,21 @@ impl<T: Fn(Result<(), &str>) + Sync> Kept for Keeper<T> {
         &self.asked.health
     }
 
-    /// A connection over which something was written: one that may only read, or is full, is none.
     async fn connect(&self) -> Result<Connection, String> {
         let connection = connect(&self.settings).await?;
-        let mut command = cmd("SET");
-        command.arg(self.probe()).arg("").arg("PX").arg(PROBE_MS);
-        let written = timeout(Duration::from_millis(LONG_PATIENCE_MS), connection.run::<()>(&command)).await;
-        written.map_err(|_elapsed| "it answers too late")?.map_err(|error| error.to_string())?;
+        self.probe(&connection).await?;
         Ok(connection)
     }
 
-    /// Asks now and then, so that a loss is noticed where nobody else asks.
+    /// Writes now and then, so that a loss is noticed where nobody asks.
     async fn look_after(&self) -> Infallible {
-        let mut command = cmd("GETRANGE");
-        command.arg(self.probe()).arg(0).arg(0);
         loop {
             sleep(Duration::from_millis(LOOK_EVERY_MS)).await;
             let Some(connection) = self.asked.health.connection() else { continue };
-            let _ = self.asked.ask::<Vec<u8>>(&connection, &command).await;
+            match self.probe(&connection).await {
+                Ok(()) => self.asked.health.answered(),
+                Err(why) => self.asked.health.lost(&connection, &why),
+            }
         }
     }
 
@@ -267,15 +276,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_answer_there_is_only_read_as_far_as_one_is_long() {
+    async fn a_store_that_may_only_read_from_now_on_is_none() {
+        let server = RedisServer::start(&[]);
+        let mut replica = Replica::of(&server, "a");
+        replica.until(true).await;
+        let connection = replica.shared.asked.health.connection().unwrap();
+        connection.run::<()>(cmd("REPLICAOF").arg("127.0.0.1").arg(1)).await.unwrap();
+        replica.until(false).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_there_is_none() {
         let server = RedisServer::start(&[]);
         let mut replica = Replica::of(&server, "a");
         replica.until(true).await;
         let connection = replica.shared.asked.health.connection().unwrap();
         let place = replica.shared.place(&KEY);
-        connection.run::<()>(cmd("SETRANGE").arg(&place).arg(MAX_STORED_BYTES * 2).arg("x")).await.unwrap();
-        let found = replica.shared.get(&KEY).await.unwrap().unwrap();
-        assert_eq!(found.len(), MAX_STORED_BYTES + 1);
+        connection.run::<()>(cmd("SETRANGE").arg(&place).arg(MAX_SHARED_BYTES * 2).arg("x")).await.unwrap();
+        assert_eq!(replica.get().await, Ok(None));
         connection.run::<()>(cmd("DEL").arg(&place)).await.unwrap();
         connection.run::<()>(cmd("LPUSH").arg(&place).arg("x")).await.unwrap();
         assert_eq!(replica.get().await, Err(Unanswered));

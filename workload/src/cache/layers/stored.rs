@@ -1,8 +1,8 @@
 //! An answer as bytes that outlive the process: a number of the form, what kind it is, when it was given (milliseconds since 1970), for how long it is good
 //! (milliseconds), and the answer itself. What is of another form, as another version wrote it, is none.
 
-use super::super::{Content, KeptAnswer, Layer, MAX_KEPT_BYTES};
-use bytes::Bytes;
+use super::super::answer::{Content, KeptAnswer, MAX_KEPT_BYTES};
+use bytes::{Buf as _, BufMut as _, Bytes};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Of this form. A changed form has another one.
@@ -10,6 +10,8 @@ const FORM: u8 = 1;
 const DOCUMENT: u8 = 0;
 const EVENTS: u8 = 1;
 const HEAD_BYTES: usize = 18;
+/// How far the clock of whoever wrote it may be ahead.
+const MAX_AHEAD: Duration = Duration::from_secs(5);
 /// Longest of all, bytes.
 pub(super) const MAX_STORED_BYTES: usize = HEAD_BYTES + MAX_KEPT_BYTES;
 
@@ -20,28 +22,32 @@ pub(super) fn stored(answer: &KeptAnswer, now: Instant, today: SystemTime) -> Ve
         Content::Events(_) => EVENTS,
     };
     let mut bytes = Vec::with_capacity(HEAD_BYTES + answer.content.bytes().len());
-    bytes.extend([FORM, kind]);
-    bytes.extend(milliseconds(given).to_be_bytes());
-    bytes.extend(milliseconds(answer.ttl).to_be_bytes());
-    bytes.extend_from_slice(answer.content.bytes());
+    bytes.put_u8(FORM);
+    bytes.put_u8(kind);
+    bytes.put_u64(milliseconds(given));
+    bytes.put_u64(milliseconds(answer.ttl));
+    bytes.put_slice(answer.content.bytes());
     bytes
 }
 
-/// Nothing if it is not such an answer, or one from before this machine ran.
-pub(super) fn parse(bytes: &Bytes, layer: Layer, now: Instant, today: SystemTime) -> Option<KeptAnswer> {
-    let (head, _) = bytes.split_first_chunk::<HEAD_BYTES>().filter(|_| bytes.len() <= MAX_STORED_BYTES)?;
-    let number = |at: usize| Some(u64::from_be_bytes(head.get(at..at + 8)?.try_into().ok()?));
-    let content = bytes.slice(HEAD_BYTES..);
-    let content = match head[..2] {
-        [FORM, DOCUMENT] => Content::Document(content),
-        [FORM, EVENTS] => Content::Events(content),
+/// Nothing if it is not such an answer, or one from before this machine ran, or from the future.
+pub(super) fn parse(bytes: &Bytes, now: Instant, today: SystemTime) -> Option<KeptAnswer> {
+    if !(HEAD_BYTES..=MAX_STORED_BYTES).contains(&bytes.len()) {
+        return None;
+    }
+    let mut bytes = bytes.clone();
+    let (form, kind, given_ms, ttl_ms) = (bytes.get_u8(), bytes.get_u8(), bytes.get_u64(), bytes.get_u64());
+    let content = match (form, kind) {
+        (FORM, DOCUMENT) => Content::Document(bytes),
+        (FORM, EVENTS) => Content::Events(bytes),
         _ => return None,
     };
-    let since_1970 = today.duration_since(UNIX_EPOCH).ok()?;
-    // Who wrote it may have a clock that is a little ahead.
-    let age = since_1970.saturating_sub(Duration::from_millis(number(2)?));
-    let at = now.checked_sub(age)?;
-    Some(KeptAnswer { content, at, ttl: Duration::from_millis(number(10)?), layer })
+    let (today, given) = (today.duration_since(UNIX_EPOCH).ok()?, Duration::from_millis(given_ms));
+    if given > today + MAX_AHEAD {
+        return None;
+    }
+    let age = today.saturating_sub(given);
+    Some(KeptAnswer { content, at: now.checked_sub(age)?, ttl: Duration::from_millis(ttl_ms) })
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -55,7 +61,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn answer(content: Content, now: Instant) -> KeptAnswer {
-        KeptAnswer { content, at: now - 5 * SECOND, ttl: 60 * SECOND, layer: Layer::Memory }
+        KeptAnswer { content, at: now - 5 * SECOND, ttl: 60 * SECOND }
     }
 
     #[test]
@@ -65,19 +71,20 @@ mod tests {
             [Content::Document(Bytes::from("{}")), Content::Events(Bytes::from("data: [DONE]\n\n"))]
         {
             let bytes = stored(&answer(content.clone(), now), now, today).into();
-            let read = parse(&bytes, Layer::Disk, now + SECOND, today + SECOND).unwrap();
-            assert_eq!((read.content.clone(), read.ttl, read.layer), (content, 60 * SECOND, Layer::Disk));
+            let read = parse(&bytes, now + SECOND, today + SECOND).unwrap();
+            assert_eq!((read.content.clone(), read.ttl), (content, 60 * SECOND));
             let age = read.age(now + SECOND);
             assert!((6 * SECOND..6 * SECOND + Duration::from_millis(2)).contains(&age), "{age:?}");
         }
     }
 
     #[test]
-    fn what_comes_from_a_clock_that_is_ahead_is_new() {
+    fn what_comes_from_a_clock_that_is_a_little_ahead_is_new_and_from_the_future_nothing_comes() {
         let (now, today) = (Instant::now(), SystemTime::now());
         let new = KeptAnswer { at: now, ..answer(Content::Document(Bytes::from("{}")), now) };
-        let bytes = stored(&new, now, today + 60 * SECOND).into();
-        assert_eq!(parse(&bytes, Layer::Redis, now, today).unwrap().age(now), Duration::ZERO);
+        let from_ahead = |ahead| parse(&stored(&new, now, today + ahead).into(), now, today);
+        assert_eq!(from_ahead(4 * SECOND).unwrap().age(now), Duration::ZERO);
+        assert!(from_ahead(6 * SECOND).is_none());
     }
 
     #[test]
@@ -91,7 +98,7 @@ mod tests {
         };
         let too_long = [&*whole, &vec![b' '; MAX_KEPT_BYTES]].concat();
         for bytes in [Vec::new(), whole[..HEAD_BYTES - 1].to_vec(), changed(0, 2), changed(1, 2), too_long] {
-            assert!(parse(&bytes.into(), Layer::Redis, now, today).is_none());
+            assert!(parse(&bytes.into(), now, today).is_none());
         }
     }
 }

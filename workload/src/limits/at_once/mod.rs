@@ -17,22 +17,14 @@ use super::counting::Standing;
 const RETRY_MS: u64 = 1_000;
 
 /// Places that a request has taken. They are given back with the value.
-#[derive(Default)]
 #[must_use]
 pub struct Held {
-    _places: Option<places::Taken>,
-    _lent: Option<leases::Lent>,
+    _places: Box<dyn Send + Sync>,
 }
 
-impl From<places::Taken> for Held {
-    fn from(places: places::Taken) -> Self {
-        Self { _places: Some(places), _lent: None }
-    }
-}
-
-impl From<leases::Lent> for Held {
-    fn from(lent: leases::Lent) -> Self {
-        Self { _places: None, _lent: Some(lent) }
+impl Held {
+    fn new(places: impl Send + Sync + 'static) -> Self {
+        Self { _places: Box::new(places) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::claims::Claim;
 use super::super::counting::Standing;
-use super::{asks, decide};
+use super::{Held, asks, decide};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +18,7 @@ pub(super) struct Taken {
 
 impl Places {
     /// Takes one from each that has one, or from none where one that counts has none; tells how each stands.
-    pub(in super::super) fn take(self: &Arc<Self>, claims: &[Claim]) -> (Vec<Standing>, Option<super::Held>) {
+    pub(in super::super) fn take(self: &Arc<Self>, claims: &[Claim]) -> (Vec<Standing>, Option<Held>) {
         let mut counts = self.counts();
         let under_way: Vec<_> =
             claims.iter().map(|claim| counts.get(&claim.key).copied().unwrap_or_default()).collect();
@@ -32,7 +32,7 @@ impl Places {
             *counts.entry(key.clone()).or_default() += 1;
         }
         drop(counts);
-        (standings, Some(Taken { places: Arc::clone(self), keys }.into()))
+        (standings, Some(Held::new(Taken { places: Arc::clone(self), keys })))
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<String, u64>> {

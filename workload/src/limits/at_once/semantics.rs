@@ -2,7 +2,7 @@
 
 use super::super::fixtures::daily;
 use super::super::shared::AskedStore;
-use super::super::together::{Replica, denying, in_time, settings};
+use super::super::together::{PATIENCE_SECONDS, Replica, denying, in_time, settings};
 use super::super::{Allowance, Asked, Limiter, Limits};
 use super::leases::LEASE_MS;
 use crate::store::redis_server::RedisServer;
@@ -13,6 +13,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::sync::Arc;
 use std::time::Duration;
+
+// What is never given back must not seem to be.
+const _: () = assert!(PATIENCE_SECONDS * 1_000 < LEASE_MS);
 
 const CLIENTS: [&str; 3] = ["apps.a", "apps.b", "tools.c"];
 
@@ -171,20 +174,37 @@ async fn places_of_a_replica_that_is_gone_come_back_by_themselves_and_those_of_o
     // A process that is killed gives nothing back.
     std::mem::forget(lost);
     store_of(&other).renew(LEASE_MS).await;
-    let first = admitted(&other).await;
-    assert!(other.ask().await.is_err(), "the one that was lent anew is still there");
-    drop((first, kept));
+    let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let (now, _): (u64, u64) = redis::cmd("TIME").query(&mut connection).unwrap();
+    let lent_for_long = redis::cmd("ZCOUNT")
+        .arg("{http://demo}:limit:l:c:apps.shop")
+        .arg(now * 1_000 + LEASE_MS / 2)
+        .arg("+inf")
+        .query::<u64>(&mut connection);
+    assert_eq!(lent_for_long.unwrap(), 1, "of the two, the one whose replica lives");
+    drop((admitted(&other).await, kept));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_forgot_all_is_told_again_who_is_under_way() {
-    let server = RedisServer::start(&[]);
+    let mut server = RedisServer::start(&[]);
     let replica = Replica::new(two_at_once(), &settings(server.url(), None, false)).await;
     let held = [replica.ask().await.unwrap(), replica.ask().await.unwrap()];
     let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
     redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
     store_of(&replica).renew(LEASE_MS).await;
     assert!(replica.ask().await.is_err());
+    server.kill();
+    replica.until(false).await;
+    server.start_anew();
+    replica.until(true).await;
+    in_time(async {
+        // It is told as soon as it is back.
+        while replica.ask().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     drop(held);
     drop(admitted(&replica).await);
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// How many bytes a quantity is, rounded down; nothing for what is none, or more than can be counted.
-pub(crate) fn bytes(quantity: &Quantity) -> Option<u64> {
+pub(super) fn bytes(quantity: &Quantity) -> Option<u64> {
     let text = quantity.0.as_str();
     let end =
         text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
