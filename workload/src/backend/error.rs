@@ -100,7 +100,7 @@ impl BackendError {
         }
     }
 
-    /// After which time it is worth asking again, where a backend was not asked for now.
+    /// After which time it is worth asking again, where a backend was left alone.
     pub fn worth_asking_after(&self) -> Option<u64> {
         match self {
             Self::Resting { seconds } | Self::Full { seconds } => Some(*seconds),
