@@ -7,27 +7,34 @@ use crate::dialects::{
     Answer, AnswerReader, Delta, Head, StopReason, StreamWriter, anthropic, ollama, openai,
 };
 use crate::gateway::ModelRequest;
-use crate::redaction::Redaction;
+use crate::redaction::{AnswerRedaction, RedactedEvents, Redaction};
 use crate::telemetry::Correlation;
 use bytes::Bytes;
-use codecrucible_contract::{Ollama, SecretPattern};
+use codecrucible_contract as contract;
+use codecrucible_contract::{Ollama, RedactionMode, SecretPattern};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// The name that a backend knows the model by: with everything that has to be escaped.
 const BACKEND_MODEL: &str = "or\"g/\\m\u{1}";
 /// What is looked for beside the usual: something in every second text, and something that goes on as far as it can.
 const PATTERNS: [(&str, &str); 2] = [("four", "[a-z0-9]{4}"), ("rest", "ab.{3,}")];
 /// Made once: to make one ready takes much longer than to use it.
-static REDACTION: LazyLock<Redaction> = LazyLock::new(|| {
+static REDACTION: LazyLock<Redaction> = LazyLock::new(|| Redaction::new(Some(&secrets())).unwrap());
+static ANSWERS: LazyLock<Arc<AnswerRedaction>> =
+    LazyLock::new(|| Arc::new(AnswerRedaction::new(Some(&secrets())).unwrap()));
+/// Most bytes of a stream: beyond, what is found within escapes is looked behind only so often, and how often depends on how it came.
+const STREAM_BYTES: usize = 256;
+/// Most bytes of the pieces that events arrive in.
+const PIECE_BYTES: usize = 3;
+
+fn secrets() -> contract::Redaction {
     let pattern =
         |(name, pattern): (&str, &str)| SecretPattern { name: name.into(), pattern: pattern.into() };
     let patterns = PATTERNS.into_iter().map(pattern).collect();
-    Redaction::new(Some(&codecrucible_contract::Redaction { is_shadow: false, patterns })).unwrap()
-});
-/// Most bytes of the pieces that events arrive in.
-const PIECE_BYTES: usize = 3;
+    contract::Redaction { is_shadow: false, answers: Some(RedactionMode::Enforce), patterns }
+}
 
 /// A request that is let through is for a backend what it was for us, but for the model's name.
 pub fn request(bytes: &[u8]) {
@@ -149,8 +156,20 @@ pub fn headers(bytes: &[u8]) {
 pub fn redaction(bytes: &[u8]) {
     let (after, found) = REDACTION.apply(Bytes::copy_from_slice(bytes));
     assert_eq!(found.is_none(), after == bytes);
+    // However a stream is cut into frames, what passes is the same.
+    let stream = &bytes[..bytes.len().min(STREAM_BYTES)];
+    assert_eq!(without_secrets(stream, PIECE_BYTES), without_secrets(stream, STREAM_BYTES));
     let Ok(before) = document(bytes) else { return };
     same_shape(&before, &document(&after).unwrap());
+}
+
+/// What passes of a stream that comes in frames of so many bytes.
+fn without_secrets(stream: &[u8], frame: usize) -> Vec<u8> {
+    let mut events = RedactedEvents::new(Arc::clone(&ANSWERS), |_| {});
+    let mut passed: Vec<u8> =
+        stream.chunks(frame).flat_map(|frame| events.push(frame).unwrap_or_default()).collect();
+    passed.extend_from_slice(&events.finish());
+    passed
 }
 
 /// Only what strings say differs.

@@ -5,7 +5,7 @@ use crate::backend::{Backend, Engines, Readiness, SetupError};
 use crate::configuration::Configuration;
 use crate::identity::{KeyError, SigningKeys, TokenAuthority};
 use crate::limits::Limits;
-use crate::redaction::Redaction;
+use crate::redaction::{AnswerRedaction, Redaction};
 use crate::routing::{Routes, Talent, Target};
 use crate::shadow::Shadow;
 use crate::store::StoreSettings;
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub routes: Routes,
     /// What takes secrets out of requests, if anything does.
     pub redaction: Option<Redaction>,
+    /// Takes secrets out of answers.
+    pub answer_redaction: Option<Arc<AnswerRedaction>>,
     /// How much clients may ask for.
     pub limits: Limits,
     /// Where replicas count together, if anywhere.
@@ -86,6 +88,7 @@ impl Snapshot {
             shared_answers: shared_answers(bundle.policy(), &store_passwords),
             limits,
             redaction: Redaction::new(bundle.policy().redaction.as_ref()),
+            answer_redaction: AnswerRedaction::new(bundle.policy().redaction.as_ref()).map(Arc::new),
             routes: routes(&backends, bundle.policy().routing.automatic.clone()),
             bundle,
             shadow: shadow.map(|shadow| shadow.map(Shadow::new)),

@@ -1,8 +1,8 @@
-//! What is looked at in requests before they go on.
+//! What is looked at in requests and answers before they go on.
 
 use serde::{Deserialize, Serialize};
 
-/// What is looked at in requests before they go on.
+/// What is looked at in requests and answers before they go on.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Validation {
@@ -13,12 +13,16 @@ pub struct Validation {
     pub secrets: Option<SecretRedaction>,
 }
 
-/// What becomes of secrets in requests.
+/// What becomes of secrets in requests and in answers.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SecretRedaction {
     /// Whether they are taken out, or only told of: in the header `x-codecrucible-redacted` if they are taken out, in the log and in metrics.
     pub mode: SecretMode,
+    /// Whether the same is done with what models answer, whole or in a stream; answers are not looked at, if it is not given. What may be the beginning of a
+    /// secret waits until that is known, up to 16 KiB of it, and clients read `[REDACTED:NAME]`. The log and metrics tell of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers: Option<SecretMode>,
     /// What is looked for beside what always is.
     #[schemars(length(max = 32))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -42,7 +46,7 @@ pub struct SecretPattern {
     #[schemars(length(min = 1, max = 40), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// A regular expression of Rust's crate `regex` in ASCII, without looking around and references back, of at least 4 bytes, such as `BADGE-[0-9]{6}`. It is
-    /// looked for in each string of a request as JSON writes it, with `\\n` for the end of a line.
+    /// looked for in each string as JSON writes it, with `\\n` for the end of a line.
     #[schemars(length(min = 1, max = 1024))]
     pub pattern: String,
 }

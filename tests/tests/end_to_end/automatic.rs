@@ -46,8 +46,7 @@ fn the_official_sdk_asks_for_auto_and_is_answered_by_the_model_that_suits_withou
     assert!(!heard.iter().any(|request| request.contains(SECRET)));
     let metrics = metrics(&namespace).concat();
     assert!(metrics.contains("codecrucible_backend_answers_total{backend=\"remote\",outcome=\"short\"} 1"));
-    assert!(
-        metrics
-            .contains("codecrucible_secrets_found_total{action=\"redacted\",pattern=\"aws-access-key\"} 1")
-    );
+    assert!(metrics.contains(
+        "codecrucible_secrets_found_total{action=\"redacted\",pattern=\"aws-access-key\",side=\"request\"} 1"
+    ));
 }

@@ -48,7 +48,7 @@ pub use policy::{
     AccessLog, Backend, BackendKind, CircuitBreaker, Embedded, Identity, LogLevel, Mode, Model,
     Observability, Ollama, Policy, Protocol, Remote, Synthesis, Timeouts, Traces, Voice,
 };
-pub use redaction::{Redaction, SecretPattern};
+pub use redaction::{Redaction, RedactionMode, SecretPattern};
 pub use routing::{Affinity, Automatic, Routing, Task, Tier, Urgency, UrgencyRule};
 pub use served::{SERVED_WITHIN_MILLISECONDS, Served};
 pub use store::Store;

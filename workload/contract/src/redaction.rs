@@ -1,11 +1,13 @@
-//! Secrets that clients send without meaning to, which are taken out before a backend sees them.
+//! Secrets that clients send without meaning to, which are taken out before a backend sees them, and those that models answer with.
 //!
 //! They are looked for in JSON as it is written. What is looked for has no characters that any writer of JSON has to write otherwise, but for what is inside
 //! of a private key, which may be anything.
 
 use crate::validate::{Checked, check, name};
 use regex_automata::MatchKind;
+use regex_automata::hybrid::dfa::DFA;
 use regex_automata::meta::Regex;
+use regex_automata::nfa::thompson;
 use regex_automata::util::syntax::{Config, parse_with};
 use serde::{Deserialize, Serialize};
 
@@ -42,9 +44,21 @@ pub struct Redaction {
     /// Whether they are only told of.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_shadow: bool,
+    /// What is done about those in answers, where these are looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<RedactionMode>,
     /// What is looked for beside what always is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patterns: Vec<SecretPattern>,
+}
+
+/// What is done about secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RedactionMode {
+    /// They are taken out.
+    Enforce,
+    /// They are told of.
+    Shadow,
 }
 
 /// What a secret looks like.
@@ -60,17 +74,28 @@ pub struct SecretPattern {
 impl Redaction {
     /// What finds all of them: the first, and of those that begin there the one of the first pattern.
     pub fn regex(&self) -> Result<Regex, String> {
-        let built_in = BUILT_IN.iter().map(|(_, pattern)| *pattern);
-        let patterns: Vec<_> =
-            built_in.chain(self.patterns.iter().map(|given| given.pattern.as_str())).collect();
         let config =
             Regex::config().match_kind(MatchKind::LeftmostFirst).nfa_size_limit(Some(MAX_COMPILED_BYTES));
         let built =
-            Regex::builder().configure(config.utf8_empty(false)).syntax(syntax()).build_many(&patterns);
+            Regex::builder().configure(config.utf8_empty(false)).syntax(syntax()).build_many(&self.all());
         built.map_err(|error| match error.size_limit() {
             Some(_) => format!("all together take more than {MAX_COMPILED_BYTES} bytes"),
             None => error.to_string(),
         })
+    }
+
+    /// What tells whether more of a text could make it match: the same patterns, with the same precedence.
+    pub fn automaton(&self) -> Result<DFA, String> {
+        let limit = thompson::Config::new().utf8(false).nfa_size_limit(Some(MAX_COMPILED_BYTES));
+        // The least room that patterns need may be more than what is given by default; they are bounded as they are.
+        let config = DFA::config().match_kind(MatchKind::LeftmostFirst).skip_cache_capacity_check(true);
+        let built = DFA::builder().configure(config).syntax(syntax()).thompson(limit).build_many(&self.all());
+        built.map_err(|error| error.to_string())
+    }
+
+    fn all(&self) -> Vec<&str> {
+        let built_in = BUILT_IN.iter().map(|(_, pattern)| *pattern);
+        built_in.chain(self.patterns.iter().map(|given| given.pattern.as_str())).collect()
     }
 
     /// The names of all patterns, in the order of [`Self::regex`].
@@ -99,7 +124,8 @@ impl Redaction {
             let problem = problem(pattern);
             check(problem.is_none(), &format!("{path}.pattern"), || problem.unwrap_or_default())?;
         }
-        self.regex().map(drop).or_else(|error| check(false, "redaction.patterns", || error))
+        self.regex().map(drop).or_else(|error| check(false, "redaction.patterns", || error))?;
+        self.automaton().map(drop).or_else(|error| check(false, "redaction.patterns", || error))
     }
 }
 
@@ -124,7 +150,7 @@ mod tests {
 
     fn path(told: &str, pattern: &str) -> Option<String> {
         let given = SecretPattern { name: told.into(), pattern: pattern.into() };
-        let redaction = Redaction { is_shadow: false, patterns: vec![given] };
+        let redaction = Redaction { is_shadow: false, answers: None, patterns: vec![given] };
         redaction.validate().err().map(|invalid| invalid.path)
     }
 
@@ -139,7 +165,8 @@ mod tests {
         }
         assert_eq!(path("badge", "(x{1000}){1000}").as_deref(), Some("redaction.patterns"));
         let given = SecretPattern { name: "badge".into(), pattern: "BADGE-(".into() };
-        let told = Redaction { is_shadow: false, patterns: vec![given] }.validate().unwrap_err();
+        let told =
+            Redaction { is_shadow: false, answers: None, patterns: vec![given] }.validate().unwrap_err();
         assert!(told.problem.contains("BADGE-(") && told.problem.contains("unclosed group"), "{told}");
     }
 }

@@ -29,7 +29,7 @@ pub use health::{Health, InFlight};
 pub(crate) use remote::seconds;
 pub use remote::{Answer, RemoteBackend, Told};
 pub use room::{Full, Occupancy, Room, Slot};
-pub use sse::EventReader;
+pub use sse::{EventReader, EventSplitter, data_line};
 
 use crate::dialects::{Chat, anthropic, embedded as engine, ollama};
 use crate::request_error::RequestError;

@@ -3,40 +3,74 @@
 //! Only the `data` field matters: in Anthropic's protocol, the name of an event stands in there too.
 
 use super::BackendError;
+use bytes::{Bytes, BytesMut};
+use std::ops::Range;
 
 /// Longest event, bytes.
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
 /// Collects bytes until whole events have arrived.
 #[derive(Default)]
-pub struct EventReader {
-    buffer: Vec<u8>,
+pub struct EventSplitter {
+    buffer: BytesMut,
     /// Where the first event's current line begins; what lies before was looked at.
     line_start: usize,
     /// Where the search for that line's end goes on.
     searched: usize,
 }
 
-impl EventReader {
-    /// Takes more bytes and gives the data of each event that they complete. Each byte is looked at once.
-    pub fn read(&mut self, bytes: &[u8]) -> Result<Vec<String>, BackendError> {
+impl EventSplitter {
+    /// Takes more bytes and gives each event that they complete, with the empty line that ends it. Each byte is looked at once.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Vec<Bytes>, BackendError> {
         self.buffer.extend_from_slice(bytes);
         let mut events = Vec::new();
-        let mut event_start = 0;
-        while let Some(length) = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n') {
+        while let Some(length) = memchr::memchr(b'\n', &self.buffer[self.searched..]) {
             let line = &self.buffer[self.line_start..self.searched + length];
+            let is_empty = line.is_empty() || line == b"\r";
             let next = self.searched + length + 1;
-            if line.is_empty() || line == b"\r" {
-                events.extend(data_of(&self.buffer[event_start..self.line_start])?);
-                event_start = next;
-            }
             (self.line_start, self.searched) = (next, next);
+            if is_empty {
+                events.push(self.buffer.split_to(next).freeze());
+                (self.line_start, self.searched) = (0, 0);
+            }
         }
-        self.buffer.drain(..event_start);
-        self.line_start -= event_start;
         self.searched = self.buffer.len();
         if self.buffer.len() > MAX_EVENT_BYTES { Err(BackendError::Protocol) } else { Ok(events) }
     }
+
+    /// What is left when no more comes.
+    pub fn rest(&mut self) -> Bytes {
+        (self.line_start, self.searched) = (0, 0);
+        self.buffer.split().freeze()
+    }
+}
+
+/// Gives the data of events.
+#[derive(Default)]
+pub struct EventReader(EventSplitter);
+
+impl EventReader {
+    /// Takes more bytes and gives the data of each event that they complete.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Vec<String>, BackendError> {
+        let events = self.0.read(bytes)?;
+        let data = events.iter().map(|event| data_of(event));
+        data.filter_map(Result::transpose).collect()
+    }
+}
+
+/// Where an event's data is, if it is in one line.
+pub fn data_line(event: &[u8]) -> Option<Range<usize>> {
+    let (mut found, mut start) = (None, 0);
+    for line in event.split_inclusive(|byte| *byte == b'\n') {
+        if let Some(data) = line.strip_prefix(b"data:") {
+            let before = if data.starts_with(b" ") { 6 } else { 5 };
+            if found.replace(start + before..start + line.trim_ascii_end().len().max(before)).is_some() {
+                return None;
+            }
+        }
+        start += line.len();
+    }
+    found
 }
 
 fn data_of(event: &[u8]) -> Result<Option<String>, BackendError> {

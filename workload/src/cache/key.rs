@@ -26,7 +26,7 @@ pub(super) fn key(
         Sharers::Client(client) => ("client", client),
         Sharers::Namespace(namespace) => ("namespace", namespace),
     };
-    for part in [kind, sharer, asked.endpoint.path(), asked.model, asked.told] {
+    for part in [kind, sharer, asked.endpoint.path(), asked.model, asked.told, asked.redaction] {
         hash.add(part.as_bytes());
     }
     hash.add(&epoch.to_be_bytes());

@@ -17,6 +17,8 @@ pub struct Asked<'a> {
     pub is_deterministic: bool,
     /// What a backend is told beside the request.
     pub told: &'a str,
+    /// By what answers differ out of which something is taken.
+    pub redaction: &'a str,
 }
 
 /// Who is given an answer.
@@ -84,6 +86,7 @@ mod tests {
         client: "apps.shop",
         is_deterministic: true,
         told: "",
+        redaction: "",
     };
 
     fn found(cache: &Cache, asked: Asked<'_>) -> Option<String> {

@@ -116,7 +116,13 @@ impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
         if this.deadline.end() <= Instant::now() {
             return Poll::Ready(this.finish(Trouble::TimedOut));
         }
-        match Pin::new(&mut this.inner).poll_frame(context) {
+        let mut next = Pin::new(&mut this.inner).poll_frame(context);
+        while is_empty(&next) {
+            // It says nothing yet, but the backend is at work.
+            this.last_frame = Instant::now();
+            next = Pin::new(&mut this.inner).poll_frame(context);
+        }
+        match next {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     this.tail.push(data);
@@ -149,6 +155,10 @@ impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
             }
         }
     }
+}
+
+fn is_empty<E>(frame: &Poll<Option<Result<Frame<Bytes>, E>>>) -> bool {
+    matches!(frame, Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty))
 }
 
 #[cfg(test)]
@@ -212,6 +222,17 @@ mod tests {
         let text = body.collect().await.unwrap().to_bytes();
         assert_eq!(text, "data: 1\n\ndata: TimedOut\n\n");
         assert_eq!(start.elapsed().as_millis(), 1_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_backend_that_is_at_work_without_saying_anything_yet_is_waited_for() {
+        let frames = stream::iter([data(""), data(""), data("data: [DONE]\n\n")]).then(|frame| async {
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            frame
+        });
+        let body = StreamBody::new(Box::pin(frames));
+        let body = GuardedStream::new(body, Deadline::starting_now(TIMEOUTS), GUARDED, ());
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "data: [DONE]\n\n");
     }
 
     #[tokio::test]

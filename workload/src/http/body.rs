@@ -4,7 +4,6 @@ use super::error::ApiError;
 use super::exchange::Exchange;
 use crate::collect::{CollectError, collect};
 use crate::service::Service;
-use crate::snapshot::Snapshot;
 use axum::body::Body;
 use bytes::Bytes;
 use http::StatusCode;
@@ -48,20 +47,6 @@ pub(super) async fn read(
         CollectError::Cut => cut(),
     })?;
     Ok(HeldBody { bytes, _room: room })
-}
-
-/// A body without secrets, where the policy has them taken out.
-pub(super) fn redacted(service: &Service, snapshot: &Snapshot, exchange: &Exchange, body: Bytes) -> Bytes {
-    let Some(redaction) = &snapshot.redaction else { return body };
-    let (body, found) = redaction.apply(body);
-    if let Some(found) = found {
-        let action = if found.is_shadow { "would_redact" } else { "redacted" };
-        for (pattern, count) in &found.counts {
-            service.metrics().secrets.with_label_values(&[pattern, action]).inc_by(*count);
-        }
-        exchange.note_secrets(found);
-    }
-    body
 }
 
 fn too_slow() -> ApiError {

@@ -7,7 +7,7 @@ use super::unread::given_up_unread;
 use super::watched_body::{Watch, watched};
 use crate::attempts::Ledger;
 use crate::limits::Held;
-use crate::redaction::Found;
+use crate::redaction::{Found, FoundNote};
 use crate::service::Service;
 use crate::telemetry::{AccessLine, AttemptSpan, Correlation, REQUEST_ID, RequestSpans, TokenNote};
 use axum::extract::{MatchedPath, Request, State};
@@ -39,6 +39,8 @@ struct Noted {
     cache: OnceLock<&'static str>,
     /// Secrets that were found in it.
     secrets: OnceLock<Found>,
+    /// Those that were found in the answer.
+    answer_secrets: FoundNote,
     /// Which limit refuses it, or would.
     limit: OnceLock<Refusing>,
     tokens: TokenNote,
@@ -63,6 +65,7 @@ impl Exchange {
             ledger: OnceLock::new(),
             cache: OnceLock::new(),
             secrets: OnceLock::new(),
+            answer_secrets: FoundNote::default(),
             limit: OnceLock::new(),
             tokens: TokenNote::default(),
             held: OnceLock::new(),
@@ -105,6 +108,11 @@ impl Exchange {
 
     pub(super) fn note_secrets(&self, found: Found) {
         let _ = self.0.secrets.set(found);
+    }
+
+    /// Where the secrets are noted that are found in the answer.
+    pub(super) fn answer_secrets(&self) -> &FoundNote {
+        &self.0.answer_secrets
     }
 
     pub(super) fn note_limit(&self, limit: Refusing) {
@@ -214,8 +222,9 @@ impl Drop for Ending {
             self.count(client_gone());
         }
         let Some(Began { status, after, own }) = self.began else { return };
-        let Noted { correlation, client, model, ledger, cache, secrets, limit, tokens, .. } =
-            &*self.exchange.0;
+        let Noted {
+            correlation, client, model, ledger, cache, secrets, answer_secrets, limit, tokens, ..
+        } = &*self.exchange.0;
         let (ledger, tokens) = (ledger.get(), tokens.get());
         if let Some(model) = model.get() {
             self.service.metrics().models.used(model, tokens);
@@ -225,11 +234,13 @@ impl Drop for Ending {
             Some(Refusing::InShadow(limit)) => (None, Some(&**limit)),
             None => (None, None),
         };
-        let named = |is_shadow| secrets.get().filter(|found| found.is_shadow == is_shadow).map(Found::names);
-        let (secrets, shadow_secrets) = (named(false), named(true));
+        let (secrets, shadow_secrets) = named(secrets.get());
+        let (answer_secrets, shadow_answer_secrets) = named(answer_secrets.get().as_ref());
         let line = AccessLine {
             secrets: secrets.as_deref(),
             shadow_secrets: shadow_secrets.as_deref(),
+            answer_secrets: answer_secrets.as_deref(),
+            shadow_answer_secrets: shadow_answer_secrets.as_deref(),
             queued: ledger.map(|ledger| ledger.queued).filter(|queued| !queued.is_zero()),
             short: ledger.and_then(Ledger::shortfall),
             route: self.route(),
@@ -257,6 +268,12 @@ impl Drop for Ending {
         }
         line.write(self.service.glance().bundle.policy().observability.access_log, fastrand::u16(0..100));
     }
+}
+
+/// The names of secrets that were taken out, and of those that would be.
+fn named(found: Option<&Found>) -> (Option<String>, Option<String>) {
+    let named = |is_shadow| found.filter(|found| found.is_shadow == is_shadow).map(Found::names);
+    (named(false), named(true))
 }
 
 /// By what a request is known; whether a collector is told of it is decided here, for all that comes of it.

@@ -30,6 +30,7 @@ mod oauth;
 mod pieces;
 mod route_header;
 mod router;
+mod secrets;
 mod served;
 mod slow_readers;
 mod synthesis;

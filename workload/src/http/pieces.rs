@@ -6,10 +6,12 @@ use super::events::{event_stream, last_words};
 use super::exchange::Exchange;
 use super::farewell::LastWords;
 use super::identifiers::{now_seconds, unique};
+use super::secrets::AnswerSecrets;
 use crate::backend::{BackendError, Deltas, Endpoint, InFlight};
 use crate::cache::{Place, Recording};
 use crate::dialects::{Chat, Delta, Head, StreamWriter, anthropic, openai};
 use crate::gateway::{Meter, collected};
+use crate::redaction::RedactedEvents;
 use crate::service::Service;
 use axum::body::Body;
 use bytes::Bytes;
@@ -24,6 +26,7 @@ pub(super) struct Pieces<'a> {
     pub(super) endpoint: Endpoint,
     pub(super) chat: &'a Chat,
     pub(super) public_model: &'a str,
+    pub(super) secrets: &'a AnswerSecrets,
 }
 
 impl Pieces<'_> {
@@ -37,7 +40,7 @@ impl Pieces<'_> {
             Endpoint::Messages => anthropic::whole_answer(&self.head(), answer, self.chat.show_reasoning),
             _ => openai::whole_answer(&self.head(), answer).to_string(),
         };
-        Ok(FromBackend::whole(Bytes::from(document)))
+        Ok(FromBackend::whole(self.secrets.whole(Bytes::from(document))))
     }
 
     /// Each as it comes.
@@ -53,7 +56,13 @@ impl Pieces<'_> {
             _ => Box::new(openai::Writer::new(self.head(), self.chat.include_usage)),
         };
         let (last_words, _) = last_words(self.endpoint);
-        let writing = Writing { writer, meter, recording: place.map(Recording::new), last_words };
+        let writing = Writing {
+            writer,
+            meter,
+            secrets: self.secrets.events(),
+            recording: place.map(Recording::new),
+            last_words,
+        };
         let events = events(deltas, in_flight, writing);
         FromBackend::passing(event_stream(self.service, Body::from_stream(events), last_words))
     }
@@ -71,32 +80,56 @@ impl Pieces<'_> {
 struct Writing {
     writer: Box<dyn StreamWriter>,
     meter: Meter,
+    secrets: Option<RedactedEvents>,
     recording: Option<Recording>,
     last_words: LastWords,
 }
 
 impl Writing {
-    fn piece(&mut self, piece: Result<Delta, BackendError>) -> Bytes {
-        let (event, is_end) = match piece {
-            Ok(delta) => {
-                match &delta {
-                    Delta::Usage(usage) => self.meter.said(*usage),
-                    Delta::Stop(_) | Delta::End => {}
-                    delta => self.meter.piece(delta.text()),
+    /// How the stream begins.
+    fn start(&mut self) -> Bytes {
+        let event = self.writer.start();
+        let event = self.without_secrets(event).unwrap_or_default();
+        self.record(&event);
+        event
+    }
+
+    /// What a piece comes to, and whether it is the last one.
+    fn piece(&mut self, piece: Result<Delta, BackendError>) -> (Bytes, bool) {
+        let is_end = piece == Ok(Delta::End);
+        let event = piece.and_then(|delta| self.written(delta));
+        match event {
+            Ok(event) => {
+                self.record(&event);
+                if is_end {
+                    self.recording.take().into_iter().for_each(Recording::keep);
                 }
-                let is_end = delta == Delta::End;
-                (self.writer.write(delta), is_end)
+                (event, is_end)
             }
             Err(error) => {
                 self.recording = None;
-                ((self.last_words)(&ApiError::from(error)), false)
+                let waiting = self.secrets.as_mut().map(RedactedEvents::finish).unwrap_or_default();
+                let last_words = (self.last_words)(&ApiError::from(error));
+                ([waiting, last_words].concat().into(), true)
             }
-        };
-        self.record(&event);
-        if is_end {
-            self.recording.take().into_iter().for_each(Recording::keep);
         }
-        event
+    }
+
+    fn written(&mut self, delta: Delta) -> Result<Bytes, BackendError> {
+        match &delta {
+            Delta::Usage(usage) => self.meter.said(*usage),
+            Delta::Stop(_) | Delta::End => {}
+            delta => self.meter.piece(delta.text()),
+        }
+        let event = self.writer.write(delta);
+        self.without_secrets(event)
+    }
+
+    fn without_secrets(&mut self, event: Bytes) -> Result<Bytes, BackendError> {
+        match &mut self.secrets {
+            Some(secrets) => secrets.push(&event),
+            None => Ok(event),
+        }
     }
 
     fn record(&mut self, event: &Bytes) {
@@ -109,13 +142,16 @@ fn events(
     in_flight: Option<InFlight>,
     mut writing: Writing,
 ) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
-    let start = writing.writer.start();
-    writing.record(&start);
-    let rest = deltas.filter_map(move |piece| {
-        let _kept_until_the_end = &in_flight;
-        let event = writing.piece(piece);
-        // An empty frame says nothing.
-        std::future::ready((!event.is_empty()).then_some(event))
+    let start = writing.start();
+    let rest = futures::stream::unfold(Some((deltas, writing, in_flight)), |going_on| async move {
+        let (mut deltas, mut writing, in_flight) = going_on?;
+        loop {
+            let (event, is_last) = writing.piece(deltas.next().await?);
+            // An empty frame says nothing.
+            if is_last || !event.is_empty() {
+                return Some((event, (!is_last).then_some((deltas, writing, in_flight))));
+            }
+        }
     });
     futures::stream::once(async move { start }).chain(rest).map(Ok)
 }

@@ -9,6 +9,7 @@ use super::events::event_stream;
 use super::exchange::Exchange;
 use super::identifiers::unique;
 use super::limits::{self, Wanted, tell_limits};
+use super::secrets::{self, AnswerSecrets};
 use super::wishes;
 use crate::authorization::Action;
 use crate::backend::BackendError;
@@ -19,14 +20,15 @@ use crate::service::Service;
 use crate::snapshot::Snapshot;
 use crate::synthesis::{Asked, Outcome, Plan, Progress, Synthesis, SynthesisRequest, run};
 use crate::telemetry::{TokenNote, UsedTokens};
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use bytes::Bytes;
 use codecrucible_contract::{LimitedRoute, Urgency};
 use futures::{Stream, StreamExt as _};
-use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -62,7 +64,7 @@ pub(super) async fn synthesize(
     let body = body::read(&service, &exchange, body, MAX_BODY_BYTES).await?;
     let permit = service.room_for_synthesis().ok_or_else(ApiError::busy)?;
     let snapshot = service.snapshot();
-    let bytes = body::redacted(&service, &snapshot, &exchange, body.bytes.clone());
+    let bytes = secrets::without(&service, &snapshot, &exchange, body.bytes.clone());
     let request: SynthesisRequest = serde_json::from_slice(&bytes)
         .map_err(|error| RequestError::body(format!("the body is not a valid synthesis request: {error}")))?;
     let Admitted { public_model, targets } =
@@ -83,6 +85,7 @@ pub(super) async fn synthesize(
     exchange.note_model(public_model);
     // Until it is known what the voices used, what was taken stays taken.
     reservation.iter_mut().for_each(Reservation::note_unknown);
+    let secrets = AnswerSecrets::of_texts(&service, &snapshot, &exchange);
     let job = Job {
         id: unique("synthesis"),
         plan,
@@ -96,7 +99,7 @@ pub(super) async fn synthesize(
     };
     if stream {
         let service = job.service.clone();
-        let events = Body::from_stream(events(job));
+        let events = Body::new(secrets.stream(Body::from_stream(events(job))));
         return Ok(tell_limits(event_stream(&service, events, error_event), &told));
     }
     // Nobody listens to progress; a channel that is closed takes events for nothing.
@@ -104,8 +107,16 @@ pub(super) async fn synthesize(
     let begin = Instant::now();
     let outcome = job.run(&progress).await;
     exchange.note_wait(begin.elapsed());
-    let response = outcome.map(Json).map_err(ApiError::from).into_response();
+    let response =
+        outcome.map(|synthesis| document(&secrets, &synthesis)).map_err(ApiError::from).into_response();
     Ok(tell_limits(response, &told))
+}
+
+fn document(secrets: &AnswerSecrets, synthesis: &Synthesis) -> Response {
+    let document = serde_json::to_vec(synthesis).unwrap_or_default();
+    let mut response = Response::new(Body::from(secrets.whole(document.into())));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 impl Job {

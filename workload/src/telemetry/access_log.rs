@@ -30,6 +30,10 @@ pub struct AccessLine<'a> {
     pub secrets: Option<&'a str>,
     /// Which ones would be, if that were in force.
     pub shadow_secrets: Option<&'a str>,
+    /// Which secrets were taken out of the answer.
+    pub answer_secrets: Option<&'a str>,
+    /// Which ones would be, if that were in force.
+    pub shadow_answer_secrets: Option<&'a str>,
     /// How long it waited for a backend to have room, where it did.
     pub queued: Option<Duration>,
     /// Why an answer fell short after which others were asked.
@@ -79,6 +83,10 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow_secrets: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    answer_secrets: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow_answer_secrets: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     queued_ms: Option<u128>,
     #[serde(skip_serializing_if = "Option::is_none")]
     short: Option<&'a str>,
@@ -124,6 +132,8 @@ impl AccessLine<'_> {
             cache: self.cache,
             secrets: self.secrets,
             shadow_secrets: self.shadow_secrets,
+            answer_secrets: self.answer_secrets,
+            shadow_answer_secrets: self.shadow_answer_secrets,
             queued_ms: self.queued.map(|queued| queued.as_millis()),
             short: self.short,
             limit: self.limit,

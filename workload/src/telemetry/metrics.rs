@@ -18,7 +18,7 @@ pub struct Metrics {
     pub shadow_differences: IntCounterVec,
     /// Comparisons with a policy in shadow, by action and by wherein it differs.
     pub shadow_comparisons: IntCounterVec,
-    /// Secrets that were found in requests, by pattern and by what became of them.
+    /// Secrets that were found, by pattern, by what became of them, and by the side on which they were.
     pub secrets: IntCounterVec,
     /// What models answered.
     pub models: ModelMetrics,
@@ -86,8 +86,8 @@ impl Metrics {
             )?,
             secrets: counters(
                 "codecrucible_secrets_found_total",
-                "What looks like a secret in requests, by pattern and by what became of it.",
-                &["pattern", "action"],
+                "What looks like a secret in requests and answers, by pattern and by what became of it.",
+                &["pattern", "action", "side"],
             )?,
             models: ModelMetrics::registered(&registry)?,
             backends: BackendMetrics::registered(&registry)?,

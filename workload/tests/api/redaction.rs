@@ -1,5 +1,6 @@
 //! Secrets in requests: no backend sees them where the policy has them taken out.
 
+use crate::cache::{caching, rule};
 use crate::support::{Api, Backend, STREAM_HEAD, policy, whole};
 use codecrucible_contract as contract;
 use serde_json::json;
@@ -10,7 +11,7 @@ const CHUNK: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"x = 1\"}}]}\n
 fn redacting(url: &str, is_shadow: bool) -> contract::Policy {
     let mut policy = policy(url);
     let pattern = contract::SecretPattern { name: "badge".into(), pattern: "BADGE-[0-9]{6}".into() };
-    policy.redaction = Some(contract::Redaction { is_shadow, patterns: vec![pattern] });
+    policy.redaction = Some(contract::Redaction { is_shadow, answers: None, patterns: vec![pattern] });
     policy
 }
 
@@ -54,6 +55,101 @@ async fn in_shadow_they_pass_and_are_only_counted() {
     assert_eq!(redacted_header(&api, "/v1/embeddings", body).await, None);
     assert!(heard.lock().unwrap()[0].contains(SECRET));
     let metrics = String::from_utf8(api.service.metrics().render()).unwrap();
-    let counted = "codecrucible_secrets_found_total{action=\"would_redact\",pattern=\"aws-access-key\"} 1";
+    let counted = "codecrucible_secrets_found_total{action=\"would_redact\",pattern=\"aws-access-key\",side=\"request\"} 1";
     assert!(metrics.contains(counted), "{metrics}");
+}
+
+fn redacting_answers(url: &str, mode: contract::RedactionMode) -> contract::Policy {
+    let mut policy = policy(url);
+    policy.redaction =
+        Some(contract::Redaction { is_shadow: false, answers: Some(mode), patterns: Vec::new() });
+    policy
+}
+
+fn counted(api: &Api, action: &str) -> String {
+    let metrics = String::from_utf8(api.service.metrics().render()).unwrap();
+    let name = format!(
+        "codecrucible_secrets_found_total{{action=\"{action}\",pattern=\"aws-access-key\",side=\"answer\"}} "
+    );
+    metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("0").to_owned()
+}
+
+/// What a client reads of an answer.
+async fn answered(api: &Api, path: &str, body: serde_json::Value) -> String {
+    let answer = api.post(path, body.to_string()).await;
+    assert!(answer.headers().get("x-codecrucible-redacted").is_none(), "it is about requests");
+    answer.text().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_client_reads_a_name_in_the_place_of_a_secret_that_a_model_answers() {
+    let document = json!({"choices": [{"message": {"content": format!("key = \"{SECRET}\"")}}]}).to_string();
+    let (backend, _) = Backend::heard(whole("200 OK", "application/json", &document)).await;
+    let api = Api::under(redacting_answers(&backend.url, contract::RedactionMode::Enforce)).await;
+    let body = json!({"model": "coder", "messages": [{"role": "user", "content": "hello"}]});
+    let answer = answered(&api, "/v1/chat/completions", body.clone()).await;
+    assert_eq!(answer, document.replace(SECRET, "[REDACTED:aws-access-key]"));
+    // Read and written anew, for a client who speaks otherwise.
+    let messages = answered(
+        &api,
+        "/v1/messages",
+        json!({"model": "coder", "max_tokens": 9, "messages": body["messages"]}),
+    )
+    .await;
+    assert!(
+        messages.contains("key = \\\"[REDACTED:aws-access-key]\\\"") && !messages.contains(SECRET),
+        "{messages}"
+    );
+    assert_eq!(counted(&api, "redacted"), "2");
+    // Numbers in Base64 are no texts.
+    let embeddings = answered(&api, "/v1/embeddings", json!({"model": "coder", "input": "x"})).await;
+    assert_eq!(embeddings, document);
+    api.apply(redacting_answers(&backend.url, contract::RedactionMode::Shadow));
+    assert_eq!(answered(&api, "/v1/chat/completions", body).await, document);
+    assert_eq!(counted(&api, "would_redact"), "1");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_kept_before_is_not_given_with_its_secrets() {
+    let document = json!({"choices": [{"message": {"content": SECRET}}]}).to_string();
+    let (backend, heard) = Backend::heard(whole("200 OK", "application/json", &document)).await;
+    let mut policy = caching(&backend.url, rule());
+    let api = Api::under(policy.clone()).await;
+    let body =
+        json!({"model": "coder", "temperature": 0, "messages": [{"role": "user", "content": "hello"}]});
+    for _ in 0..2 {
+        assert_eq!(answered(&api, "/v1/chat/completions", body.clone()).await, document);
+    }
+    policy.redaction = redacting_answers(&backend.url, contract::RedactionMode::Enforce).redaction;
+    api.apply(policy);
+    for _ in 0..2 {
+        let answer = answered(&api, "/v1/chat/completions", body.clone()).await;
+        assert_eq!(answer, document.replace(SECRET, "[REDACTED:aws-access-key]"));
+    }
+    assert_eq!(heard.lock().unwrap().len(), 2, "each is asked once, and kept");
+}
+
+#[tokio::test]
+async fn no_secret_is_read_that_comes_in_pieces_whatever_the_client_speaks() {
+    let pieces = ["key = AKIAIOSF", "ODNN7", "EXAMPLE;"];
+    let event = |piece: &&str| {
+        format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {"content": piece}}]}))
+    };
+    let events: String = pieces.iter().map(event).collect();
+    let backend = Backend::saying(format!("{STREAM_HEAD}{events}data: [DONE]\n\n")).await;
+    let api = Api::under(redacting_answers(&backend.url, contract::RedactionMode::Enforce)).await;
+    let messages = json!([{"role": "user", "content": "hello"}]);
+    let chat = json!({"model": "coder", "messages": messages, "stream": true});
+    let message = json!({"model": "coder", "max_tokens": 9, "messages": messages, "stream": true});
+    let voices = json!({"task": "hello", "voices": ["developer"], "stream": true});
+    for (path, body) in [("/v1/chat/completions", chat), ("/v1/messages", message), ("/v1/synthesis", voices)]
+    {
+        let answer = answered(&api, path, body).await;
+        assert!(answer.contains("key = [REDACTED:aws-access-key]\""), "{path}: {answer}");
+        assert!(
+            !answer.contains("AKIA") && !answer.contains("ODNN7") && !answer.contains("EXAMPLE"),
+            "{path}: {answer}"
+        );
+    }
+    assert_eq!(counted(&api, "redacted").parse::<u64>().unwrap_or(0).min(3), 3);
 }

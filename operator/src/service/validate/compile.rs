@@ -133,10 +133,14 @@ fn concurrency(at: &str, concurrency: &Concurrency) -> Result<contract::Concurre
 }
 
 pub(super) fn redaction(resource: &CodeCrucible) -> Option<contract::Redaction> {
-    let SecretRedaction { mode, patterns } = resource.spec.validation.secrets.clone()?;
+    let SecretRedaction { mode, answers, patterns } = resource.spec.validation.secrets.clone()?;
     let pattern = |SecretPattern { name, pattern }| contract::SecretPattern { name, pattern };
     Some(contract::Redaction {
         is_shadow: mode == SecretMode::Shadow,
+        answers: answers.map(|mode| match mode {
+            SecretMode::Enforce => contract::RedactionMode::Enforce,
+            SecretMode::Shadow => contract::RedactionMode::Shadow,
+        }),
         patterns: patterns.into_iter().map(pattern).collect(),
     })
 }

@@ -1,151 +1,91 @@
-//! Takes secrets out of a request before a backend sees it: what looks like one, inside of a JSON string, is replaced by its pattern's name. No request
-//! is ever refused for that.
+//! Takes secrets out of what passes: what looks like one, inside of a JSON string, is replaced by its pattern's name. Nothing is ever refused for that.
 //!
-//! The document is gone through once. Each string is searched by itself, so that nothing that is found in one can hide what is in another; names of fields are
-//! left alone.
+//! A document is gone through once. Each string is searched by itself, so that nothing that is found in one can hide what is in another; names of fields are
+//! left alone. In streams a text comes in pieces: what may be the beginning of a secret waits there until that is known (`events`).
+
+mod events;
+mod found;
+mod growing;
+mod patterns;
+mod strings;
+mod texts;
+mod unfinished;
+
+pub use events::RedactedEvents;
+pub use found::{Found, FoundNote};
 
 use bytes::{Bytes, BytesMut};
 use codecrucible_contract as contract;
-use regex_automata::Input;
-use regex_automata::meta::Regex;
-use std::ops::Range;
+use patterns::{Patterns, Secret};
+use unfinished::Unfinished;
 
-/// Most places in one string, where something is found that begins inside of an escape, behind which is looked again: each may look at all the rest.
-const MAX_CUT: usize = 64;
-
-/// As a policy has it, made ready.
+/// What is done about secrets on one side, as a policy has it, made ready.
 pub struct Redaction {
-    regex: Regex,
-    names: Vec<String>,
+    patterns: Patterns,
     is_shadow: bool,
 }
 
-/// What was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// How often each pattern was, by its name.
-    pub counts: Vec<(String, u64)>,
-    /// Whether nothing was done about it.
-    pub is_shadow: bool,
-}
-
-/// A secret: of which pattern, and where.
-type Secret = (usize, Range<usize>);
-
 impl Redaction {
-    /// Nothing where there is none; the policy was checked, so its patterns are good.
+    /// For requests; nothing where there is none.
     pub fn new(policy: Option<&contract::Redaction>) -> Option<Self> {
         let policy = policy?;
-        let names = policy.names().map(str::to_owned).collect();
-        Some(Self { regex: policy.regex().ok()?, names, is_shadow: policy.is_shadow })
+        Some(Self { patterns: Patterns::new(policy)?, is_shadow: policy.is_shadow })
     }
 
     /// A JSON document without secrets, and what was found in it, if anything.
     pub fn apply(&self, document: Bytes) -> (Bytes, Option<Found>) {
-        let secrets = self.secrets(&document);
+        let secrets = self.patterns.all(&document);
         if secrets.is_empty() {
             return (document, None);
         }
-        let mut counts = vec![0; self.names.len()];
-        secrets.iter().for_each(|(pattern, _)| counts[*pattern] += 1);
-        let counts = self.names.iter().cloned().zip(counts).filter(|(_, count)| *count > 0).collect();
-        let found = Found { counts, is_shadow: self.is_shadow };
+        let mut found = Found::new(self.is_shadow);
+        secrets.iter().for_each(|secret| found.count(self.patterns.name(secret.pattern)));
         (if self.is_shadow { document } else { self.without(&document, &secrets) }, Some(found))
-    }
-
-    /// All of them, in their order.
-    fn secrets(&self, document: &[u8]) -> Vec<Secret> {
-        // Where strings are is looked for only where there is something to be found: mostly there is not.
-        if !self.regex.is_match(document) {
-            return Vec::new();
-        }
-        let mut secrets = Vec::new();
-        let mut rest = 0;
-        while let Some(text) = next_value(document, rest) {
-            rest = text.end + 1;
-            self.search(document, text, &mut secrets);
-        }
-        secrets
-    }
-
-    /// Those in one string.
-    fn search(&self, document: &[u8], text: Range<usize>, secrets: &mut Vec<Secret>) {
-        let (mut units, mut from, mut cut) = (Units { document, at: text.start }, text.start, 0);
-        while let Some(found) = self.regex.find(Input::new(document).range(from..text.end)) {
-            from = found.end();
-            if !units.begin_at(found.start()) {
-                // It begins inside of an escape; what is behind that may be one.
-                cut += 1;
-                if cut <= MAX_CUT {
-                    from = units.at.min(text.end);
-                }
-            } else if units.begin_at(found.end()) {
-                secrets.push((found.pattern().as_usize(), found.range()));
-            }
-        }
     }
 
     fn without(&self, document: &[u8], secrets: &[Secret]) -> Bytes {
         let (mut redacted, mut from) = (BytesMut::with_capacity(document.len()), 0);
-        for (pattern, place) in secrets {
+        for Secret { pattern, place } in secrets {
             redacted.extend_from_slice(&document[from..place.start]);
-            redacted.extend_from_slice(format!("[REDACTED:{}]", self.names[*pattern]).as_bytes());
+            redacted.extend_from_slice(self.in_place_of(*pattern).as_bytes());
             from = place.end;
         }
         redacted.extend_from_slice(&document[from..]);
         redacted.freeze()
     }
-}
 
-impl Found {
-    /// The names, for a person.
-    pub fn names(&self) -> String {
-        self.counts.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    fn in_place_of(&self, pattern: usize) -> String {
+        format!("[REDACTED:{}]", self.patterns.name(pattern))
     }
 }
 
-/// The inside of the next string from a place on that is no field's name.
-fn next_value(document: &[u8], mut from: usize) -> Option<Range<usize>> {
-    loop {
-        let start = from + memchr::memchr(b'"', document.get(from..)?)? + 1;
-        let end = end_of_string(document, start)?;
-        let after = document[end + 1..].iter().find(|byte| !byte.is_ascii_whitespace());
-        if after != Some(&b':') {
-            return Some(start..end);
-        }
-        from = end + 1;
+/// The same for answers, which come in pieces too.
+pub struct AnswerRedaction {
+    whole: Redaction,
+    unfinished: Unfinished,
+    identity: String,
+}
+
+impl AnswerRedaction {
+    /// Nothing where answers are not looked at; the policy was checked, so its patterns are good.
+    pub fn new(policy: Option<&contract::Redaction>) -> Option<Self> {
+        let policy = policy?;
+        let is_shadow = policy.answers? == contract::RedactionMode::Shadow;
+        Some(Self {
+            whole: Redaction { patterns: Patterns::new(policy)?, is_shadow },
+            unfinished: Unfinished::new(policy)?,
+            identity: serde_json::to_string(policy).ok()?,
+        })
     }
-}
 
-/// Where the quote is that ends a string.
-fn end_of_string(document: &[u8], mut from: usize) -> Option<usize> {
-    loop {
-        let at = from + memchr::memchr2(b'"', b'\\', document.get(from..)?)?;
-        if document[at] == b'"' {
-            return Some(at);
-        }
-        from = at + 2;
+    /// A whole document without secrets, and what was found in it, if anything.
+    pub fn apply(&self, document: Bytes) -> (Bytes, Option<Found>) {
+        self.whole.apply(document)
     }
-}
 
-/// What a string is made of: characters and escapes.
-struct Units<'a> {
-    document: &'a [u8],
-    at: usize,
-}
-
-impl Units<'_> {
-    /// Whether one begins at a place, of places in their order.
-    fn begin_at(&mut self, place: usize) -> bool {
-        while self.at < place {
-            self.at += match (self.document[self.at], self.document.get(self.at + 1)) {
-                (b'\\', Some(b'u')) => 6,
-                (b'\\', _) => 2,
-                _ => 1,
-            };
-        }
-        let is_in_character = self.document.get(place).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);
-        self.at == place && !is_in_character
+    /// By what answers differ that another policy was applied to.
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 }
 
@@ -161,7 +101,8 @@ mod tests {
             name: (*name).into(),
             pattern: (*pattern).into(),
         };
-        let policy = contract::Redaction { is_shadow, patterns: patterns.iter().map(pattern).collect() };
+        let patterns = patterns.iter().map(pattern).collect();
+        let policy = contract::Redaction { is_shadow, answers: None, patterns };
         Redaction::new(Some(&policy)).unwrap()
     }
 
@@ -254,6 +195,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_found_in_a_picture_is_chance() {
+        let picture = format!("{}AKIAIOSFODNN7EXAMPLE=", "aB3+".repeat(1_100));
+        for written in [picture.clone(), format!("data:image/png;base64,{picture}")] {
+            assert_eq!(redacted(&written), written);
+            assert_ne!(redacted(&format!("{written} ")), format!("{written} "), "a text");
+        }
+        assert_ne!(redacted(&picture[4_000..]), picture[4_000..], "too short for one");
+    }
+
+    #[test]
     fn code_and_what_is_nearly_a_secret_stay_as_they_are() {
         let texts = [
             "let sk_learn = \"sk-learn-is-a-python-package\"; // AKIA",
@@ -270,8 +221,9 @@ mod tests {
     fn in_shadow_it_is_only_told() {
         let document = Bytes::from_static(b"{\"input\":\"AKIAIOSFODNN7EXAMPLE AKIAIOSFODNN7EXAMPLE\"}");
         let (after, found) = redaction(&[], true).apply(document.clone());
-        let counts = vec![("aws-access-key".to_owned(), 2)];
-        assert_eq!((after, found), (document, Some(Found { counts, is_shadow: true })));
+        let mut expected = Found::new(true);
+        (0..2).for_each(|_| expected.count("aws-access-key"));
+        assert_eq!((after, found), (document, Some(expected)));
     }
 
     proptest! {
