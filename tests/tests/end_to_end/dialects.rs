@@ -53,7 +53,13 @@ fn models_behind_any_protocol_answer_the_three_official_sdks() {
     let models = ["coder", &servers.join(" ")].join(" ");
     let with_tools = servers[..if ollama.calls_tools() { 3 } else { 2 }].join(" ");
     for script in ["dialects_openai.py", "dialects_openai.mjs", "dialects_anthropic.py"] {
-        let told = [("MODELS", &*models), ("TOOL_MODELS", &*with_tools)];
+        let told = [
+            ("MODELS", &*models),
+            ("TOOL_MODELS", &*with_tools),
+            // Of backends that do not give responses themselves.
+            ("RESPONSE_MODELS", &*["coder", ANTHROPIC_MODEL].join(" ")),
+            ("CHATS_ONLY_MODEL", ANTHROPIC_MODEL),
+        ];
         run_with_sdk(script, &forward.url(), client.token(), &told);
     }
 }

@@ -104,6 +104,19 @@ pub enum Image {
     Url(String),
 }
 
+impl Image {
+    /// By its URL: one with `data:` (RFC 2397) has the picture in it.
+    pub(super) fn from_url(url: String) -> Self {
+        let inside = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
+        match inside {
+            Some((media_type, data)) => {
+                Self::Data { media_type: media_type.to_owned(), data: data.to_owned() }
+            }
+            None => Self::Url(url),
+        }
+    }
+}
+
 /// A call of a tool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToolCall {
@@ -198,5 +211,20 @@ impl Chat {
     /// The first one with a call whose arguments are no object, which a model may write, and not all backends read.
     pub(super) fn first_with_unreadable_call(&self) -> Option<&Message> {
         self.first_with(|part| matches!(part, Part::Call(call) if call.object().is_none()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_come_with_the_request_or_are_somewhere_else() {
+        let image = |url: &str| Image::from_url(url.to_owned());
+        assert_eq!(
+            image("data:image/png;base64,AAAA"),
+            Image::Data { media_type: "image/png".into(), data: "AAAA".into() }
+        );
+        assert_eq!(image("https://example.com/a.png"), Image::Url("https://example.com/a.png".into()));
     }
 }

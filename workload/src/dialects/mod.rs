@@ -10,6 +10,7 @@ pub mod embedded;
 mod function_tool;
 pub mod ollama;
 pub mod openai;
+pub mod responses;
 
 pub use answer::{Answer, AnswerReader, Delta, Head, NoAnswer, StopReason, StreamWriter, Usage};
 pub use chat::{Chat, Format, Image, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};

@@ -56,12 +56,15 @@ enum Way<'a> {
 
 fn way(endpoint: Endpoint, backend: &Backend) -> Way<'_> {
     match (endpoint, backend.kind()) {
-        (Endpoint::ChatCompletions | Endpoint::Messages, Kind::Embedded(_)) => Way::Chat,
+        (Endpoint::ChatCompletions | Endpoint::Messages | Endpoint::Responses, Kind::Embedded(_)) => {
+            Way::Chat
+        }
         (_, Kind::Embedded(_)) => Way::Never,
         (endpoint, Kind::Remote(remote)) => match (endpoint, remote.protocol()) {
             (Endpoint::Messages, Protocol::Anthropic) => Way::Pass(remote),
             (Endpoint::Messages, _) => Way::Chat,
-            (Endpoint::ChatCompletions, Protocol::Anthropic | Protocol::Ollama(_)) => Way::Chat,
+            (Endpoint::ChatCompletions, Protocol::Anthropic | Protocol::Ollama(_))
+            | (Endpoint::Responses, Protocol::Anthropic) => Way::Chat,
             (_, Protocol::Anthropic) => Way::Never,
             (_, Protocol::OpenAi | Protocol::Ollama(_)) => Way::Pass(remote),
         },
@@ -187,7 +190,7 @@ impl ModelQuestion<'_> {
 fn chats_only() -> RequestError {
     RequestError::at(
         "model",
-        "this model's backend answers chats only: /v1/chat/completions and /v1/messages",
+        "this model's backend answers chats only: /v1/chat/completions, /v1/messages and /v1/responses",
     )
 }
 

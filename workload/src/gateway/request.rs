@@ -4,7 +4,7 @@ use super::answer_size::AnswerSize;
 use super::message_list;
 use super::refused;
 use crate::backend::Endpoint;
-use crate::dialects::{Chat, anthropic, openai};
+use crate::dialects::{Chat, anthropic, openai, responses};
 use crate::json::{Json, Read, is_spelling_of};
 use crate::limits::estimated_tokens;
 use crate::request_error::RequestError;
@@ -248,6 +248,7 @@ impl ModelRequest {
     pub fn chat(&self) -> Result<Chat, RequestError> {
         match self.endpoint {
             Endpoint::Messages => anthropic::read_request(&self.body),
+            Endpoint::Responses => responses::read_request(&self.body),
             _ => openai::read_request(&self.body),
         }
     }

@@ -9,7 +9,7 @@ use super::identifiers::{now_seconds, unique};
 use super::secrets::AnswerSecrets;
 use crate::backend::{BackendError, Deltas, Endpoint, InFlight};
 use crate::cache::{Place, Recording};
-use crate::dialects::{Chat, Delta, Head, StreamWriter, anthropic, openai};
+use crate::dialects::{Chat, Delta, Head, StreamWriter, anthropic, openai, responses};
 use crate::gateway::{Meter, collected};
 use crate::redaction::RedactedEvents;
 use crate::service::Service;
@@ -38,6 +38,7 @@ impl Pieces<'_> {
         meter.said_in_all(answer.usage, bytes);
         let document = match self.endpoint {
             Endpoint::Messages => anthropic::whole_answer(&self.head(), answer, self.chat.show_reasoning),
+            Endpoint::Responses => responses::whole_answer(&self.head(), answer).to_string(),
             _ => openai::whole_answer(&self.head(), answer).to_string(),
         };
         Ok(FromBackend::whole(self.secrets.whole(Bytes::from(document))))
@@ -53,6 +54,7 @@ impl Pieces<'_> {
     ) -> FromBackend {
         let writer: Box<dyn StreamWriter> = match self.endpoint {
             Endpoint::Messages => Box::new(anthropic::Writer::new(self.head(), self.chat.show_reasoning)),
+            Endpoint::Responses => Box::new(responses::Writer::new(self.head())),
             _ => Box::new(openai::Writer::new(self.head(), self.chat.include_usage)),
         };
         let (last_words, _) = last_words(self.endpoint);
@@ -70,6 +72,7 @@ impl Pieces<'_> {
     fn head(&self) -> Head {
         let id = match self.endpoint {
             Endpoint::Messages => unique("msg"),
+            Endpoint::Responses => unique("resp"),
             _ => unique("chatcmpl"),
         };
         Head { id, created: now_seconds(), model: self.public_model.to_owned() }

@@ -343,3 +343,43 @@ async fn an_error_too_large_to_be_translated_passes_as_it_is() {
     let answer: Value = api.post("/v1/messages", message(false)).await.json().await.unwrap();
     assert_eq!(answer["error"]["message"].as_str().unwrap().len(), 4096, "its own words are cut");
 }
+
+fn response(stream: bool) -> String {
+    json!({"model": "coder", "stream": stream, "instructions": "Be short.", "max_output_tokens": 9, "input": "hi"}).to_string()
+}
+
+#[tokio::test]
+async fn a_response_is_asked_of_a_backend_that_knows_chats_only() {
+    let (backend, heard) = Backend::heard(whole("200 OK", "application/json", MESSAGE)).await;
+    let api = in_front_of(&backend, Protocol::Anthropic).await;
+    let answer: Value = api.post("/v1/responses", response(false)).await.json().await.unwrap();
+    assert_eq!(
+        (&answer["object"], &answer["status"], &answer["model"]),
+        (&json!("response"), &json!("completed"), &json!("coder"))
+    );
+    assert_eq!(answer["output"][0]["content"][0]["text"], "Yes.");
+    assert_eq!((&answer["usage"]["input_tokens"], &answer["usage"]["output_tokens"]), (&json!(3), &json!(2)));
+    let asked = heard.lock().unwrap()[0].clone();
+    assert!(
+        asked.starts_with("POST /v1/messages ")
+            && asked.contains("Be short.")
+            && asked.contains("\"max_tokens\":9"),
+        "{asked}"
+    );
+    let refused = json!({"model": "coder", "input": [{"type": "computer_call", "call_id": "c"}]}).to_string();
+    let refused = api.post("/v1/responses", refused).await;
+    assert_eq!(refused.status(), 400);
+    assert_eq!(refused.json::<Value>().await.unwrap()["error"]["param"], "input[0].type");
+}
+
+#[tokio::test]
+async fn the_events_of_a_response_end_with_it_or_with_an_error() {
+    for (end, last) in [(END, "response.completed"), ("", "error")] {
+        let backend = Backend::saying(format!("{STREAM_HEAD}{BEGINNING}{end}")).await;
+        let api = in_front_of(&backend, Protocol::Anthropic).await;
+        let text = api.post("/v1/responses", response(true)).await.text().await.unwrap();
+        let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+        assert_eq!((names[0], names[names.len() - 1]), ("response.created", last), "{text}");
+        assert!(text.contains("\"delta\":\"Yes.\"") && !text.contains("[DONE]"), "{text}");
+    }
+}

@@ -200,22 +200,13 @@ fn part(index: usize, given: PartDocument) -> Result<Part, RequestError> {
         PartDocument { kind, text: Some(text), .. } if kind == "text" => Ok(Part::Text(text)),
         PartDocument { kind, refusal: Some(text), .. } if kind == "refusal" => Ok(Part::Text(text)),
         PartDocument { kind, image_url: Some(ImageUrl { url }), .. } if kind == "image_url" => {
-            Ok(Part::Image(image(url)))
+            Ok(Part::Image(Image::from_url(url)))
         }
         PartDocument { kind, .. } => {
             let field = format!("messages[{index}].content");
             let problem = format!("has a part of the type {kind:?}, which cannot be sent on");
             Err(not_here(field, &problem))
         }
-    }
-}
-
-/// A `data:` URL (RFC 2397) has the picture in it.
-fn image(url: String) -> Image {
-    let inside = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-    match inside {
-        Some((media_type, data)) => Image::Data { media_type: media_type.to_owned(), data: data.to_owned() },
-        None => Image::Url(url),
     }
 }
 
@@ -309,15 +300,5 @@ mod tests {
         ] {
             assert_eq!(of(message).as_deref(), Some(field), "{message}");
         }
-    }
-
-    #[test]
-    fn pictures_come_with_the_request_or_are_somewhere_else() {
-        let image = |url: &str| image(url.to_owned());
-        assert_eq!(
-            image("data:image/png;base64,AAAA"),
-            Image::Data { media_type: "image/png".into(), data: "AAAA".into() }
-        );
-        assert_eq!(image("https://example.com/a.png"), Image::Url("https://example.com/a.png".into()));
     }
 }
