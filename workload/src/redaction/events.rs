@@ -200,7 +200,8 @@ impl Waiting {
     /// Those that need not wait any more, changed.
     fn released(&mut self) -> Bytes {
         let mut released = Released::Nothing;
-        while let Some(event) = self.events.pop_front_if(|event| event.undecided == 0) {
+        while self.events.front().is_some_and(|event| event.undecided == 0) {
+            let Some(event) = self.events.pop_front() else { break };
             self.first += 1;
             self.bytes -= event.bytes.len();
             released = released.and(event.changed());

@@ -74,9 +74,9 @@ impl Growing {
             self.decided = self.before + from;
             self.look_again_at = self.length() + (self.length() - self.decided) / GROWTH;
         }
-        while let Some(part) = self.parts.pop_front_if(|part| part.place.end <= self.decided) {
-            released(part.event);
-        }
+        let is_decided = |part: &&Part| part.place.end <= self.decided;
+        let count = self.parts.iter().take_while(is_decided).count();
+        self.parts.drain(..count).for_each(|part| released(part.event));
         self.forget();
         changes
     }
