@@ -53,7 +53,7 @@ fn main() -> anyhow::Result<()> {
             continue;
         }
         let (gateway, to_gateway) = start_product(MEASURED_PROCESSOR, backend, extent)?;
-        let (load, of_floor) = (Load::new(ask, status), Load::of_floor(ask));
+        let (load, of_floor) = (Load::new(ask, status), Load::of_floor(ask)?);
         if status == 429 {
             // The one that is admitted.
             let _ = runtime.block_on(Load::new(ask, 200).send(&to_gateway, 1));

@@ -1,16 +1,17 @@
 //! What the program adds to the time until an answer, at half of the load that it has to take for a moment; whether it answers all of a steady load and of a burst; and
-//! what an open stream takes of memory. With everything on, beside the backend asked directly in the same run.
+//! what an open stream takes of memory. With everything on, beside the backend asked directly, and the floor, in the same run.
 #![allow(clippy::print_stdout, reason = "benchmarks print their figures")]
 
 use anyhow::ensure;
-use codecrucible_benches::{Ask, Backend, Extent, Load, Program, Server, Target, metric, policy_of};
+use codecrucible_benches::{Ask, Backend, Extent, Load, Program, Server, Target, floor, metric, policy_of};
 use std::time::Duration;
 
-/// Processor of the backend.
+/// Processor of the backend, and of the floor.
 const PROCESSOR: usize = 1;
+const FLOOR_PROCESSOR: usize = 0;
 /// How long a steady load lasts, seconds.
 const STEADY_SECONDS: u32 = 10;
-/// Turns that the program and the backend alone take.
+/// Turns that the program, the floor and the backend alone take.
 const TURNS: usize = 3;
 /// A load that two processors must take for long, and one that they must take for a second, requests a second.
 const SUSTAINED: u32 = 1_000;
@@ -28,21 +29,25 @@ fn main() -> anyhow::Result<()> {
     let to_program =
         Target { address: program.public.trim_start_matches("http://").parse()?, token: program.token()? };
     let to_backend = Target { address: backend, token: "x".into() };
+    let floor = Server::start(FLOOR_PROCESSOR, move || floor(backend))?.address;
+    let to_floor = Target { address: floor, token: "x".into() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let load = Load::new(Ask::Chat, 200);
 
     let half = BURST / 2;
-    let (mut with, mut without) = (Vec::new(), Vec::new());
+    let (mut with, mut least, mut without) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        for (target, times) in [(&to_program, &mut with), (&to_backend, &mut without)] {
+        let turns = [(&to_program, &mut with), (&to_floor, &mut least), (&to_backend, &mut without)];
+        for (target, times) in turns {
             times.extend(runtime.block_on(load.steady(target, half, Duration::from_secs(2)))?);
         }
     }
     for (name, part, budget) in [("median", 0.5, ADDED_MEDIAN_US), ("99th percentile", 0.99, ADDED_P99_US)] {
-        let (with, without) = (percentile(&mut with, part), percentile(&mut without, part));
-        let added = with - without;
+        let [with, least, without] =
+            [&mut with, &mut least, &mut without].map(|times| percentile(times, part));
+        let (added, least) = (with - without, least - without);
         println!(
-            "{half} a second, {name}: {with:.0} µs, backend alone {without:.0} µs, added {added:.0} µs (budget {budget:.0})"
+            "{half} a second, {name}: {with:.0} µs, backend alone {without:.0} µs, added {added:.0} µs (budget {budget:.0}), the floor adds {least:.0} µs"
         );
     }
     for (name, rate, seconds) in [("sustained", SUSTAINED, STEADY_SECONDS), ("burst", BURST, 1)] {

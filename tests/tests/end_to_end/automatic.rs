@@ -49,4 +49,28 @@ fn the_official_sdk_asks_for_auto_and_is_answered_by_the_model_that_suits_withou
     assert!(metrics.contains(
         "codecrucible_secrets_found_total{action=\"redacted\",pattern=\"aws-access-key\",side=\"request\"} 1"
     ));
+    what_it_answers_is_looked_through_too(&namespace, &client);
+}
+
+/// A town stands for a secret: that one a real model says, in pieces that it chooses.
+fn what_it_answers_is_looked_through_too(namespace: &Namespace, client: &Client) {
+    let answer = |path: &str, more: serde_json::Value| {
+        let question = json!([{"role": "user", "content": "What is the capital of France?"}]);
+        let mut body = json!({"model": "large", "temperature": 0});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body[if path.ends_with("responses") { "input" } else { "messages" }] = question;
+        client.post(path, &body).unwrap().text().unwrap()
+    };
+    let chat = |stream| answer("/v1/chat/completions", json!({"max_tokens": 12, "stream": stream}));
+    assert!(chat(false).contains("Paris"));
+    let town = json!({"name": "town", "pattern": "of France is [A-Z][a-z]+"});
+    let secrets = json!({"spec": {"validation": {"secrets": {"answers": "Enforce", "patterns": [town]}}}});
+    namespace
+        .kubectl(&["patch", "codecrucible", "demo", "--type=merge", "-p", &secrets.to_string()])
+        .unwrap();
+    eventually("no answer has it any more", || chat(false).contains("[REDACTED:town]"));
+    let responses = answer("/v1/responses", json!({"max_output_tokens": 12, "stream": true}));
+    for events in [chat(true), responses] {
+        assert!(events.contains("[REDACTED:town]") && !events.contains("Paris"), "{events}");
+    }
 }
