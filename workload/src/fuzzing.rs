@@ -7,7 +7,7 @@ use crate::dialects::{
     Answer, AnswerReader, Delta, Head, StopReason, StreamWriter, anthropic, ollama, openai,
 };
 use crate::gateway::ModelRequest;
-use crate::redaction::{AnswerRedaction, RedactedEvents, Redaction};
+use crate::redaction::{AnswerRedaction, RedactedEvents, Redaction, redactions};
 use crate::telemetry::Correlation;
 use bytes::Bytes;
 use codecrucible_contract as contract;
@@ -21,9 +21,9 @@ const BACKEND_MODEL: &str = "or\"g/\\m\u{1}";
 /// What is looked for beside the usual: something in every second text, and something that goes on as far as it can.
 const PATTERNS: [(&str, &str); 2] = [("four", "[a-z0-9]{4}"), ("rest", "ab.{3,}")];
 /// Made once: to make one ready takes much longer than to use it.
-static REDACTION: LazyLock<Redaction> = LazyLock::new(|| Redaction::new(Some(&secrets())).unwrap());
+static REDACTION: LazyLock<Redaction> = LazyLock::new(|| redactions(Some(&secrets())).0.unwrap());
 static ANSWERS: LazyLock<Arc<AnswerRedaction>> =
-    LazyLock::new(|| Arc::new(AnswerRedaction::new(Some(&secrets())).unwrap()));
+    LazyLock::new(|| Arc::new(redactions(Some(&secrets())).1.unwrap()));
 /// Most bytes of a stream: beyond, what is found within escapes is looked behind only so often, and how often depends on how it came.
 const STREAM_BYTES: usize = 256;
 /// Most bytes of the pieces that events arrive in.
@@ -166,8 +166,11 @@ pub fn redaction(bytes: &[u8]) {
 /// What passes of a stream that comes in frames of so many bytes.
 fn without_secrets(stream: &[u8], frame: usize) -> Vec<u8> {
     let mut events = RedactedEvents::new(Arc::clone(&ANSWERS), |_| {});
-    let mut passed: Vec<u8> =
-        stream.chunks(frame).flat_map(|frame| events.push(frame).unwrap_or_default()).collect();
+    let mut passed = Vec::new();
+    for frame in stream.chunks(frame) {
+        let Ok(bytes) = events.push(&Bytes::copy_from_slice(frame)) else { break };
+        passed.extend_from_slice(&bytes);
+    }
     passed.extend_from_slice(&events.finish());
     passed
 }

@@ -34,6 +34,13 @@ pub(crate) fn fields(text: &str, most: usize) -> Option<Vec<(Cow<'_, str>, &str)
     Some(fields)
 }
 
+/// Whether it is a document that any parser reads.
+pub(crate) fn is_json(document: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(document) else { return false };
+    let mut json = Json::new(text);
+    json.value().and_then(|_| json.end()).is_ok()
+}
+
 /// What was read, or why it could not be.
 pub(crate) type Read<T> = Result<T, RequestError>;
 

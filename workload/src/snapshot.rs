@@ -5,7 +5,7 @@ use crate::backend::{Backend, Engines, Readiness, SetupError};
 use crate::configuration::Configuration;
 use crate::identity::{KeyError, SigningKeys, TokenAuthority};
 use crate::limits::Limits;
-use crate::redaction::{AnswerRedaction, Redaction};
+use crate::redaction::{AnswerRedaction, Redaction, redactions};
 use crate::routing::{Routes, Talent, Target};
 use crate::shadow::Shadow;
 use crate::store::StoreSettings;
@@ -80,6 +80,7 @@ impl Snapshot {
             let credential = backend_credentials.get(&policy.name).cloned();
             backends.push(built(policy, credential, previous, engines)?);
         }
+        let (redaction, answer_redaction) = redactions(bundle.policy().redaction.as_ref());
         let limits = Limits::new(&bundle.policy().identity.issuer, &bundle.policy().limits);
         Ok(Self {
             tokens: TokenAuthority::new(keys, &bundle.policy().identity),
@@ -87,8 +88,8 @@ impl Snapshot {
             store: store_settings(bundle.policy(), &store_passwords, &limits),
             shared_answers: shared_answers(bundle.policy(), &store_passwords),
             limits,
-            redaction: Redaction::new(bundle.policy().redaction.as_ref()),
-            answer_redaction: AnswerRedaction::new(bundle.policy().redaction.as_ref()).map(Arc::new),
+            redaction,
+            answer_redaction: answer_redaction.map(Arc::new),
             routes: routes(&backends, bundle.policy().routing.automatic.clone()),
             bundle,
             shadow: shadow.map(|shadow| shadow.map(Shadow::new)),

@@ -138,7 +138,7 @@ pub struct CodeCrucibleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("!self.cluster || !self.url.matches('^rediss?://[^/]+/[0-9]+$')").message("redis.url must not name a database for a cluster, which has none"))]
     pub redis: Option<Redis>,
-    /// What is looked at in requests before they go on.
+    /// What is looked at in requests and answers before they go on.
     #[serde(default)]
     pub validation: Validation,
     /// Answers that are given again to the same request, from the memory of the replica that it reaches; none without it. A request is the same if all

@@ -59,8 +59,8 @@ pub struct RateLimit {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LimitMatch {
-    /// Parts of the API; all but `Token` if none is named. `ChatCompletions` are chats in both ways, OpenAI's and Anthropic's;
-    /// `Messages` are those in Anthropic's alone.
+    /// Parts of the API; all but `Token` if none is named. `ChatCompletions` are chats in all ways: `Messages`, Anthropic's, and `Responses`, OpenAI's
+    /// newer one, too; these by themselves are those alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub routes: Vec<LimitedRoute>,

@@ -6,12 +6,12 @@ use super::BackendError;
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
 
-/// Longest event, bytes.
+/// Longest event that is read, bytes.
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
 /// Collects bytes until whole events have arrived.
-#[derive(Default)]
 pub struct EventSplitter {
+    max_bytes: usize,
     buffer: BytesMut,
     /// Where the first event's current line begins; what lies before was looked at.
     line_start: usize,
@@ -20,6 +20,11 @@ pub struct EventSplitter {
 }
 
 impl EventSplitter {
+    /// For events of no more bytes than this.
+    pub fn up_to(max_bytes: usize) -> Self {
+        Self { max_bytes, buffer: BytesMut::new(), line_start: 0, searched: 0 }
+    }
+
     /// Takes more bytes and gives each event that they complete, with the empty line that ends it. Each byte is looked at once.
     pub fn read(&mut self, bytes: &[u8]) -> Result<Vec<Bytes>, BackendError> {
         self.buffer.extend_from_slice(bytes);
@@ -35,7 +40,7 @@ impl EventSplitter {
             }
         }
         self.searched = self.buffer.len();
-        if self.buffer.len() > MAX_EVENT_BYTES { Err(BackendError::Protocol) } else { Ok(events) }
+        if self.buffer.len() > self.max_bytes { Err(BackendError::Protocol) } else { Ok(events) }
     }
 
     /// What is left when no more comes.
@@ -46,8 +51,13 @@ impl EventSplitter {
 }
 
 /// Gives the data of events.
-#[derive(Default)]
 pub struct EventReader(EventSplitter);
+
+impl Default for EventReader {
+    fn default() -> Self {
+        Self(EventSplitter::up_to(MAX_EVENT_BYTES))
+    }
+}
 
 impl EventReader {
     /// Takes more bytes and gives the data of each event that they complete.
@@ -58,19 +68,25 @@ impl EventReader {
     }
 }
 
-/// Where an event's data is, if it is in one line.
-pub fn data_line(event: &[u8]) -> Option<Range<usize>> {
+/// Where an event's data is, if it has some. An error where it is in several lines, or where a line has a carriage return in it, which ends it to some readers.
+pub fn data_line(event: &[u8]) -> Result<Option<Range<usize>>, BackendError> {
     let (mut found, mut start) = (None, 0);
     for line in event.split_inclusive(|byte| *byte == b'\n') {
-        if let Some(data) = line.strip_prefix(b"data:") {
-            let before = if data.starts_with(b" ") { 6 } else { 5 };
-            if found.replace(start + before..start + line.trim_ascii_end().len().max(before)).is_some() {
-                return None;
-            }
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let data = text.strip_prefix(b"data:").map(<[u8]>::trim_ascii);
+        let is_second = data.is_some() && found.is_some();
+        if is_second || text.contains(&b'\r') {
+            return Err(BackendError::Protocol);
+        }
+        if let Some(data) = data {
+            let before = text.len() - b"data:".len() - text[b"data:".len()..].trim_ascii_start().len();
+            let begin = start + b"data:".len() + before;
+            found = Some(begin..begin + data.len());
         }
         start += line.len();
     }
-    found
+    Ok(found)
 }
 
 fn data_of(event: &[u8]) -> Result<Option<String>, BackendError> {
@@ -109,5 +125,21 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_are_refused() {
         assert_eq!(EventReader::default().read(b"data: \xff\n\n"), Err(BackendError::Protocol));
+    }
+
+    #[test]
+    fn data_that_is_in_one_line_is_found_and_what_readers_might_take_otherwise_is_refused() {
+        for (event, data) in [
+            ("data: {}\n\n", Some("{}")),
+            ("event: x\r\ndata:\t {\"a\": 1} \r\n\r\n", Some("{\"a\": 1}")),
+            ("data:\n\n", Some("")),
+            (": data: x\n\n", None),
+        ] {
+            let place = data_line(event.as_bytes()).unwrap();
+            assert_eq!(place.map(|place| &event[place]), data, "{event:?}");
+        }
+        for event in ["data: 1\ndata: 2\n\n", "data: 1\rdata: 2\n\n", ": \r\r\n\n"] {
+            assert_eq!(data_line(event.as_bytes()), Err(BackendError::Protocol), "{event:?}");
+        }
     }
 }

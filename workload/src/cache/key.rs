@@ -26,8 +26,12 @@ pub(super) fn key(
         Sharers::Client(client) => ("client", client),
         Sharers::Namespace(namespace) => ("namespace", namespace),
     };
-    for part in [kind, sharer, asked.endpoint.path(), asked.model, asked.told, asked.redaction] {
+    for part in [kind, sharer, asked.endpoint.path(), asked.model, asked.told] {
         hash.add(part.as_bytes());
+    }
+    if !asked.redaction.is_empty() {
+        hash.add(b"redaction");
+        hash.add(asked.redaction.as_bytes());
     }
     hash.add(&epoch.to_be_bytes());
     hash.add(&targets.len().to_be_bytes());

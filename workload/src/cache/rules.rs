@@ -17,7 +17,7 @@ pub struct Asked<'a> {
     pub is_deterministic: bool,
     /// What a backend is told beside the request.
     pub told: &'a str,
-    /// By what answers differ out of which something is taken.
+    /// What secrets look like that are taken out of answers; empty where none are.
     pub redaction: &'a str,
 }
 

@@ -8,7 +8,8 @@ const COMPLETED: &str = "\"completed\"";
 const DATA: &str = "data:";
 const END_MARK: &str = "[DONE]";
 /// How lines of events begin that tell of an error: the second is a field of its own to some servers.
-const ERRORS: [&str; 3] = ["event: error", "event:error", "error:"];
+const ERRORS: [&str; 5] =
+    ["event: error", "event:error", "error:", "event: response.incomplete", "event: response.failed"];
 /// What servers say of an answer that they gave up.
 const GIVEN_UP: [&str; 2] = ["\"finish_reason\":\"abort\"", "\"finish_reason\": \"abort\""];
 
@@ -64,6 +65,7 @@ mod tests {
             "data: {}\n\nerror: {\"code\":500}\n\ndata: [DONE]\n\n",
             "data: {}\n\nevent: error\ndata: {}\n\ndata: [DONE]\n\n",
             "data: {\"choices\":[{\"finish_reason\":\"abort\"}]}\n\ndata: [DONE]\n\n",
+            "event: response.incomplete\ndata: {\"response\":{}}\n\n",
         ] {
             assert!(!are_whole(events), "{events}");
         }

@@ -112,6 +112,11 @@ pub trait StreamWriter: Send {
 
     /// What is said of a piece; empty if nothing.
     fn write(&mut self, delta: Delta) -> Bytes;
+
+    /// Whether the stream has become longer than it can be written.
+    fn is_too_long(&self) -> bool {
+        false
+    }
 }
 
 impl Head {

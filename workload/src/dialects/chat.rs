@@ -30,6 +30,24 @@ pub struct Chat {
     pub include_usage: bool,
     /// Whether the client wants to see what the model thinks, in dialects where that is asked for.
     pub show_reasoning: bool,
+    /// How the client calls what may be wrong for a backend.
+    pub names: FieldNames,
+}
+
+/// Names of fields that differ between dialects of clients, for errors.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldNames {
+    /// Of [`Chat::max_tokens`].
+    pub max_tokens: &'static str,
+    /// Of [`Chat::format`].
+    pub format: &'static str,
+}
+
+/// Those of chats.
+impl Default for FieldNames {
+    fn default() -> Self {
+        Self { max_tokens: "max_tokens", format: "response_format" }
+    }
 }
 
 /// How an answer is drawn.

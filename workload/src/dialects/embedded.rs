@@ -46,7 +46,7 @@ pub struct EngineTurn {
 pub fn request(chat: &Chat) -> Result<EngineRequest, RequestError> {
     let Sampling { temperature, top_p, seed, stop, .. } = &chat.sampling;
     let max_tokens = chat.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
-    in_range("max_tokens", max_tokens, 1, MAX_TOKENS)?;
+    in_range(chat.names.max_tokens, max_tokens, 1, MAX_TOKENS)?;
     let temperature = temperature.unwrap_or(DEFAULT_TEMPERATURE);
     in_range("temperature", temperature, 0.0, MAX_TEMPERATURE)?;
     let top_p = top_p.unwrap_or(1.0);
@@ -61,8 +61,9 @@ pub fn request(chat: &Chat) -> Result<EngineRequest, RequestError> {
         ));
     }
     if chat.format.is_some() {
-        let problem = "the embedded model writes what it will: response_format must be text";
-        return Err(RequestError::at("response_format", problem));
+        let format = chat.names.format;
+        let problem = format!("the embedded model writes what it will: {format} must be text");
+        return Err(RequestError::at(format, problem));
     }
     if matches!(chat.tool_choice, Some(ToolChoice::Any | ToolChoice::Named(_))) {
         let problem = "the embedded model calls no tools: tool_choice must be auto or none";

@@ -13,7 +13,7 @@ pub mod openai;
 pub mod responses;
 
 pub use answer::{Answer, AnswerReader, Delta, Head, NoAnswer, StopReason, StreamWriter, Usage};
-pub use chat::{Chat, Format, Image, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
+pub use chat::{Chat, FieldNames, Format, Image, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
 
 use serde::Deserialize;
 

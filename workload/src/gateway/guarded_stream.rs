@@ -1,14 +1,16 @@
 //! A streamed answer on its way to the client.
 //!
-//! Frames pass untouched. An answer that stalls, breaks or ends without its end mark gets one last event
+//! Frames pass untouched, unless secrets are taken out of them. An answer that stalls, breaks or ends without its end mark gets one last event
 //! that tells of an error, and no end mark: nothing is spliced, and the client can tell.
 
 use super::Meter;
 use super::stream_tail::Tail;
-use crate::backend::{Deadline, StreamEnd};
+use crate::backend::{BackendError, Deadline, StreamEnd};
 use crate::cache::Recording;
+use crate::redaction::RedactedEvents;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::{Body, Frame};
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Instant, Sleep};
@@ -33,6 +35,7 @@ pub struct GuardedStream<B, H> {
     guarded: Guarded,
     meter: Option<Meter>,
     recording: Option<Recording>,
+    events: Option<RedactedEvents>,
     finished: bool,
 }
 
@@ -60,6 +63,7 @@ impl<B, H> GuardedStream<B, H> {
             guarded,
             meter: None,
             recording: None,
+            events: None,
             finished: false,
         }
     }
@@ -69,22 +73,60 @@ impl<B, H> GuardedStream<B, H> {
         Self { meter: Some(meter), ..self }
     }
 
+    /// Takes secrets out of it before anything else is done with it.
+    pub fn redacted(self, events: Option<RedactedEvents>) -> Self {
+        Self { events, ..self }
+    }
+
     /// Writes down what passes, to be kept if it is whole. Only for streams with an end mark: without one nobody knows.
     pub fn recorded(self, recording: Option<Recording>) -> Self {
         Self { recording, ..self }
     }
 
-    fn finish(&mut self, trouble: Trouble) -> Option<Result<Frame<Bytes>, std::convert::Infallible>> {
-        self.finished = true;
-        self.recording = None;
-        let event = (self.guarded.last_words)(trouble);
-        let mut bytes = BytesMut::with_capacity(event.len() + 2);
-        if !self.tail.is_between_events() {
-            // Ends what was cut, so that the event is not read as a part of it.
-            bytes.put_slice(b"\n\n");
+    /// What passes is noted, whoever it is for.
+    fn note(&mut self, data: &[u8]) {
+        self.tail.push(data);
+        if let Some(meter) = &mut self.meter {
+            meter.frame(data);
         }
-        bytes.put_slice(&event);
-        Some(Ok(Frame::data(bytes.freeze())))
+        if let Some(mut recording) = self.recording.take() {
+            recording.frame(data);
+            // Now, since a client may leave when it has read the mark.
+            if self.tail.has_end() {
+                recording.keep();
+            } else {
+                self.recording = Some(recording);
+            }
+        }
+    }
+
+    /// What of a frame passes now; nothing where all of it waits.
+    fn passing(&mut self, data: &Bytes) -> Result<Option<Bytes>, BackendError> {
+        let passing = match &mut self.events {
+            Some(events) => events.push(data)?,
+            None => data.clone(),
+        };
+        self.note(&passing);
+        Ok((!passing.is_empty()).then_some(passing))
+    }
+
+    /// Nothing comes any more: what waited goes, and, unless the stream is whole, an event that tells so.
+    fn end(&mut self, trouble: Option<Trouble>) -> Option<Result<Frame<Bytes>, Infallible>> {
+        self.finished = true;
+        let mut bytes =
+            BytesMut::from(self.events.take().map(|mut events| events.finish()).unwrap_or_default());
+        self.note(&bytes);
+        self.recording = None;
+        let is_whole =
+            self.tail.has_end() || (trouble.is_none() && self.guarded.end == StreamEnd::Connection);
+        if !is_whole {
+            if !self.tail.is_between_events() {
+                // Ends what was cut, so that the event is not read as a part of it.
+                bytes.put_slice(b"\n\n");
+            }
+            bytes.put_slice(&(self.guarded.last_words)(trouble.unwrap_or(Trouble::Cut)));
+        }
+        (!bytes.is_empty()).then(|| Ok(Frame::data(bytes.freeze())))
     }
 
     /// The timer is set anew only when it fires: frames are many, stalls are few.
@@ -102,7 +144,7 @@ impl<B, H> GuardedStream<B, H> {
 
 impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -112,53 +154,31 @@ impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
         if this.finished {
             return Poll::Ready(None);
         }
-        // Looked at here too: a backend that always has more to say never gets as far as the timer.
-        if this.deadline.end() <= Instant::now() {
-            return Poll::Ready(this.finish(Trouble::TimedOut));
-        }
-        let mut next = Pin::new(&mut this.inner).poll_frame(context);
-        while is_empty(&next) {
-            // It says nothing yet, but the backend is at work.
-            this.last_frame = Instant::now();
-            next = Pin::new(&mut this.inner).poll_frame(context);
-        }
-        match next {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some(data) = frame.data_ref() {
-                    this.tail.push(data);
-                    if let Some(meter) = &mut this.meter {
-                        meter.frame(data);
-                    }
-                    if let Some(mut recording) = this.recording.take() {
-                        recording.frame(data);
-                        // Now, since a client may leave when it has read the mark.
-                        if this.tail.has_end() {
-                            recording.keep();
-                        } else {
-                            this.recording = Some(recording);
-                        }
+        loop {
+            // Looked at here too: a backend that always has more to say never gets as far as the timer.
+            if this.deadline.end() <= Instant::now() {
+                return Poll::Ready(this.end(Some(Trouble::TimedOut)));
+            }
+            match Pin::new(&mut this.inner).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.last_frame = Instant::now();
+                    let Ok(data) = frame.into_data() else { continue };
+                    match this.passing(&data) {
+                        Ok(None) => {}
+                        Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                        Err(_) => return Poll::Ready(this.end(Some(Trouble::Cut))),
                     }
                 }
-                this.last_frame = Instant::now();
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(None) if this.guarded.end == StreamEnd::Connection || this.tail.has_end() => {
-                Poll::Ready(None)
-            }
-            // What comes after the end mark does not matter any more.
-            Poll::Ready(Some(Err(_))) if this.tail.has_end() => Poll::Ready(None),
-            Poll::Ready(_) => Poll::Ready(this.finish(Trouble::Cut)),
-            Poll::Pending => {
-                ready!(this.poll_patience(context));
-                // A whole answer whose connection merely stays open is whole.
-                Poll::Ready(if this.tail.has_end() { None } else { this.finish(Trouble::TimedOut) })
+                Poll::Ready(None) => return Poll::Ready(this.end(None)),
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(this.end(Some(Trouble::Cut))),
+                Poll::Pending => {
+                    ready!(this.poll_patience(context));
+                    // A whole answer whose connection merely stays open is whole.
+                    return Poll::Ready(this.end(Some(Trouble::TimedOut)));
+                }
             }
         }
     }
-}
-
-fn is_empty<E>(frame: &Poll<Option<Result<Frame<Bytes>, E>>>) -> bool {
-    matches!(frame, Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty))
 }
 
 #[cfg(test)]
@@ -233,6 +253,42 @@ mod tests {
         let body = StreamBody::new(Box::pin(frames));
         let body = GuardedStream::new(body, Deadline::starting_now(TIMEOUTS), GUARDED, ());
         assert_eq!(body.collect().await.unwrap().to_bytes(), "data: [DONE]\n\n");
+    }
+
+    /// All of a stream in whose answers secrets are looked for.
+    async fn redacted(frames: impl futures::Stream<Item = Result<Frame<Bytes>, &'static str>>) -> String {
+        use codecrucible_contract::{Redaction, RedactionMode};
+        let policy =
+            Redaction { is_shadow: false, answers: Some(RedactionMode::Enforce), patterns: Vec::new() };
+        let redaction = crate::redaction::redactions(Some(&policy)).1.unwrap();
+        let body = StreamBody::new(Box::pin(frames));
+        let body = GuardedStream::new(body, Deadline::starting_now(TIMEOUTS), GUARDED, ())
+            .redacted(Some(RedactedEvents::new(redaction.into(), |_| {})));
+        String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    const BEGINNING: &str = "data: {\"text\":\"AKIAIOSF\"}\n\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_given_whichever_way_the_stream_ends() {
+        let whole = "data: {\"text\":\"AKIAIOSF\"}\n\ndata: [DONE]\n\n";
+        assert_eq!(redacted(stream::iter([data(whole)])).await, whole);
+        assert_eq!(redacted(stream::iter([data(BEGINNING)])).await, format!("{BEGINNING}data: Cut\n\n"));
+        assert_eq!(
+            redacted(stream::iter([data(BEGINNING), Err("reset")])).await,
+            format!("{BEGINNING}data: Cut\n\n")
+        );
+        let stalled = stream::iter([data(BEGINNING)]).chain(stream::pending());
+        assert_eq!(redacted(stalled).await, format!("{BEGINNING}data: TimedOut\n\n"));
+        let open =
+            stream::iter([data("data: {\"text\":\"AKIAIOSF\"}\n\ndata: [DONE]\n")]).chain(stream::pending());
+        assert_eq!(redacted(open).await, format!("{BEGINNING}data: [DONE]\n"), "it is whole");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_looked_through_ends_with_an_error() {
+        let frames = [data(BEGINNING), data("data: {\"text\":\ndata: \"x\"}\n\ndata: [DONE]\n\n")];
+        assert_eq!(redacted(stream::iter(frames)).await, format!("{BEGINNING}data: Cut\n\n"));
     }
 
     #[tokio::test]

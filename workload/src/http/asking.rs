@@ -6,7 +6,7 @@ use super::events::{event_stream, last_words};
 use super::exchange::Exchange;
 use super::pieces::Pieces;
 use super::route_header::tell_route;
-use super::secrets::AnswerSecrets;
+use super::secrets::AnswerRedactor;
 use crate::attempts::Answered;
 use crate::backend::{Answer, BackendError, InFlight, StreamEnd};
 use crate::cache::{Place, Recording};
@@ -30,7 +30,7 @@ pub(super) struct Asking<'a> {
     pub(super) public_model: &'a str,
     pub(super) urgency: Urgency,
     pub(super) place: Option<Place>,
-    pub(super) secrets: AnswerSecrets,
+    pub(super) secrets: AnswerRedactor,
 }
 
 impl Asking<'_> {
@@ -110,11 +110,11 @@ impl Asking<'_> {
         match answer {
             Answer::Whole { status: StatusCode::OK, body, .. } => {
                 meter.whole(true, &body);
-                FromBackend::whole(self.secrets.whole(body))
+                FromBackend::whole(self.secrets.document(body))
             }
             Answer::Whole { status, retry_after, body } => {
                 meter.whole(status.is_success(), &body);
-                let mut response = FromBackend::whole(self.secrets.whole(body)).response;
+                let mut response = FromBackend::whole(self.secrets.document(body)).response;
                 *response.status_mut() = status;
                 if let Some(retry_after) = retry_after {
                     response.headers_mut().insert(RETRY_AFTER, retry_after);
@@ -127,7 +127,8 @@ impl Asking<'_> {
                 let end = endpoint.stream_end();
                 let recording = self.place.filter(|_| end != StreamEnd::Connection).map(Recording::new);
                 let guarded = Guarded { end, last_words: in_trouble };
-                let stream = GuardedStream::new(self.secrets.stream(incoming), deadline, guarded, in_flight);
+                let stream = GuardedStream::new(incoming, deadline, guarded, in_flight)
+                    .redacted(self.secrets.events());
                 let stream = stream.metered(meter).recorded(recording);
                 FromBackend::passing(event_stream(self.service, Body::new(stream), last_words))
             }

@@ -27,7 +27,7 @@ pub(super) fn choose<'a>(
     }
     if !matches!(request.endpoint, Endpoint::ChatCompletions | Endpoint::Messages) {
         let model = &request.model;
-        let problem = format!("{model:?} answers chats only: /v1/chat/completions and /v1/messages");
+        let problem = format!("{model:?} is for /v1/chat/completions and /v1/messages only");
         return Err(RequestError::at("model", problem).into());
     }
     let judged = Judged::of(&Shown::by(request).features(request), task);

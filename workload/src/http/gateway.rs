@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::exchange::Exchange;
 use super::explanation::Unsent;
 use super::limits::{self, LISTED, Wanted, tell_limits};
-use super::secrets::{self, AnswerSecrets};
+use super::secrets::{self, AnswerRedactor};
 use super::wishes::Wishes;
 use crate::backend::{Endpoint, Told};
 use crate::cache::{ABSENT, Asked, Place};
@@ -45,7 +45,7 @@ async fn answer(
     let wishes = Wishes::of(endpoint, request.headers())?;
     let body = body::read(&service, &exchange, request.into_body(), MAX_BODY_BYTES).await?;
     let snapshot = service.snapshot();
-    let bytes = secrets::without(&service, &snapshot, &exchange, body.bytes.clone());
+    let bytes = secrets::redacted(&service, &snapshot, &exchange, body.bytes.clone());
     let request = ModelRequest::parse(endpoint, bytes)?;
     let destination = Destination::of(&service, &snapshot, &caller, &request, &wishes)?;
     let by_whom = (&caller, &exchange);
@@ -82,7 +82,7 @@ async fn answer(
         public_model,
         urgency,
         place: place.clone(),
-        secrets: AnswerSecrets::of(endpoint, &service, &snapshot, &exchange),
+        secrets: AnswerRedactor::of(endpoint, &service, &snapshot, &exchange),
     };
     let ask = asking.ask(&question, (&targets, &better), reservation);
     let directives = wishes.directives;
@@ -117,7 +117,10 @@ fn place(
     let values = wishes.told.iter().flat_map(HeaderMap::iter);
     let told: String = values.map(|(name, value)| format!("{name}: {value:?}\n")).collect();
     let client = &caller.principal.subject;
-    let redaction = snapshot.answer_redaction.as_ref().map_or("", |redaction| redaction.identity());
+    let redaction = match (&snapshot.answer_redaction, endpoint) {
+        (None, _) | (_, Endpoint::Embeddings) => "",
+        (Some(redaction), _) => redaction.identity(),
+    };
     let asked = Asked { endpoint, model, client, is_deterministic, told: &told, redaction };
     service.cache().place(policy, &asked, &destination.everybody(), request.text())
 }

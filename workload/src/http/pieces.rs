@@ -6,7 +6,7 @@ use super::events::{event_stream, last_words};
 use super::exchange::Exchange;
 use super::farewell::LastWords;
 use super::identifiers::{now_seconds, unique};
-use super::secrets::AnswerSecrets;
+use super::secrets::AnswerRedactor;
 use crate::backend::{BackendError, Deltas, Endpoint, InFlight};
 use crate::cache::{Place, Recording};
 use crate::dialects::{Chat, Delta, Head, StreamWriter, anthropic, openai, responses};
@@ -26,7 +26,7 @@ pub(super) struct Pieces<'a> {
     pub(super) endpoint: Endpoint,
     pub(super) chat: &'a Chat,
     pub(super) public_model: &'a str,
-    pub(super) secrets: &'a AnswerSecrets,
+    pub(super) secrets: &'a AnswerRedactor,
 }
 
 impl Pieces<'_> {
@@ -41,7 +41,7 @@ impl Pieces<'_> {
             Endpoint::Responses => responses::whole_answer(&self.head(), answer).to_string(),
             _ => openai::whole_answer(&self.head(), answer).to_string(),
         };
-        Ok(FromBackend::whole(self.secrets.whole(Bytes::from(document))))
+        Ok(FromBackend::whole(self.secrets.document(Bytes::from(document))))
     }
 
     /// Each as it comes.
@@ -125,6 +125,9 @@ impl Writing {
             delta => self.meter.piece(delta.text()),
         }
         let event = self.writer.write(delta);
+        if self.writer.is_too_long() {
+            return Err(BackendError::Protocol);
+        }
         self.without_secrets(event)
     }
 

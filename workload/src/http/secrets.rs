@@ -2,7 +2,6 @@
 
 use super::exchange::Exchange;
 use crate::backend::{Endpoint, Refusal};
-use crate::gateway::RedactedBody;
 use crate::redaction::{AnswerRedaction, Found, FoundNote, RedactedEvents};
 use crate::service::Service;
 use crate::snapshot::Snapshot;
@@ -11,7 +10,7 @@ use prometheus::IntCounterVec;
 use std::sync::Arc;
 
 /// The body of a request without secrets.
-pub(super) fn without(service: &Service, snapshot: &Snapshot, exchange: &Exchange, body: Bytes) -> Bytes {
+pub(super) fn redacted(service: &Service, snapshot: &Snapshot, exchange: &Exchange, body: Bytes) -> Bytes {
     let Some(redaction) = &snapshot.redaction else { return body };
     let (body, found) = redaction.apply(body);
     if let Some(found) = found {
@@ -28,9 +27,9 @@ fn count(secrets: &IntCounterVec, side: &str, found: &Found) {
     }
 }
 
-/// What looks through one answer, if anything does.
+/// What takes secrets out of one answer, if anything does.
 #[derive(Clone)]
-pub(super) struct AnswerSecrets(Option<Looking>);
+pub(super) struct AnswerRedactor(Option<Looking>);
 
 #[derive(Clone)]
 struct Looking {
@@ -39,7 +38,14 @@ struct Looking {
     counter: IntCounterVec,
 }
 
-impl AnswerSecrets {
+impl Looking {
+    fn tell(&self, found: &Found) {
+        count(&self.counter, "answer", found);
+        self.note.add(found);
+    }
+}
+
+impl AnswerRedactor {
     /// Of an endpoint where answers are texts.
     pub(super) fn of(
         endpoint: Endpoint,
@@ -62,34 +68,23 @@ impl AnswerSecrets {
     }
 
     /// A whole document without them.
-    pub(super) fn whole(&self, document: Bytes) -> Bytes {
-        let Some(Looking { redaction, note, counter }) = &self.0 else { return document };
-        let (document, found) = redaction.apply(document);
-        if let Some(found) = found {
-            count(counter, "answer", &found);
-            note.add(&found);
-        }
+    pub(super) fn document(&self, document: Bytes) -> Bytes {
+        let Some(looking) = &self.0 else { return document };
+        let (document, found) = looking.redaction.apply(document);
+        found.iter().for_each(|found| looking.tell(found));
         document
     }
 
     /// A backend's own words without them.
     pub(super) fn refusal(&self, refusal: Refusal) -> Refusal {
         let written = serde_json::Value::from(refusal.message.as_str()).to_string();
-        let message = serde_json::from_slice(&self.whole(written.into())).unwrap_or_default();
+        let message = serde_json::from_slice(&self.document(written.into())).unwrap_or_default();
         Refusal { message, ..refusal }
     }
 
     /// What takes them out of a stream, event by event.
     pub(super) fn events(&self) -> Option<RedactedEvents> {
-        let Looking { redaction, note, counter } = self.0.clone()?;
-        Some(RedactedEvents::new(redaction, move |found| {
-            count(&counter, "answer", found);
-            note.add(found);
-        }))
-    }
-
-    /// A stream's bytes without them.
-    pub(super) fn stream<B>(&self, body: B) -> RedactedBody<B> {
-        RedactedBody::new(body, self.events())
+        let looking = self.0.clone()?;
+        Some(RedactedEvents::new(Arc::clone(&looking.redaction), move |found| looking.tell(found)))
     }
 }

@@ -3,13 +3,14 @@
 use super::admission::{Admitted, admit, compare_synthesis};
 use super::authentication::Caller;
 use super::body::{self, MAX_BODY_BYTES};
+use super::cache::FromBackend;
 use super::destination::urgency;
 use super::error::ApiError;
 use super::events::event_stream;
 use super::exchange::Exchange;
 use super::identifiers::unique;
 use super::limits::{self, Wanted, tell_limits};
-use super::secrets::{self, AnswerSecrets};
+use super::secrets::{self, AnswerRedactor};
 use super::wishes;
 use crate::authorization::Action;
 use crate::backend::BackendError;
@@ -27,8 +28,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use codecrucible_contract::{LimitedRoute, Urgency};
 use futures::{Stream, StreamExt as _};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub(super) async fn synthesize(
     let body = body::read(&service, &exchange, body, MAX_BODY_BYTES).await?;
     let permit = service.room_for_synthesis().ok_or_else(ApiError::busy)?;
     let snapshot = service.snapshot();
-    let bytes = secrets::without(&service, &snapshot, &exchange, body.bytes.clone());
+    let bytes = secrets::redacted(&service, &snapshot, &exchange, body.bytes.clone());
     let request: SynthesisRequest = serde_json::from_slice(&bytes)
         .map_err(|error| RequestError::body(format!("the body is not a valid synthesis request: {error}")))?;
     let Admitted { public_model, targets } =
@@ -85,7 +85,7 @@ pub(super) async fn synthesize(
     exchange.note_model(public_model);
     // Until it is known what the voices used, what was taken stays taken.
     reservation.iter_mut().for_each(Reservation::note_unknown);
-    let secrets = AnswerSecrets::of_texts(&service, &snapshot, &exchange);
+    let secrets = AnswerRedactor::of_texts(&service, &snapshot, &exchange);
     let job = Job {
         id: unique("synthesis"),
         plan,
@@ -99,7 +99,16 @@ pub(super) async fn synthesize(
     };
     if stream {
         let service = job.service.clone();
-        let events = Body::new(secrets.stream(Body::from_stream(events(job))));
+        let mut redactor = secrets.events();
+        let events = events(job).filter_map(move |event| {
+            let passing = match (&mut redactor, event) {
+                (Some(redactor), Ok(event)) => redactor.push(&event),
+                (_, event) => Ok(event.unwrap_or_default()),
+            };
+            // What waits is nothing yet.
+            std::future::ready(passing.map(|bytes| (!bytes.is_empty()).then_some(bytes)).transpose())
+        });
+        let events = Body::from_stream(events);
         return Ok(tell_limits(event_stream(&service, events, error_event), &told));
     }
     // Nobody listens to progress; a channel that is closed takes events for nothing.
@@ -112,11 +121,9 @@ pub(super) async fn synthesize(
     Ok(tell_limits(response, &told))
 }
 
-fn document(secrets: &AnswerSecrets, synthesis: &Synthesis) -> Response {
+fn document(secrets: &AnswerRedactor, synthesis: &Synthesis) -> Response {
     let document = serde_json::to_vec(synthesis).unwrap_or_default();
-    let mut response = Response::new(Body::from(secrets.whole(document.into())));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    FromBackend::whole(secrets.document(document.into())).response
 }
 
 impl Job {

@@ -160,11 +160,11 @@ impl Compiled {
     fn applies(&self, asked: &Asked<'_>, namespace: Option<&str>) -> bool {
         let is_route = match &*self.routes {
             [] => asked.route != LimitedRoute::Token,
-            // Messages are chats in another way.
-            routes if asked.route == LimitedRoute::Messages => routes
-                .iter()
-                .any(|route| matches!(route, LimitedRoute::Messages | LimitedRoute::ChatCompletions)),
-            routes => routes.contains(&asked.route),
+            routes => {
+                // These are chats in another way.
+                let is_chat = matches!(asked.route, LimitedRoute::Messages | LimitedRoute::Responses);
+                routes.contains(&asked.route) || (is_chat && routes.contains(&LimitedRoute::ChatCompletions))
+            }
         };
         let is_named = |names: &[String], name: Option<&str>| {
             names.is_empty() || name.is_some_and(|name| names.iter().any(|named| named == name))
@@ -264,12 +264,15 @@ mod tests {
             change(&mut limit);
             compiled(&limit).applies(&asked(route), Some("apps"))
         };
-        use LimitedRoute::{ChatCompletions, Messages, Models, Token};
+        use LimitedRoute::{ChatCompletions, Messages, Models, Responses, Token};
         assert!(applies(|_| {}, ChatCompletions) && applies(|_| {}, Models));
         assert!(!applies(|_| {}, Token), "who asks for a token is limited only by a limit that says so");
         assert!(applies(|l| l.routes = vec![Token], Token));
         assert!(!applies(|l| l.routes = vec![Models], ChatCompletions));
-        assert!(applies(|l| l.routes = vec![ChatCompletions], Messages), "the same models in another way");
+        for other_way in [Messages, Responses] {
+            assert!(applies(|l| l.routes = vec![ChatCompletions], other_way), "the same models in another way");
+        }
+        assert!(!applies(|l| l.routes = vec![Messages], Responses));
         assert!(!applies(|l| l.routes = vec![Messages], ChatCompletions));
         assert!(!applies(|l| l.models = vec!["other".into()], ChatCompletions));
         assert!(applies(|l| l.models = vec!["other".into(), "coder".into()], ChatCompletions));

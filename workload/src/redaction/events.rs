@@ -1,30 +1,26 @@
 //! A stream of events without secrets, also where one begins in one event and ends in another.
 //!
 //! Events stay as they are and in their order. One that holds what may be the beginning of a secret waits, and with it those behind it, until it is known
-//! whether it is one, or until the stream ends.
+//! whether it is one, or until who says it has ended. What cannot be read for sure does not pass: others might read it.
 
 use super::growing::{Change, Growing};
-use super::texts::{Piece, pieces};
+use super::held::HeldEvents;
+use super::texts::{Piece, Saying, saying};
 use super::{AnswerRedaction, Found};
 use crate::backend::{BackendError, EventSplitter, data_line};
-use bytes::{Bytes, BytesMut};
-use std::collections::{HashMap, VecDeque};
+use bytes::Bytes;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Most bytes of events that wait in one stream. Beyond, all of them go on as what they seem to be.
-const MAX_WAITING_BYTES: usize = 1024 * 1024;
-/// Most texts of a stream that are known at once: those of tools that are called, of answers beside each other. Beyond, those before are over.
-const MAX_TEXTS: usize = 64;
-/// Names of events after which no text goes on.
-const LAST: [&[u8]; 6] = [
-    b"message_stop",
-    b"response.completed",
-    b"response.failed",
-    b"response.incomplete",
-    b"synthesis.finished",
-    b"error",
-];
+/// Longest event, bytes: as long as a whole answer may be.
+const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
+/// Most bytes of memory for events that wait in one stream. Beyond, all of them go on as what they seem to be.
+const MAX_HELD_BYTES: usize = 1024 * 1024;
+/// Most texts of a stream that are under way at once: those of answers beside each other.
+const MAX_TEXTS: usize = 1024;
+/// What comes last in OpenAI's streams.
+const END_MARK: &[u8] = b"[DONE]";
 
 /// What passes of a stream.
 pub struct RedactedEvents {
@@ -33,7 +29,8 @@ pub struct RedactedEvents {
     tell: Box<dyn Fn(&Found) + Send + Sync>,
     splitter: EventSplitter,
     texts: HashMap<u64, Growing>,
-    waiting: Waiting,
+    held: HeldEvents,
+    is_broken: bool,
 }
 
 impl RedactedEvents {
@@ -42,216 +39,149 @@ impl RedactedEvents {
         Self {
             redaction,
             tell: Box::new(tell),
-            splitter: EventSplitter::default(),
+            splitter: EventSplitter::up_to(MAX_EVENT_BYTES),
             texts: HashMap::new(),
-            waiting: Waiting::default(),
+            held: HeldEvents::default(),
+            is_broken: false,
         }
     }
 
-    /// What may go on now that more has come; an event that is too long is an error.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<Bytes, BackendError> {
-        for event in self.splitter.read(bytes)? {
-            self.event(event);
-        }
-        Ok(self.waiting.released())
+    /// What may go on now that more has come. What cannot be read, or is too long, is an error, unless secrets are only told of: then all passes as it comes.
+    pub fn push(&mut self, bytes: &Bytes) -> Result<Bytes, BackendError> {
+        let read = if self.is_broken { Ok(()) } else { self.read(bytes) };
+        self.is_broken |= read.is_err();
+        let released = self.held.released();
+        if self.redaction.documents.is_shadow { Ok(bytes.clone()) } else { read.map(|()| released) }
     }
 
     /// All that waits: nothing comes any more.
     pub fn finish(&mut self) -> Bytes {
         let rest = self.splitter.rest();
-        if !rest.is_empty() {
-            self.event(rest);
+        if !rest.is_empty() && !self.is_broken {
+            // What is no event is left out.
+            self.is_broken = self.event(rest).is_err();
         }
-        self.end_texts();
-        self.waiting.released()
+        self.end_texts(|_, _| true);
+        let released = self.held.released();
+        if self.redaction.documents.is_shadow { Bytes::new() } else { released }
     }
 
-    fn event(&mut self, event: Bytes) {
-        let data = data_line(&event);
-        let pieces = data
-            .clone()
-            .and_then(|data| Some((data.start, pieces(std::str::from_utf8(&event[data]).ok()?)?)));
-        let is_last = data.is_some_and(|data| !event[data].starts_with(b"{")) || is_called(&event, &LAST);
-        let number = self.waiting.push(event.clone());
-        match pieces {
-            Some((offset, pieces)) => self.texts_of(number, &event, offset, pieces),
-            // What is no JSON is one text.
-            None => {
-                let secrets = self.redaction.whole.patterns.search(&event, 0..event.len());
-                let changes = secrets.map(|secret| whole(number, secret.place, secret.pattern)).collect();
-                self.change(changes);
+    fn read(&mut self, bytes: &[u8]) -> Result<(), BackendError> {
+        self.splitter.read(bytes)?.into_iter().try_for_each(|event| self.event(event))
+    }
+
+    fn event(&mut self, event: Bytes) -> Result<(), BackendError> {
+        let data = data_line(&event)?;
+        let saying = data.clone().and_then(|data| said(&event[data])).transpose()?;
+        let number = self.held.push(event.clone());
+        if self.redaction.documents.patterns.are_in(&event) {
+            let pieces = saying.as_ref().map(|saying| &*saying.pieces);
+            self.change(self.secrets_within(number, &event, data.clone(), pieces));
+        }
+        if let (Some(saying), Some(data)) = (saying, data.clone()) {
+            self.take(number, &event, data.start, saying)?;
+        }
+        if data.is_some_and(|data| event[data].trim_ascii() == END_MARK) || self.held.bytes() > MAX_HELD_BYTES
+        {
+            self.end_texts(|_, _| true);
+        }
+        Ok(())
+    }
+
+    /// Those that are in this event alone: in strings that are no pieces, and in lines that are no document.
+    fn secrets_within(
+        &self,
+        number: u64,
+        event: &[u8],
+        data: Option<Range<usize>>,
+        pieces: Option<&[Piece]>,
+    ) -> Vec<Change> {
+        let patterns = &self.redaction.documents.patterns;
+        let (mut changes, mut start) = (Vec::new(), 0);
+        for line in event.split_inclusive(|byte| *byte == b'\n') {
+            let place = start..start + line.trim_ascii_end().len();
+            let document = data.clone().zip(pieces).filter(|(data, _)| place.contains(&data.start));
+            match document {
+                Some((data, pieces)) => {
+                    let secrets = patterns.all(&event[data.clone()]);
+                    let secrets = secrets.into_iter().filter(|secret| !is_piece(pieces, &secret.place));
+                    changes.extend(secrets.map(|secret| {
+                        let place = data.start + secret.place.start..data.start + secret.place.end;
+                        Change { event: number, place, begins: Some(secret.pattern) }
+                    }));
+                }
+                None => changes.extend(patterns.search(event, place).map(|secret| Change {
+                    event: number,
+                    place: secret.place,
+                    begins: Some(secret.pattern),
+                })),
             }
+            start += line.len();
         }
-        if is_last || self.waiting.bytes > MAX_WAITING_BYTES || self.texts.len() > MAX_TEXTS {
-            self.end_texts();
-        }
+        changes
     }
 
-    fn texts_of(&mut self, number: u64, event: &[u8], offset: usize, pieces: Vec<Piece>) {
-        let is_piece = |place: &Range<usize>| {
-            let is_in = |piece: &Piece| {
-                piece.place.start + offset <= place.start && place.end <= piece.place.end + offset
-            };
-            pieces.iter().any(is_in)
-        };
-        let secrets =
-            self.redaction.whole.patterns.all(event).into_iter().filter(|secret| !is_piece(&secret.place));
-        let changes = secrets.map(|secret| whole(number, secret.place, secret.pattern)).collect();
-        self.change(changes);
-        for Piece { place, text } in pieces {
-            let growing = self.texts.entry(text).or_default();
+    /// Takes what an event says, whose data begins at a place of it.
+    fn take(&mut self, number: u64, event: &[u8], offset: usize, saying: Saying) -> Result<(), BackendError> {
+        for Piece { place, text, speaker } in saying.pieces {
+            // Who goes on with something else has ended what was before.
+            self.end_texts(|other, growing| growing.speaker == speaker && other != text);
+            if self.texts.len() >= MAX_TEXTS {
+                return Err(BackendError::Protocol);
+            }
+            let growing = self.texts.entry(text).or_insert_with(|| Growing::of(speaker));
             let at = place.start + offset;
             growing.push(&event[at..place.end + offset], number, at);
-            if !self.redaction.whole.is_shadow {
-                self.waiting.wait(number);
-            }
+            self.held.hold(number);
             self.decide(text, false);
         }
+        for speaker in saying.over {
+            self.end_texts(|_, growing| growing.speaker == speaker);
+        }
+        Ok(())
     }
 
     fn decide(&mut self, text: u64, is_end: bool) {
         let Some(growing) = self.texts.get_mut(&text) else { return };
-        let waiting = &mut self.waiting;
-        let changes = growing.decide(&self.redaction, is_end, |event| waiting.go_on(event));
+        let held = &mut self.held;
+        let changes = growing.decide(&self.redaction, is_end, |event| held.let_go(event));
         self.change(changes);
     }
 
-    fn end_texts(&mut self) {
-        let texts: Vec<u64> = self.texts.keys().copied().collect();
-        texts.into_iter().for_each(|text| self.decide(text, true));
-        self.texts.clear();
+    fn end_texts(&mut self, is_over: impl Fn(u64, &Growing) -> bool) {
+        let over = self.texts.iter().filter(|(text, growing)| is_over(**text, growing));
+        let over: Vec<u64> = over.map(|(text, _)| *text).collect();
+        for text in over {
+            self.decide(text, true);
+            self.texts.remove(&text);
+        }
     }
 
     fn change(&mut self, changes: Vec<Change>) {
         if changes.is_empty() {
             return;
         }
-        let whole = &self.redaction.whole;
-        let mut found = Found::new(whole.is_shadow);
-        for change in changes {
-            change.begins.into_iter().for_each(|pattern| found.count(whole.patterns.name(pattern)));
-            if !whole.is_shadow {
-                let instead = change.begins.map(|pattern| whole.in_place_of(pattern)).unwrap_or_default();
-                self.waiting.change(change.event, change.place, instead);
-            }
+        let documents = &self.redaction.documents;
+        let mut found = Found::new(documents.is_shadow);
+        for Change { event, place, begins } in changes {
+            begins.into_iter().for_each(|pattern| found.count(documents.patterns.name(pattern)));
+            let instead = begins.map(|pattern| documents.in_place_of(pattern)).unwrap_or_default();
+            self.held.change(event, place, instead);
         }
         (self.tell)(&found);
     }
 }
 
-/// A secret that is not cut.
-const fn whole(event: u64, place: Range<usize>, pattern: usize) -> Change {
-    Change { event, place, begins: Some(pattern) }
+/// What data says, if it is a document.
+fn said(data: &[u8]) -> Option<Result<Saying, BackendError>> {
+    let text = || std::str::from_utf8(data).ok();
+    data.starts_with(b"{").then(|| text().and_then(saying).ok_or(BackendError::Protocol))
 }
 
-/// Whether an event has one of these names.
-fn is_called(event: &[u8], names: &[&[u8]]) -> bool {
-    let mut lines = event.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    lines.any(|line| line.strip_prefix(b"event:").is_some_and(|name| names.contains(&name.trim_ascii())))
-}
-
-/// Events in their order, from the first one on that is not known yet.
-#[derive(Default)]
-struct Waiting {
-    events: VecDeque<Event>,
-    /// The number of the first one.
-    first: u64,
-    bytes: usize,
-}
-
-struct Event {
-    bytes: Bytes,
-    /// How many of its pieces are not decided.
-    undecided: usize,
-    changes: Vec<(Range<usize>, String)>,
-}
-
-impl Waiting {
-    fn push(&mut self, bytes: Bytes) -> u64 {
-        self.bytes += bytes.len();
-        self.events.push_back(Event { bytes, undecided: 0, changes: Vec::new() });
-        self.first + self.events.len() as u64 - 1
-    }
-
-    fn event(&mut self, number: u64) -> Option<&mut Event> {
-        // One that waited for nothing has gone.
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.events.get_mut(index)
-    }
-
-    fn wait(&mut self, number: u64) {
-        if let Some(event) = self.event(number) {
-            event.undecided += 1;
-        }
-    }
-
-    fn go_on(&mut self, number: u64) {
-        if let Some(event) = self.event(number) {
-            event.undecided = event.undecided.saturating_sub(1);
-        }
-    }
-
-    fn change(&mut self, number: u64, place: Range<usize>, instead: String) {
-        if let Some(event) = self.event(number) {
-            event.changes.push((place, instead));
-        }
-    }
-
-    /// Those that need not wait any more, changed.
-    fn released(&mut self) -> Bytes {
-        let mut released = Released::Nothing;
-        while self.events.front().is_some_and(|event| event.undecided == 0) {
-            let Some(event) = self.events.pop_front() else { break };
-            self.first += 1;
-            self.bytes -= event.bytes.len();
-            released = released.and(event.changed());
-        }
-        released.bytes()
-    }
-}
-
-impl Event {
-    fn changed(mut self) -> Bytes {
-        if self.changes.is_empty() {
-            return self.bytes;
-        }
-        self.changes.sort_unstable_by_key(|(place, _)| place.start);
-        let (mut changed, mut from) = (BytesMut::with_capacity(self.bytes.len()), 0);
-        for (place, instead) in &self.changes {
-            changed.extend_from_slice(&self.bytes[from..place.start]);
-            changed.extend_from_slice(instead.as_bytes());
-            from = place.end;
-        }
-        changed.extend_from_slice(&self.bytes[from..]);
-        changed.freeze()
-    }
-}
-
-/// Events that go on together. One by itself is not copied.
-enum Released {
-    Nothing,
-    One(Bytes),
-    Several(BytesMut),
-}
-
-impl Released {
-    fn and(self, event: Bytes) -> Self {
-        let mut several = match self {
-            Self::Nothing => return Self::One(event),
-            Self::One(first) => BytesMut::from(first),
-            Self::Several(several) => several,
-        };
-        several.extend_from_slice(&event);
-        Self::Several(several)
-    }
-
-    fn bytes(self) -> Bytes {
-        match self {
-            Self::Nothing => Bytes::new(),
-            Self::One(event) => event,
-            Self::Several(several) => several.freeze(),
-        }
-    }
+/// Whether a place is in one of these, which are in their order.
+fn is_piece(pieces: &[Piece], place: &Range<usize>) -> bool {
+    let before = pieces.partition_point(|piece| piece.place.start <= place.start);
+    before > 0 && place.end <= pieces[before - 1].place.end
 }
 
 #[cfg(test)]
@@ -276,7 +206,7 @@ mod tests {
         let policy = contract::Redaction { is_shadow: false, answers: Some(mode), patterns };
         let counted = Counted::default();
         let counting = Arc::clone(&counted);
-        let redaction = AnswerRedaction::new(Some(&policy)).unwrap();
+        let redaction = crate::redaction::redactions(Some(&policy)).1.unwrap();
         let tell = move |found: &Found| counting.lock().unwrap().extend(found.counts.clone());
         (RedactedEvents::new(Arc::new(redaction), tell), counted)
     }
@@ -290,7 +220,7 @@ mod tests {
     }
 
     fn pushed(events: &mut RedactedEvents, bytes: &str) -> String {
-        String::from_utf8(events.push(bytes.as_bytes()).unwrap().into()).unwrap()
+        String::from_utf8(events.push(&Bytes::copy_from_slice(bytes.as_bytes())).unwrap().into()).unwrap()
     }
 
     fn finished(events: &mut RedactedEvents) -> String {
@@ -390,13 +320,65 @@ mod tests {
             pushed(&mut events, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"ODNN7EX"),
             ""
         );
-        assert_eq!(
-            finished(&mut events),
-            format!("{begin}data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"ODNN7EX")
-        );
+        assert_eq!(finished(&mut events), begin, "what is no event is left out");
+        assert_eq!(pushed(&mut enforced(&[]), "data: [DONE]"), "");
         let mut events = enforced(&[]);
-        assert_eq!(pushed(&mut events, &format!("data: {{\"text\":\"{SECRET}")), "");
-        assert_eq!(finished(&mut events), "data: {\"text\":\"[REDACTED:aws-access-key]");
+        pushed(&mut events, "data: [DONE]");
+        assert_eq!(finished(&mut events), "data: [DONE]", "a mark may be last without an empty line");
+    }
+
+    #[test]
+    fn what_has_ended_holds_nothing_up() {
+        let mut events = enforced(&[]);
+        let thought = format!(
+            "data: {}\n\n",
+            json!({"choices": [{"index": 0, "delta": {"reasoning_content": "files"}}]})
+        );
+        assert_eq!(pushed(&mut events, &thought), "", "it may begin with sk-");
+        let answer = said(0, "x1");
+        assert_eq!(
+            pushed(&mut events, &answer),
+            format!("{thought}{answer}"),
+            "who goes on with something else"
+        );
+        assert_eq!(pushed(&mut events, &said(0, "files")), "");
+        let end =
+            format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}));
+        assert_eq!(pushed(&mut events, &end), format!("{}{end}", said(0, "files")), "who is done");
+        let block = |index: u32| {
+            format!(
+                "data: {}\n\n",
+                json!({"type": "content_block_delta", "index": index, "delta": {"text": "files"}})
+            )
+        };
+        assert_eq!(pushed(&mut events, &block(0)), "");
+        assert_eq!(pushed(&mut events, &block(1)), "");
+        let stop = "data: {\"type\":\"content_block_stop\",\"index\":0}\n\n";
+        assert_eq!(pushed(&mut events, stop), block(0), "the other one is not over");
+    }
+
+    #[test]
+    fn what_others_might_read_and_we_do_not_ends_the_stream() {
+        for event in [
+            "data: {\"text\":\ndata: \"AKIAIOSF\"}\n\n",
+            "data: {\"text\":\"AKIAIOSF\"}\r\rdata: {}\n\n",
+            "data: {\"text\":\"AKIAIOSF\",\"x\":NaN}\n\n",
+            "data: {\"text\":\"AKIAIOSF\"\n\n",
+            "data: {\"text\":\"AKIAIOSF\u{fffd}\"\n\n",
+        ] {
+            let mut events = enforced(&[]);
+            let before = said(0, "AKIA");
+            assert_eq!(pushed(&mut events, &before), "");
+            assert!(events.push(&Bytes::from(event)).is_err(), "{event}");
+            assert_eq!(finished(&mut events), before);
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_the_data_is_looked_at_too() {
+        let mut events = enforced(&[]);
+        let event = format!(": \"{SECRET}\nid: {SECRET}\ndata:  {{\"id\":\"{SECRET}\"}}\n\n");
+        assert_eq!(pushed(&mut events, &event), event.replace(SECRET, "[REDACTED:aws-access-key]"));
     }
 
     #[test]
@@ -410,23 +392,47 @@ mod tests {
             lines += 1;
             assert!(lines * 64 <= 2 * 16 * 1024, "{lines}");
         }
-        assert!(events.waiting.bytes <= MAX_WAITING_BYTES && lines > 200, "{lines}");
+        assert!(events.held.bytes() <= MAX_HELD_BYTES && lines > 200, "{lines}");
     }
 
     #[test]
-    fn in_shadow_nothing_waits_and_all_is_counted() {
+    fn events_that_wait_behind_another_one_have_a_limit_in_memory() {
+        let mut events = enforced(&[]);
+        assert_eq!(pushed(&mut events, &said(0, "AKIAIOSF")), "");
+        let mut held = 0;
+        while pushed(&mut events, "\n").is_empty() {
+            held += 1;
+            assert!(held * 32 <= MAX_HELD_BYTES, "{held}");
+        }
+        assert!(held > 1_000 && events.held.bytes() <= MAX_HELD_BYTES, "{held}");
+    }
+
+    #[test]
+    fn far_too_many_texts_end_the_stream() {
+        let mut events = enforced(&[]);
+        let mut pushed =
+            |index: usize| events.push(&Bytes::from(said(u32::try_from(index).unwrap(), "AKIAIOSF"))).is_ok();
+        assert_eq!((0..=MAX_TEXTS).take_while(|index| pushed(*index)).count(), MAX_TEXTS);
+    }
+
+    #[test]
+    fn in_shadow_all_passes_as_it_comes_and_is_counted() {
         let (mut events, counted) = looking(&[], contract::RedactionMode::Shadow);
         for piece in ["AKIAIOSF", "ODNN7EXAMPLE", " end"] {
-            let event = said(0, piece);
-            assert_eq!(pushed(&mut events, &event), event);
+            for half in said(0, piece).split_inclusive("content") {
+                assert_eq!(pushed(&mut events, half), half);
+            }
         }
         assert_eq!(*counted.lock().unwrap(), [("aws-access-key".to_owned(), 1)]);
+        let no_json = "data: {\n\n";
+        assert_eq!(pushed(&mut events, no_json), no_json, "what cannot be read passes");
+        assert_eq!(finished(&mut events), "");
     }
 
     #[test]
     fn an_event_that_is_too_long_ends_the_stream() {
         let mut events = enforced(&[]);
-        assert!(events.push(&vec![b'x'; 2 * MAX_WAITING_BYTES]).is_err());
+        assert!(events.push(&vec![b'x'; MAX_EVENT_BYTES + 1].into()).is_err());
     }
 
     proptest! {

@@ -7,23 +7,24 @@ use std::ops::Range;
 
 /// What comes before undecided text and has to be known to tell where a word begins, bytes.
 const CONTEXT_BYTES: usize = 1;
-/// A text that waits is looked at again when it has grown by this part, so that a long one is not gone through for each word that is added.
-const GROWTH: usize = 8;
+/// A text that waits is looked at again when what waits of it has grown by this part, so that a long one is not gone through for each word that is added.
+const GROWTH_DIVISOR: usize = 8;
 
 /// The end of a text: what is not decided, and the byte before it.
-#[derive(Default)]
 pub(super) struct Growing {
+    /// Who says it.
+    pub(super) speaker: u64,
     end: Vec<u8>,
     /// How much of the whole text comes before `end`, bytes.
     before: usize,
     /// Up to where it is decided, bytes of the whole text; so are all places here.
     decided: usize,
-    parts: VecDeque<Part>,
+    pieces: VecDeque<Placed>,
     look_again_at: usize,
 }
 
 /// A piece, and where it stands.
-struct Part {
+struct Placed {
     place: Range<usize>,
     event: u64,
     at: usize,
@@ -41,14 +42,19 @@ pub(super) struct Change {
 }
 
 impl Growing {
+    /// Before the first piece.
+    pub(super) fn of(speaker: u64) -> Self {
+        Self { speaker, end: Vec::new(), before: 0, decided: 0, pieces: VecDeque::new(), look_again_at: 0 }
+    }
+
     /// More of it, which stands at a place of an event.
     pub(super) fn push(&mut self, piece: &[u8], event: u64, at: usize) {
         let start = self.length();
         self.end.extend_from_slice(piece);
-        self.parts.push_back(Part { place: start..start + piece.len(), event, at });
+        self.pieces.push_back(Placed { place: start..start + piece.len(), event, at });
     }
 
-    /// Decides what can be, or all, should this be the end; gives what changes thereby, and notes which events need not wait for this text any more.
+    /// Decides what can be, or all, should this be the end; gives what changes thereby, and tells which events need not wait for this text any more.
     pub(super) fn decide(
         &mut self,
         redaction: &AnswerRedaction,
@@ -57,14 +63,15 @@ impl Growing {
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         if is_end || self.length() >= self.look_again_at {
-            let mut from = self.decided - self.before;
+            let (mut from, end) = (self.decided - self.before, self.end.len());
+            let mut search = redaction.documents.patterns.search(&self.end, from..end);
             from = loop {
-                let secret = redaction.whole.patterns.search(&self.end, from..self.end.len()).next();
-                let until = secret.as_ref().map_or(self.end.len(), |secret| secret.place.start + 1);
+                let secret = search.next();
+                let until = secret.as_ref().map_or(end, |secret| secret.place.start + 1);
                 let waits = || redaction.unfinished.first(&self.end, from..until);
                 match (if is_end { None } else { waits() }, secret) {
                     (Some(place), _) => break place,
-                    (None, None) => break self.end.len(),
+                    (None, None) => break end,
                     (None, Some(secret)) => {
                         changes.extend(self.changes(&secret));
                         from = secret.place.end;
@@ -72,11 +79,11 @@ impl Growing {
                 }
             };
             self.decided = self.before + from;
-            self.look_again_at = self.length() + (self.length() - self.decided) / GROWTH;
+            self.look_again_at = self.length() + (self.length() - self.decided) / GROWTH_DIVISOR;
         }
-        let is_decided = |part: &&Part| part.place.end <= self.decided;
-        let count = self.parts.iter().take_while(is_decided).count();
-        self.parts.drain(..count).for_each(|part| released(part.event));
+        let is_decided = |piece: &&Placed| piece.place.end <= self.decided;
+        let count = self.pieces.iter().take_while(is_decided).count();
+        self.pieces.drain(..count).for_each(|piece| released(piece.event));
         self.forget();
         changes
     }
@@ -86,22 +93,25 @@ impl Growing {
     }
 
     fn changes(&self, secret: &Secret) -> Vec<Change> {
-        let secret_place = self.before + secret.place.start..self.before + secret.place.end;
+        let place = self.before + secret.place.start..self.before + secret.place.end;
         let mut begins = Some(secret.pattern);
-        let change = |part: &Part| {
-            let (start, end) =
-                (part.place.start.max(secret_place.start), part.place.end.min(secret_place.end));
-            let offset = part.at.wrapping_sub(part.place.start);
-            let place = start.wrapping_add(offset)..end.wrapping_add(offset);
-            (start < end).then(|| Change { event: part.event, place, begins: begins.take() })
+        let change = |piece: &Placed| {
+            let (start, end) = (piece.place.start.max(place.start), piece.place.end.min(place.end));
+            let in_event = |place: usize| place - piece.place.start + piece.at;
+            (start < end).then(|| Change {
+                event: piece.event,
+                place: in_event(start)..in_event(end),
+                begins: begins.take(),
+            })
         };
-        self.parts.iter().filter_map(change).collect()
+        self.pieces.iter().filter_map(change).collect()
     }
 
     /// What is decided is of no more use, but for the context.
     fn forget(&mut self) {
         let decided = (self.decided - self.before).saturating_sub(CONTEXT_BYTES);
         self.end.drain(..decided);
+        self.end.shrink_to(2 * self.end.len());
         self.before += decided;
     }
 }

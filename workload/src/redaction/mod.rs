@@ -6,6 +6,7 @@
 mod events;
 mod found;
 mod growing;
+mod held;
 mod patterns;
 mod strings;
 mod texts;
@@ -14,44 +15,57 @@ mod unfinished;
 pub use events::RedactedEvents;
 pub use found::{Found, FoundNote};
 
-use bytes::{Bytes, BytesMut};
+use crate::json::is_json;
+use bytes::Bytes;
 use codecrucible_contract as contract;
+use held::spliced;
 use patterns::{Patterns, Secret};
+use std::sync::Arc;
 use unfinished::Unfinished;
 
-/// What is done about secrets on one side, as a policy has it, made ready.
+/// What is done about secrets in documents, as a policy has it, made ready.
 pub struct Redaction {
-    patterns: Patterns,
+    patterns: Arc<Patterns>,
     is_shadow: bool,
 }
 
-impl Redaction {
-    /// For requests; nothing where there is none.
-    pub fn new(policy: Option<&contract::Redaction>) -> Option<Self> {
-        let policy = policy?;
-        Some(Self { patterns: Patterns::new(policy)?, is_shadow: policy.is_shadow })
-    }
+/// What is done about secrets in answers, which come in pieces too.
+pub struct AnswerRedaction {
+    documents: Redaction,
+    unfinished: Unfinished,
+    identity: String,
+}
 
+/// What is done with requests, and with answers; nothing where there is none. The policy was checked, so its patterns are good.
+pub fn redactions(policy: Option<&contract::Redaction>) -> (Option<Redaction>, Option<AnswerRedaction>) {
+    let Some((policy, patterns)) = policy.and_then(|policy| Some((policy, Patterns::new(policy)?))) else {
+        return (None, None);
+    };
+    let patterns = Arc::new(patterns);
+    let answers = policy.answers.and_then(|mode| {
+        let is_shadow = mode == contract::RedactionMode::Shadow;
+        let documents = Redaction { patterns: Arc::clone(&patterns), is_shadow };
+        let identity = if is_shadow { String::new() } else { policy.all_patterns() };
+        Some(AnswerRedaction { documents, unfinished: Unfinished::new(policy)?, identity })
+    });
+    (Some(Redaction { patterns, is_shadow: policy.is_shadow }), answers)
+}
+
+impl Redaction {
     /// A JSON document without secrets, and what was found in it, if anything.
     pub fn apply(&self, document: Bytes) -> (Bytes, Option<Found>) {
         let secrets = self.patterns.all(&document);
+        self.without(document, secrets)
+    }
+
+    fn without(&self, document: Bytes, secrets: Vec<Secret>) -> (Bytes, Option<Found>) {
         if secrets.is_empty() {
             return (document, None);
         }
         let mut found = Found::new(self.is_shadow);
         secrets.iter().for_each(|secret| found.count(self.patterns.name(secret.pattern)));
-        (if self.is_shadow { document } else { self.without(&document, &secrets) }, Some(found))
-    }
-
-    fn without(&self, document: &[u8], secrets: &[Secret]) -> Bytes {
-        let (mut redacted, mut from) = (BytesMut::with_capacity(document.len()), 0);
-        for Secret { pattern, place } in secrets {
-            redacted.extend_from_slice(&document[from..place.start]);
-            redacted.extend_from_slice(self.in_place_of(*pattern).as_bytes());
-            from = place.end;
-        }
-        redacted.extend_from_slice(&document[from..]);
-        redacted.freeze()
+        let changes = secrets.into_iter().map(|secret| (secret.place, self.in_place_of(secret.pattern)));
+        (if self.is_shadow { document } else { spliced(&document, changes) }, Some(found))
     }
 
     fn in_place_of(&self, pattern: usize) -> String {
@@ -59,31 +73,18 @@ impl Redaction {
     }
 }
 
-/// The same for answers, which come in pieces too.
-pub struct AnswerRedaction {
-    whole: Redaction,
-    unfinished: Unfinished,
-    identity: String,
-}
-
 impl AnswerRedaction {
-    /// Nothing where answers are not looked at; the policy was checked, so its patterns are good.
-    pub fn new(policy: Option<&contract::Redaction>) -> Option<Self> {
-        let policy = policy?;
-        let is_shadow = policy.answers? == contract::RedactionMode::Shadow;
-        Some(Self {
-            whole: Redaction { patterns: Patterns::new(policy)?, is_shadow },
-            unfinished: Unfinished::new(policy)?,
-            identity: serde_json::to_string(policy).ok()?,
-        })
-    }
-
-    /// A whole document without secrets, and what was found in it, if anything.
+    /// A whole document without secrets, and what was found in it, if anything. What is no JSON is one text.
     pub fn apply(&self, document: Bytes) -> (Bytes, Option<Found>) {
-        self.whole.apply(document)
+        let patterns = &self.documents.patterns;
+        if patterns.are_in(&document) && !is_json(&document) {
+            let secrets = patterns.search(&document, 0..document.len()).collect();
+            return self.documents.without(document, secrets);
+        }
+        self.documents.apply(document)
     }
 
-    /// By what answers differ that another policy was applied to.
+    /// By what answers differ out of which others were taken; nothing where none are.
     pub fn identity(&self) -> &str {
         &self.identity
     }
@@ -103,7 +104,7 @@ mod tests {
         };
         let patterns = patterns.iter().map(pattern).collect();
         let policy = contract::Redaction { is_shadow, answers: None, patterns };
-        Redaction::new(Some(&policy)).unwrap()
+        redactions(Some(&policy)).0.unwrap()
     }
 
     fn applied(redaction: &Redaction, document: &str) -> String {

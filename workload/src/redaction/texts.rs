@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Range;
 
 /// Fields that hold pieces, in all dialects.
-const GROWING: [&str; 11] = [
+const GROWING: [&str; 9] = [
     "content",
     "text",
     "arguments",
@@ -15,11 +15,22 @@ const GROWING: [&str; 11] = [
     "reasoning_content",
     "thinking",
     "refusal",
-    "input",
-    "code",
 ];
-/// Fields that tell which of several texts a piece belongs to.
-const TELLING: [&str; 6] = ["index", "output_index", "content_index", "summary_index", "item_id", "voice"];
+/// Fields that tell which of several speakers a piece is of: a choice, a block, an item, a voice.
+const SPEAKERS: [&str; 3] = ["index", "output_index", "voice"];
+/// Those that tell which of its texts.
+const PARTS: [&str; 2] = ["content_index", "summary_index"];
+/// How the type of an event ends that has pieces. In dialects whose events have types, the others repeat what was said, or tell that it is over.
+const MORE: &str = "delta\"";
+
+/// What an event says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Saying {
+    /// Pieces of texts, in their order.
+    pub(super) pieces: Vec<Piece>,
+    /// Who says no more of what was begun.
+    pub(super) over: Vec<u64>,
+}
 
 /// A piece of a text.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,43 +39,74 @@ pub(super) struct Piece {
     pub(super) place: Range<usize>,
     /// Which text it belongs to.
     pub(super) text: u64,
+    /// Who says it.
+    pub(super) speaker: u64,
 }
 
-/// The pieces in the data of an event; nothing where it is no JSON.
-pub(super) fn pieces(data: &str) -> Option<Vec<Piece>> {
-    let (mut pieces, mut json) = (Vec::new(), Json::new(data));
-    object(&mut json, 0, &mut pieces).ok()?;
+/// What the data of an event says; nothing where it is no JSON.
+pub(super) fn saying(data: &str) -> Option<Saying> {
+    let mut reader = Reader::default();
+    let mut json = Json::new(data);
+    let speaker = reader.object(&mut json, 0).ok()?;
     json.end().ok()?;
-    Some(pieces)
-}
-
-fn object(json: &mut Json<'_>, path: u64, pieces: &mut Vec<Piece>) -> Read<()> {
-    let (first, mut told) = (pieces.len(), 0);
-    json.object(|json, name| {
-        if TELLING.contains(&&*name) {
-            // The order of fields says nothing.
-            told ^= joined(joined(0, &name), json.value()?);
-            return Ok(());
-        }
-        value(json, joined(path, &name), GROWING.contains(&&*name), pieces)
-    })?;
-    if told != 0 {
-        pieces[first..].iter_mut().for_each(|piece| piece.text = joined(piece.text, told));
+    let Reader { mut pieces, mut over, kind, .. } = reader;
+    if kind.is_some_and(|kind| !kind.ends_with(MORE)) {
+        pieces.clear();
+        over.push(speaker);
     }
-    Ok(())
+    Some(Saying { pieces, over })
 }
 
-fn value(json: &mut Json<'_>, path: u64, grows: bool, pieces: &mut Vec<Piece>) -> Read<()> {
-    match json.peek() {
-        Some(b'{') => object(json, path, pieces),
-        Some(b'[') => json.array(|json, _| value(json, path, grows, pieces)),
-        Some(b'"') if grows => {
-            let start = json.position() + 1;
-            let length = json.value()?.len() - 2;
-            pieces.push(Piece { place: start..start + length, text: path });
+#[derive(Default)]
+struct Reader<'a> {
+    pieces: Vec<Piece>,
+    over: Vec<u64>,
+    /// Of the event, as it is written.
+    kind: Option<&'a str>,
+    depth: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Takes an object; gives who is named in it.
+    fn object(&mut self, json: &mut Json<'a>, path: u64) -> Read<u64> {
+        let (first, mut speaker, mut part, mut is_over) = (self.pieces.len(), 0, 0, false);
+        self.depth += 1;
+        json.object(|json, name| {
+            match &*name {
+                name if SPEAKERS.contains(&name) => speaker = joined(1, (name, json.value()?)),
+                name if PARTS.contains(&name) => part = joined(2, (name, json.value()?)),
+                "type" if self.depth == 1 => self.kind = Some(json.value()?),
+                "finish_reason" => is_over = json.value()? != "null",
+                name => self.value(json, joined(path, name), GROWING.contains(&name))?,
+            }
             Ok(())
+        })?;
+        self.depth -= 1;
+        for piece in &mut self.pieces[first..] {
+            piece.text = joined(piece.text, (speaker, part));
+            // Who is named farther outside says all of it.
+            piece.speaker = if speaker == 0 { piece.speaker } else { speaker };
         }
-        _ => json.value().map(drop),
+        if is_over {
+            self.over.push(speaker);
+        }
+        Ok(speaker)
+    }
+
+    fn value(&mut self, json: &mut Json<'a>, path: u64, grows: bool) -> Read<()> {
+        match json.peek() {
+            Some(b'{') => self.object(json, path).map(drop),
+            Some(b'[') => json.array(|json, _| self.value(json, path, grows)),
+            Some(b'"') if grows => {
+                let start = json.position() + 1;
+                let length = json.value()?.len() - 2;
+                if length > 0 {
+                    self.pieces.push(Piece { place: start..start + length, text: path, speaker: 0 });
+                }
+                Ok(())
+            }
+            _ => json.value().map(drop),
+        }
     }
 }
 
@@ -78,17 +120,18 @@ fn joined(before: u64, next: impl std::hash::Hash) -> u64 {
 mod tests {
     use super::*;
 
-    /// What of the data is a piece, and of which text: of the first, the second...
-    fn told<'a>(events: &[&'a str]) -> Vec<(&'a str, usize)> {
-        let mut texts = Vec::new();
-        let mut told = Vec::new();
+    /// What of the data is a piece, of which text and of whom: of the first, the second...
+    fn told<'a>(events: &[&'a str]) -> Vec<(&'a str, usize, usize)> {
+        let (mut texts, mut speakers, mut told) = (Vec::new(), Vec::new(), Vec::new());
+        let number = |known: &mut Vec<u64>, new: u64| {
+            known.iter().position(|known| *known == new).unwrap_or_else(|| {
+                known.push(new);
+                known.len() - 1
+            })
+        };
         for data in events {
-            for Piece { place, text } in pieces(data).unwrap() {
-                let known = texts.iter().position(|known| *known == text).unwrap_or_else(|| {
-                    texts.push(text);
-                    texts.len() - 1
-                });
-                told.push((&data[place], known));
+            for Piece { place, text, speaker } in saying(data).unwrap().pieces {
+                told.push((&data[place], number(&mut texts, text), number(&mut speakers, speaker)));
             }
         }
         told
@@ -97,37 +140,69 @@ mod tests {
     #[test]
     fn pieces_of_one_text_are_known_by_where_they_are_in_every_dialect() {
         let chat = [
-            r#"{"id":"a","choices":[{"index":0,"delta":{"role":"assistant","content":"x"}}]}"#,
+            r#"{"id":"a","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#,
+            r#"{"id":"a","choices":[{"index":0,"delta":{"content":"x"}}]}"#,
             r#"{"id":"a","choices":[{"delta":{"content":"y","reasoning_content":"r"},"index":1}]}"#,
             r#"{"id":"a","choices":[{"index":0,"delta":{"content":"z"}}]}"#,
             r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":1,"function":{"name":"f","arguments":"{\"a"}}]}}]}"#,
             r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":1,"function":{"arguments":"b"}}]}}]}"#,
         ];
-        let expected = [("x", 0), ("y", 1), ("r", 2), ("z", 0), ("{\\\"a", 3), ("b", 3)];
+        let expected = [("x", 0, 0), ("y", 1, 1), ("r", 2, 1), ("z", 0, 0), ("{\\\"a", 3, 0), ("b", 3, 0)];
         assert_eq!(told(&chat), expected);
         let messages = [
             r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"x"}}"#,
             r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"y"}}"#,
             r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"z"}}"#,
         ];
-        assert_eq!(told(&messages), [("x", 0), ("y", 1), ("z", 0)]);
+        assert_eq!(told(&messages), [("x", 0, 0), ("y", 1, 1), ("z", 0, 0)]);
         let responses = [
             r#"{"type":"response.output_text.delta","item_id":"m","output_index":0,"content_index":0,"delta":"x"}"#,
             r#"{"type":"response.output_text.delta","item_id":"m","output_index":1,"content_index":0,"delta":"y"}"#,
-            r#"{"type":"response.output_text.delta","item_id":"m","output_index":0,"content_index":0,"delta":"z"}"#,
+            r#"{"type":"response.output_text.delta","item_id":"n","output_index":0,"content_index":0,"delta":"z"}"#,
         ];
-        assert_eq!(told(&responses), [("x", 0), ("y", 1), ("z", 0)]);
+        assert_eq!(told(&responses), [("x", 0, 0), ("y", 1, 1), ("z", 0, 0)]);
         let voices = [
             r#"{"type":"voice.delta","voice":"developer","text":"x"}"#,
             r#"{"type":"voice.delta","voice":"tester","text":"y"}"#,
             r#"{"type":"voice.delta","voice":"developer","text":"z"}"#,
         ];
-        assert_eq!(told(&voices), [("x", 0), ("y", 1), ("z", 0)]);
+        assert_eq!(told(&voices), [("x", 0, 0), ("y", 1, 1), ("z", 0, 0)]);
     }
 
     #[test]
-    fn what_is_no_document_has_none() {
-        assert_eq!(pieces("[DONE]"), None);
-        assert_eq!(pieces("{\"text\":\"x\""), None);
+    fn who_has_ended_is_told_in_every_dialect_and_what_is_repeated_then_is_no_piece() {
+        let speaker = |event: &str| saying(event).unwrap().pieces[0].speaker;
+        for (said, ends) in [
+            (
+                r#"{"choices":[{"index":3,"delta":{"content":"x"}}]}"#,
+                r#"{"choices":[{"index":3,"delta":{},"finish_reason":"stop"}]}"#,
+            ),
+            (
+                r#"{"type":"content_block_delta","index":3,"delta":{"type":"text_delta","text":"x"}}"#,
+                r#"{"type":"content_block_stop","index":3}"#,
+            ),
+            (
+                r#"{"type":"response.output_text.delta","output_index":3,"content_index":0,"delta":"x"}"#,
+                r#"{"type":"response.output_text.done","output_index":3,"content_index":0,"text":"x"}"#,
+            ),
+            (
+                r#"{"type":"voice.delta","voice":"v","text":"x"}"#,
+                r#"{"type":"voice.finished","voice":"v","text":"x"}"#,
+            ),
+        ] {
+            assert_eq!(
+                saying(ends).unwrap(),
+                Saying { pieces: Vec::new(), over: vec![speaker(said)] },
+                "{ends}"
+            );
+        }
+        let goes_on = r#"{"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}"#;
+        assert!(saying(goes_on).unwrap().over.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_document_says_nothing() {
+        assert_eq!(saying("[DONE]"), None);
+        assert_eq!(saying("{\"text\":\"x\""), None);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! An automaton of all patterns is begun at a place and fed with the rest of the text: as long as it is not dead, more may make it match.
 
+use super::patterns::MAX_SECRET_BYTES;
 use super::strings::Units;
 use codecrucible_contract as contract;
 use regex_automata::hybrid::dfa::{Cache, DFA};
@@ -9,8 +10,8 @@ use regex_automata::util::pool::Pool;
 use regex_automata::{Anchored, Input};
 use std::ops::Range;
 
-/// Longest beginning of a secret that is waited for, bytes. A private key of RSA with 8192 bits has 6,400.
-pub(super) const MAX_WAITING_BYTES: usize = 16 * 1024;
+/// Most steps of the automaton for one look, bytes: patterns can be such that each place is followed far. Beyond, a place counts as one that goes on.
+const MAX_STEPS: usize = 64 * MAX_SECRET_BYTES;
 
 type NewCache = Box<dyn Fn() -> Cache + Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>;
 
@@ -28,19 +29,23 @@ impl Unfinished {
         Some(Self { dfa, caches: Pool::new(Box::new(move || of.create_cache())) })
     }
 
-    /// The first place of some where what begins there goes on behind the end of the text, and is not longer than what is waited for.
+    /// The first place of some where what begins there goes on behind the end of the text, and is not longer than a secret may be.
     /// The first of the places has to be one where a character or an escape begins.
     pub(super) fn first(&self, text: &[u8], places: Range<usize>) -> Option<usize> {
-        let mut cache = self.caches.get();
+        let (mut cache, mut steps) = (self.caches.get(), 0);
         let mut units = Units::from(text, places.start);
-        let nearest = text.len().saturating_sub(MAX_WAITING_BYTES).max(places.start);
-        (nearest..places.end).find(|place| units.begin_at(*place) && self.goes_on(&mut cache, text, *place))
+        let nearest = text.len().saturating_sub(MAX_SECRET_BYTES).max(places.start);
+        (nearest..places.end).find(|place| {
+            units.begin_at(*place)
+                && (steps > MAX_STEPS || self.goes_on(&mut cache, text, *place, &mut steps))
+        })
     }
 
-    fn goes_on(&self, cache: &mut Cache, text: &[u8], from: usize) -> bool {
+    fn goes_on(&self, cache: &mut Cache, text: &[u8], from: usize, steps: &mut usize) -> bool {
         let input = Input::new(text).range(from..).anchored(Anchored::Yes);
         let Ok(mut state) = self.dfa.start_state_forward(cache, &input) else { return false };
         for byte in &text[from..] {
+            *steps += 1;
             match self.dfa.next_state(cache, state, *byte) {
                 Ok(next) if !next.is_dead() && !next.is_quit() => state = next,
                 _ => return false,

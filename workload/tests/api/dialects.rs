@@ -370,6 +370,13 @@ async fn a_response_is_asked_of_a_backend_that_knows_chats_only() {
     let refused = api.post("/v1/responses", refused).await;
     assert_eq!(refused.status(), 400);
     assert_eq!(refused.json::<Value>().await.unwrap()["error"]["param"], "input[0].type");
+    let format = json!({"model": "coder", "input": "x", "text": {"format": {"type": "json_object"}}});
+    let refused: Value = api.post("/v1/responses", format.to_string()).await.json().await.unwrap();
+    assert_eq!(refused["error"]["param"], "text.format", "as the client calls it");
+    let format =
+        json!({"model": "coder", "input": "x", "text": {"format": {"type": "json_object"}}}).to_string();
+    let refused: Value = api.post("/v1/responses", format).await.json().await.unwrap();
+    assert_eq!(refused["error"]["param"], "text.format", "as the client calls it");
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 
 use crate::dialects::chat::stop_texts;
 use crate::dialects::content::Content;
-use crate::dialects::{Chat, Format, Image, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
+use crate::dialects::{
+    Chat, FieldNames, Format, Image, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice,
+};
 use crate::request_error::RequestError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -128,6 +130,7 @@ pub fn read_request(body: &[u8]) -> Result<Chat, RequestError> {
         stream: document.stream == Some(true),
         include_usage: true,
         show_reasoning: document.thinking.is_some_and(|thinking| thinking.kind != "disabled"),
+        names: FieldNames::default(),
     })
 }
 

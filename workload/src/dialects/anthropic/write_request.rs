@@ -65,7 +65,7 @@ pub fn unsupported(chat: &Chat) -> Option<RequestError> {
         ))
     };
     if matches!(chat.format, Some(Format::Json)) {
-        return problem("response_format", "must be text or json_schema");
+        return problem(chat.names.format, "must be text or json_schema");
     }
     if let Some(Message { at, .. }) = chat.first_with_unreadable_call() {
         return problem(at, "has a call whose arguments are not a JSON object");

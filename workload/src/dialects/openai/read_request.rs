@@ -3,7 +3,9 @@
 
 use crate::dialects::chat::stop_texts;
 use crate::dialects::content::Content;
-use crate::dialects::{Chat, Format, Image, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
+use crate::dialects::{
+    Chat, FieldNames, Format, Image, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice,
+};
 use crate::request_error::RequestError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -134,6 +136,7 @@ pub fn read_request(body: &[u8]) -> Result<Chat, RequestError> {
         stream: document.stream == Some(true),
         include_usage: document.stream_options.and_then(|options| options.include_usage) == Some(true),
         show_reasoning: true,
+        names: FieldNames::default(),
     })
 }
 

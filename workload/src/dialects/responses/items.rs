@@ -3,9 +3,6 @@
 use crate::dialects::{Head, StopReason, Usage};
 use serde_json::{Value, json};
 
-/// Most bytes that are repeated of an item's text when it ends. What is beyond was in the events before.
-const MAX_REPEATED_BYTES: usize = 16 * 1024 * 1024;
-
 /// What an item is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -21,6 +18,7 @@ pub(super) struct Item {
     pub(super) id: String,
     text: String,
     pub(super) is_open: bool,
+    pub(super) is_cut: bool,
 }
 
 impl Item {
@@ -30,13 +28,17 @@ impl Item {
             Kind::Message => "msg",
             Kind::Call { .. } => "fc",
         };
-        Self { kind, id: format!("{prefix}_{}_{index}", head.id), text: String::new(), is_open: true }
+        Self {
+            kind,
+            id: format!("{prefix}_{}_{index}", head.id),
+            text: String::new(),
+            is_open: true,
+            is_cut: false,
+        }
     }
 
     pub(super) fn push(&mut self, text: &str) {
-        if self.text.len() + text.len() <= MAX_REPEATED_BYTES {
-            self.text.push_str(text);
-        }
+        self.text.push_str(text);
     }
 
     pub(super) fn text(&self) -> &str {
@@ -59,9 +61,10 @@ impl Item {
         self.document("in_progress", "", Vec::new())
     }
 
-    /// As it is when it has ended.
+    /// As it is when it has ended; cut, where the answer was before it was whole.
     pub(super) fn ended(&self) -> Value {
-        self.document("completed", &self.text, self.part(&self.text).into_iter().collect())
+        let status = if self.is_cut { "incomplete" } else { "completed" };
+        self.document(status, &self.text, self.part(&self.text).into_iter().collect())
     }
 
     fn document(&self, status: &str, text: &str, content: Vec<Value>) -> Value {

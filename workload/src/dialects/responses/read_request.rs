@@ -2,7 +2,9 @@
 //! what only nudges an answer (metadata, service tiers, the effort of thinking) is left out.
 
 use crate::dialects::content::Content;
-use crate::dialects::{Chat, Format, Image, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
+use crate::dialects::{
+    Chat, FieldNames, Format, Image, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice,
+};
 use crate::request_error::RequestError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -95,6 +97,7 @@ pub fn read_request(body: &[u8]) -> Result<Chat, RequestError> {
         stream: document.stream == Some(true),
         include_usage: true,
         show_reasoning: true,
+        names: FieldNames { max_tokens: "max_output_tokens", format: "text.format" },
     })
 }
 
@@ -122,9 +125,7 @@ fn messages(
                 let Some((said, is_step)) = message(index, item)? else { continue };
                 match messages.last_mut() {
                     // Calls of one turn are a message in all dialects, and so is what came of them.
-                    Some(before) if is_step && before.role == said.role && before.at != "instructions" => {
-                        before.parts.extend(said.parts);
-                    }
+                    Some(before) if is_step && before.role == said.role => before.parts.extend(said.parts),
                     _ => messages.push(said),
                 }
             }

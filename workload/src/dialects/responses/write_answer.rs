@@ -5,6 +5,11 @@ use crate::dialects::{Answer, Delta, Head, StopReason, StreamWriter, ToolCall, U
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 
+/// What a call has that says nothing of arguments.
+const NO_ARGUMENTS: &str = "{}";
+/// Most bytes of memory for what was said, which is repeated in the last events. Longer streams end with an error: no model writes as much.
+const MAX_SAID_BYTES: usize = 2 * 1024 * 1024;
+
 /// A whole answer.
 pub fn whole_answer(head: &Head, answer: Answer) -> Value {
     let Answer { text, reasoning, calls, stop, usage } = answer;
@@ -12,15 +17,21 @@ pub fn whole_answer(head: &Head, answer: Answer) -> Value {
     if !reasoning.is_empty() {
         said.push((Kind::Thoughts, reasoning));
     }
-    if !text.is_empty() || calls.is_empty() {
+    if !text.is_empty() {
         said.push((Kind::Message, text));
     }
     for (index, ToolCall { id, name, arguments }) in calls.into_iter().enumerate() {
+        let arguments = if arguments.is_empty() { NO_ARGUMENTS.to_owned() } else { arguments };
         said.push((Kind::Call { id: head.call_id(id, index), name }, arguments));
     }
+    if said.is_empty() {
+        said.push((Kind::Message, String::new()));
+    }
+    let last = said.len() - 1;
     let item = |(index, (kind, text)): (usize, (Kind, String))| {
         let mut item = Item::new(kind, head, index);
         item.push(&text);
+        item.is_cut = index == last && incomplete(stop).is_some();
         item.ended()
     };
     response(head, said.into_iter().enumerate().map(item).collect(), Some((stop, usage)))
@@ -35,13 +46,15 @@ pub struct Writer {
     events: Events,
     stop: StopReason,
     usage: Usage,
+    /// What the items take, bytes.
+    said: usize,
 }
 
 impl Writer {
     /// A writer for one answer.
     pub fn new(head: Head) -> Self {
         let (stop, usage) = (StopReason::default(), Usage::default());
-        Self { head, items: Vec::new(), calls: Vec::new(), events: Events::default(), stop, usage }
+        Self { head, items: Vec::new(), calls: Vec::new(), events: Events::default(), stop, usage, said: 0 }
     }
 
     /// More of a text, whose item is begun if it is not the last one.
@@ -54,10 +67,11 @@ impl Writer {
 
     fn begin(&mut self, kind: Kind) {
         // Calls go on until the end: which one of several gets its arguments next is for the backend to say.
-        if let Some(last) = self.items.len().checked_sub(1).filter(|last| !self.calls.contains(last)) {
-            self.close(last);
+        if self.items.last().is_some_and(|last| !matches!(last.kind, Kind::Call { .. })) {
+            self.close(self.items.len() - 1);
         }
         let index = self.items.len();
+        self.said += size_of::<Item>();
         let item = Item::new(kind, &self.head, index);
         self.events.add("response.output_item.added", json!({"output_index": index, "item": item.begun()}));
         if let Some(part) = item.part("") {
@@ -74,6 +88,7 @@ impl Writer {
     fn push(&mut self, index: usize, text: &str) {
         let Some(item) = self.items.get_mut(index) else { return };
         item.push(text);
+        self.said += text.len();
         let name = format!("{}.delta", name(&item.kind));
         self.events.add_of(item, index, &name, with_part(item, json!({"delta": text})));
     }
@@ -102,7 +117,14 @@ impl Writer {
         if self.items.is_empty() {
             self.begin(Kind::Message);
         }
-        (0..self.items.len()).for_each(|index| self.close(index));
+        for index in 0..self.items.len() {
+            if matches!(self.items[index].kind, Kind::Call { .. }) && self.items[index].text().is_empty() {
+                self.push(index, NO_ARGUMENTS);
+            }
+            let is_last = index == self.items.len() - 1;
+            self.items[index].is_cut = is_last && incomplete(self.stop).is_some();
+            self.close(index);
+        }
         let output = self.items.iter().map(Item::ended).collect();
         let name = if incomplete(self.stop).is_some() { "response.incomplete" } else { "response.completed" };
         let response = response(&self.head, output, Some((self.stop, self.usage)));
@@ -137,6 +159,10 @@ impl StreamWriter for Writer {
             Delta::End => self.end(),
         }
         self.events.take()
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.said > MAX_SAID_BYTES
     }
 }
 
@@ -278,6 +304,45 @@ mod tests {
         let events = events(deltas);
         let output = &events[events.len() - 1]["response"]["output"];
         assert_eq!((&output[0]["arguments"], &output[1]["arguments"]), (&json!("{\"x\":1}"), &json!("{}")));
+    }
+
+    #[test]
+    fn what_was_cut_says_so_and_what_was_whole_before_does_not() {
+        let cut = Answer { calls: Vec::new(), stop: StopReason::Length, ..answer() };
+        let events = events(cut.clone().into_deltas());
+        let response = &events[events.len() - 1]["response"];
+        assert_eq!(response, &whole_answer(&head(), cut));
+        assert_eq!(
+            (&response["output"][0]["status"], &response["output"][1]["status"]),
+            (&json!("completed"), &json!("incomplete"))
+        );
+    }
+
+    #[test]
+    fn thoughts_alone_are_the_same_whole_and_in_events() {
+        let thoughts = Answer { reasoning: "Hm.".into(), ..Answer::default() };
+        let events = events(thoughts.clone().into_deltas());
+        assert_eq!(events[events.len() - 1]["response"], whole_answer(&head(), thoughts));
+    }
+
+    #[test]
+    fn a_call_without_arguments_has_an_object_of_none() {
+        let call = Delta::Call { index: 0, id: "a".into(), name: "look".into() };
+        let events = events(vec![call, Delta::End]);
+        assert_eq!(events[events.len() - 1]["response"]["output"][0]["arguments"], "{}");
+    }
+
+    #[test]
+    fn what_is_said_has_a_limit() {
+        let mut writer = Writer::new(head());
+        for number in 0.. {
+            let delta = if number % 2 == 0 { Delta::Text("x".into()) } else { Delta::Reasoning("x".into()) };
+            writer.write(delta);
+            if writer.is_too_long() {
+                break;
+            }
+            assert!(number < MAX_SAID_BYTES / size_of::<Item>() + 2);
+        }
     }
 
     #[test]
