@@ -93,9 +93,10 @@ impl Redaction {
         built.map_err(|error| error.to_string())
     }
 
-    /// All that is looked for, as one text.
+    /// All that is looked for, and what stands in its place, as one text.
     pub fn all_patterns(&self) -> String {
-        self.all().join("\n")
+        let named: Vec<_> = self.names().zip(self.all()).collect();
+        format!("{named:?}")
     }
 
     fn all(&self) -> Vec<&str> {

@@ -170,6 +170,21 @@ pub enum ToolChoice {
     Named(String),
 }
 
+impl ToolChoice {
+    /// What is said of one that cannot be read.
+    pub(super) const PROBLEM: &str = "must be \"auto\", \"none\", \"required\" or the name of a function";
+
+    /// As both of OpenAI's APIs write it, but for how a function is named.
+    pub(super) fn read(choice: &RawValue, named: impl FnOnce(&str) -> Option<String>) -> Option<Self> {
+        match choice.get() {
+            "\"auto\"" => Some(Self::Auto),
+            "\"none\"" => Some(Self::None),
+            "\"required\"" => Some(Self::Any),
+            other => named(other).map(Self::Named),
+        }
+    }
+}
+
 /// What an answer has to look like.
 #[derive(Clone, Debug)]
 pub enum Format {

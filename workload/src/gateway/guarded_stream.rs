@@ -162,8 +162,9 @@ impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
             match Pin::new(&mut this.inner).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.last_frame = Instant::now();
-                    let Ok(data) = frame.into_data() else { continue };
-                    match this.passing(&data) {
+                    let Some(data) = frame.data_ref() else { return Poll::Ready(Some(Ok(frame))) };
+                    match this.passing(data) {
+                        // The backend is at work, and has said nothing yet that can go on.
                         Ok(None) => {}
                         Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                         Err(_) => return Poll::Ready(this.end(Some(Trouble::Cut))),

@@ -102,7 +102,10 @@ impl Writing {
         let is_end = piece == Ok(Delta::End);
         let event = piece.and_then(|delta| self.written(delta));
         match event {
-            Ok(event) => {
+            Ok(mut event) => {
+                if is_end && let Some(secrets) = &mut self.secrets {
+                    event = [event, secrets.finish()].concat().into();
+                }
                 self.record(&event);
                 if is_end {
                     self.recording.take().into_iter().for_each(Recording::keep);

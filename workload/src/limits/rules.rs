@@ -270,7 +270,10 @@ mod tests {
         assert!(applies(|l| l.routes = vec![Token], Token));
         assert!(!applies(|l| l.routes = vec![Models], ChatCompletions));
         for other_way in [Messages, Responses] {
-            assert!(applies(|l| l.routes = vec![ChatCompletions], other_way), "the same models in another way");
+            assert!(
+                applies(|l| l.routes = vec![ChatCompletions], other_way),
+                "the same models in another way"
+            );
         }
         assert!(!applies(|l| l.routes = vec![Messages], Responses));
         assert!(!applies(|l| l.routes = vec![Messages], ChatCompletions));

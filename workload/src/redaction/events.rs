@@ -9,7 +9,7 @@ use super::texts::{Piece, Saying, saying};
 use super::{AnswerRedaction, Found};
 use crate::backend::{BackendError, EventSplitter, data_line};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use std::sync::Arc;
 const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 /// Most bytes of memory for events that wait in one stream. Beyond, all of them go on as what they seem to be.
 const MAX_HELD_BYTES: usize = 1024 * 1024;
-/// Most texts of a stream that are under way at once: those of answers beside each other.
-const MAX_TEXTS: usize = 1024;
+/// Pieces of other texts after which one that got none is over, and so most texts that are under way at once: of answers beside each other, each gets one in turn.
+const MAX_OTHERS: u64 = 256;
 /// What comes last in OpenAI's streams.
 const END_MARK: &[u8] = b"[DONE]";
 
@@ -30,6 +30,8 @@ pub struct RedactedEvents {
     splitter: EventSplitter,
     texts: HashMap<u64, Growing>,
     held: HeldEvents,
+    /// How many have come.
+    pieces: u64,
     is_broken: bool,
 }
 
@@ -42,6 +44,7 @@ impl RedactedEvents {
             splitter: EventSplitter::up_to(MAX_EVENT_BYTES),
             texts: HashMap::new(),
             held: HeldEvents::default(),
+            pieces: 0,
             is_broken: false,
         }
     }
@@ -50,8 +53,12 @@ impl RedactedEvents {
     pub fn push(&mut self, bytes: &Bytes) -> Result<Bytes, BackendError> {
         let read = if self.is_broken { Ok(()) } else { self.read(bytes) };
         self.is_broken |= read.is_err();
-        let released = self.held.released();
-        if self.redaction.documents.is_shadow { Ok(bytes.clone()) } else { read.map(|()| released) }
+        if self.redaction.documents.is_shadow {
+            self.held.released();
+            return Ok(bytes.clone());
+        }
+        // What came before is given with all that waits.
+        read.map(|()| self.held.released())
     }
 
     /// All that waits: nothing comes any more.
@@ -79,7 +86,7 @@ impl RedactedEvents {
             self.change(self.secrets_within(number, &event, data.clone(), pieces));
         }
         if let (Some(saying), Some(data)) = (saying, data.clone()) {
-            self.take(number, &event, data.start, saying)?;
+            self.take(number, &event, data.start, saying);
         }
         if data.is_some_and(|data| event[data].trim_ascii() == END_MARK) || self.held.bytes() > MAX_HELD_BYTES
         {
@@ -122,14 +129,18 @@ impl RedactedEvents {
     }
 
     /// Takes what an event says, whose data begins at a place of it.
-    fn take(&mut self, number: u64, event: &[u8], offset: usize, saying: Saying) -> Result<(), BackendError> {
-        for Piece { place, text, speaker } in saying.pieces {
-            // Who goes on with something else has ended what was before.
-            self.end_texts(|other, growing| growing.speaker == speaker && other != text);
-            if self.texts.len() >= MAX_TEXTS {
-                return Err(BackendError::Protocol);
-            }
-            let growing = self.texts.entry(text).or_insert_with(|| Growing::of(speaker));
+    fn take(&mut self, number: u64, event: &[u8], offset: usize, saying: Saying) {
+        let now: HashSet<u64> = saying.pieces.iter().map(|piece| piece.text).collect();
+        for Piece { place, text, field, speaker } in saying.pieces {
+            let pieces = self.pieces;
+            // Who goes on in another field has ended what was before, unless both come together.
+            self.end_texts(|other, growing| {
+                let goes_on = growing.speaker != speaker || growing.field == field || now.contains(&other);
+                !goes_on || pieces - growing.last_piece >= MAX_OTHERS
+            });
+            let growing = self.texts.entry(text).or_insert_with(|| Growing::of(speaker, field));
+            self.pieces += 1;
+            growing.last_piece = self.pieces;
             let at = place.start + offset;
             growing.push(&event[at..place.end + offset], number, at);
             self.held.hold(number);
@@ -138,7 +149,9 @@ impl RedactedEvents {
         for speaker in saying.over {
             self.end_texts(|_, growing| growing.speaker == speaker);
         }
-        Ok(())
+        if saying.is_last {
+            self.end_texts(|_, _| true);
+        }
     }
 
     fn decide(&mut self, text: u64, is_end: bool) {
@@ -358,6 +371,53 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_found_that_comes_in_two_fields_at_once_or_in_one_of_calls_that_alternate() {
+        let choice = |delta: Value| {
+            format!("data: {}\n\n", json!({"choices": [{"index": 0, "finish_reason": "", "delta": delta}]}))
+        };
+        let both = |text: &str| choice(json!({"reasoning": text, "reasoning_content": text}));
+        let call = |index: u32, text: &str| {
+            choice(json!({"tool_calls": [{"index": index, "function": {"arguments": text}}]}))
+        };
+        for stream in [
+            vec![both("AKIAIOSF"), both("ODNN7EXAMPLE")],
+            vec![call(0, "AKIAIOSF"), call(1, "AKIAIOSFOD"), call(0, "ODNN7EXAMPLE"), call(1, "NN7EXAMPLE")],
+        ] {
+            let mut events = enforced(&[]);
+            let passed: String = stream.iter().map(|event| pushed(&mut events, event)).collect();
+            let passed = passed + &pushed(&mut events, DONE);
+            assert_eq!(passed.matches("[REDACTED:aws-access-key]").count(), 2, "{passed}");
+            assert!(!passed.contains("ODNN7") && !passed.contains("AKIA"), "{passed}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_which_nobody_says_that_it_is_over_does_not_hold_up_all_the_rest() {
+        let mut events = enforced(&[]);
+        let block = |index: u32, text: &str| {
+            format!(
+                "data: {}\n\n",
+                json!({"type": "content_block_delta", "index": index, "delta": {"text": text}})
+            )
+        };
+        assert_eq!(pushed(&mut events, &block(0, "files")), "");
+        let (mut count, other) = (0, block(1, "x1"));
+        while pushed(&mut events, &other).is_empty() {
+            count += 1;
+            assert!(count <= MAX_OTHERS);
+        }
+        assert_eq!(count, MAX_OTHERS);
+    }
+
+    #[test]
+    fn what_came_before_an_event_that_cannot_be_read_is_not_lost() {
+        let mut events = enforced(&[]);
+        let good = said(0, "x1");
+        assert!(events.push(&Bytes::from(format!("{good}data: {{\n\n"))).is_err());
+        assert_eq!(finished(&mut events), good);
+    }
+
+    #[test]
     fn what_others_might_read_and_we_do_not_ends_the_stream() {
         for event in [
             "data: {\"text\":\ndata: \"AKIAIOSF\"}\n\n",
@@ -408,11 +468,12 @@ mod tests {
     }
 
     #[test]
-    fn far_too_many_texts_end_the_stream() {
+    fn so_many_texts_are_known_at_once_and_no_more() {
         let mut events = enforced(&[]);
-        let mut pushed =
-            |index: usize| events.push(&Bytes::from(said(u32::try_from(index).unwrap(), "AKIAIOSF"))).is_ok();
-        assert_eq!((0..=MAX_TEXTS).take_while(|index| pushed(*index)).count(), MAX_TEXTS);
+        for index in 0..1_000 {
+            pushed(&mut events, &said(index, "AKIAIOSF"));
+            assert!(events.texts.len() as u64 <= MAX_OTHERS + 1);
+        }
     }
 
     #[test]

@@ -14,6 +14,10 @@ const GROWTH_DIVISOR: usize = 8;
 pub(super) struct Growing {
     /// Who says it.
     pub(super) speaker: u64,
+    /// In which field.
+    pub(super) field: u64,
+    /// The number of its last piece among those of all texts.
+    pub(super) last_piece: u64,
     end: Vec<u8>,
     /// How much of the whole text comes before `end`, bytes.
     before: usize,
@@ -43,8 +47,17 @@ pub(super) struct Change {
 
 impl Growing {
     /// Before the first piece.
-    pub(super) fn of(speaker: u64) -> Self {
-        Self { speaker, end: Vec::new(), before: 0, decided: 0, pieces: VecDeque::new(), look_again_at: 0 }
+    pub(super) fn of(speaker: u64, field: u64) -> Self {
+        Self {
+            speaker,
+            field,
+            last_piece: 0,
+            end: Vec::new(),
+            before: 0,
+            decided: 0,
+            pieces: VecDeque::new(),
+            look_again_at: 0,
+        }
     }
 
     /// More of it, which stands at a place of an event.

@@ -5,23 +5,36 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Range;
 
 /// Fields that hold pieces, in all dialects.
-const GROWING: [&str; 9] = [
+const GROWING: [&str; 14] = [
     "content",
     "text",
     "arguments",
+    "input",
     "delta",
     "partial_json",
     "reasoning",
     "reasoning_content",
     "thinking",
+    "summary",
     "refusal",
+    "transcript",
+    "stdout",
+    "stderr",
 ];
-/// Fields that tell which of several speakers a piece is of: a choice, a block, an item, a voice.
+/// Fields that tell which of several speakers a piece is of: a choice, a block, an item, a voice. Not the part of an item: some servers count it up with each piece.
 const SPEAKERS: [&str; 3] = ["index", "output_index", "voice"];
-/// Those that tell which of its texts.
-const PARTS: [&str; 2] = ["content_index", "summary_index"];
 /// How the type of an event ends that has pieces. In dialects whose events have types, the others repeat what was said, or tell that it is over.
 const MORE: &str = "delta\"";
+/// Those after which nobody says anything.
+const LAST: [&str; 5] = [
+    "\"message_stop\"",
+    "\"response.completed\"",
+    "\"response.incomplete\"",
+    "\"response.failed\"",
+    "\"error\"",
+];
+/// What is said in the place of a reason while an answer goes on.
+const NO_REASON: [&str; 2] = ["null", "\"\""];
 
 /// What an event says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,6 +43,8 @@ pub(super) struct Saying {
     pub(super) pieces: Vec<Piece>,
     /// Who says no more of what was begun.
     pub(super) over: Vec<u64>,
+    /// Whether nobody does.
+    pub(super) is_last: bool,
 }
 
 /// A piece of a text.
@@ -39,6 +54,8 @@ pub(super) struct Piece {
     pub(super) place: Range<usize>,
     /// Which text it belongs to.
     pub(super) text: u64,
+    /// In which field it is: several texts of one speaker may be beside each other in the same one, as calls of tools are.
+    pub(super) field: u64,
     /// Who says it.
     pub(super) speaker: u64,
 }
@@ -54,7 +71,7 @@ pub(super) fn saying(data: &str) -> Option<Saying> {
         pieces.clear();
         over.push(speaker);
     }
-    Some(Saying { pieces, over })
+    Some(Saying { pieces, over, is_last: kind.is_some_and(|kind| LAST.contains(&kind)) })
 }
 
 #[derive(Default)]
@@ -69,21 +86,20 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Takes an object; gives who is named in it.
     fn object(&mut self, json: &mut Json<'a>, path: u64) -> Read<u64> {
-        let (first, mut speaker, mut part, mut is_over) = (self.pieces.len(), 0, 0, false);
+        let (first, mut speaker, mut is_over) = (self.pieces.len(), 0, false);
         self.depth += 1;
         json.object(|json, name| {
             match &*name {
                 name if SPEAKERS.contains(&name) => speaker = joined(1, (name, json.value()?)),
-                name if PARTS.contains(&name) => part = joined(2, (name, json.value()?)),
                 "type" if self.depth == 1 => self.kind = Some(json.value()?),
-                "finish_reason" => is_over = json.value()? != "null",
+                "finish_reason" => is_over = !NO_REASON.contains(&json.value()?),
                 name => self.value(json, joined(path, name), GROWING.contains(&name))?,
             }
             Ok(())
         })?;
         self.depth -= 1;
         for piece in &mut self.pieces[first..] {
-            piece.text = joined(piece.text, (speaker, part));
+            piece.text = joined(piece.text, speaker);
             // Who is named farther outside says all of it.
             piece.speaker = if speaker == 0 { piece.speaker } else { speaker };
         }
@@ -101,7 +117,12 @@ impl<'a> Reader<'a> {
                 let start = json.position() + 1;
                 let length = json.value()?.len() - 2;
                 if length > 0 {
-                    self.pieces.push(Piece { place: start..start + length, text: path, speaker: 0 });
+                    self.pieces.push(Piece {
+                        place: start..start + length,
+                        text: path,
+                        field: path,
+                        speaker: 0,
+                    });
                 }
                 Ok(())
             }
@@ -130,7 +151,7 @@ mod tests {
             })
         };
         for data in events {
-            for Piece { place, text, speaker } in saying(data).unwrap().pieces {
+            for Piece { place, text, speaker, .. } in saying(data).unwrap().pieces {
                 told.push((&data[place], number(&mut texts, text), number(&mut speakers, speaker)));
             }
         }
@@ -161,6 +182,11 @@ mod tests {
             r#"{"type":"response.output_text.delta","item_id":"n","output_index":0,"content_index":0,"delta":"z"}"#,
         ];
         assert_eq!(told(&responses), [("x", 0, 0), ("y", 1, 1), ("z", 0, 0)]);
+        let counts_up = [
+            r#"{"type":"response.output_text.delta","output_index":0,"content_index":5,"delta":"x"}"#,
+            r#"{"type":"response.output_text.delta","output_index":0,"content_index":6,"delta":"y"}"#,
+        ];
+        assert_eq!(told(&counts_up), [("x", 0, 0), ("y", 0, 0)]);
         let voices = [
             r#"{"type":"voice.delta","voice":"developer","text":"x"}"#,
             r#"{"type":"voice.delta","voice":"tester","text":"y"}"#,
@@ -190,14 +216,16 @@ mod tests {
                 r#"{"type":"voice.finished","voice":"v","text":"x"}"#,
             ),
         ] {
-            assert_eq!(
-                saying(ends).unwrap(),
-                Saying { pieces: Vec::new(), over: vec![speaker(said)] },
-                "{ends}"
-            );
+            let Saying { pieces, over, is_last } = saying(ends).unwrap();
+            assert!(pieces.is_empty() && over == [speaker(said)] && !is_last, "{ends}");
         }
-        let goes_on = r#"{"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}"#;
-        assert!(saying(goes_on).unwrap().over.is_empty());
+        assert!(saying(r#"{"type":"response.completed","response":{}}"#).unwrap().is_last);
+        for reason in NO_REASON {
+            let goes_on = format!(
+                r#"{{"choices":[{{"index":0,"delta":{{"content":"x"}},"finish_reason":{reason}}}]}}"#
+            );
+            assert!(saying(&goes_on).unwrap().over.is_empty(), "{reason}");
+        }
     }
 
     #[test]

@@ -227,17 +227,11 @@ fn tool(index: usize, given: ToolDocument) -> Result<Tool, RequestError> {
 }
 
 fn tool_choice(choice: &RawValue) -> Result<ToolChoice, RequestError> {
-    Ok(match choice.get() {
-        "\"auto\"" => ToolChoice::Auto,
-        "\"none\"" => ToolChoice::None,
-        "\"required\"" => ToolChoice::Any,
-        other => {
-            let NamedChoice { function } = serde_json::from_str(other).map_err(|_| {
-                not_here("tool_choice", "must be \"auto\", \"none\", \"required\" or the name of a function")
-            })?;
-            ToolChoice::Named(function.name)
-        }
-    })
+    let named = |choice: &str| {
+        let NamedChoice { function } = serde_json::from_str(choice).ok()?;
+        Some(function.name)
+    };
+    ToolChoice::read(choice, named).ok_or_else(|| not_here("tool_choice", ToolChoice::PROBLEM))
 }
 
 fn format(asked: ResponseFormat) -> Result<Option<Format>, RequestError> {

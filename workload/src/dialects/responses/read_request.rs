@@ -205,18 +205,11 @@ fn tool(index: usize, given: ToolDocument) -> Result<Tool, RequestError> {
 }
 
 fn tool_choice(choice: &RawValue) -> Result<ToolChoice, RequestError> {
-    Ok(match choice.get() {
-        "\"auto\"" => ToolChoice::Auto,
-        "\"none\"" => ToolChoice::None,
-        "\"required\"" => ToolChoice::Any,
-        other => match serde_json::from_str(other) {
-            Ok(NamedChoice { kind, name }) if kind == "function" => ToolChoice::Named(name),
-            _ => {
-                let problem = "must be \"auto\", \"none\", \"required\" or the name of a function";
-                return Err(not_here("tool_choice", problem));
-            }
-        },
-    })
+    let named = |choice: &str| {
+        let NamedChoice { kind, name } = serde_json::from_str(choice).ok()?;
+        (kind == "function").then_some(name)
+    };
+    ToolChoice::read(choice, named).ok_or_else(|| not_here("tool_choice", ToolChoice::PROBLEM))
 }
 
 fn format(asked: FormatDocument) -> Result<Option<Format>, RequestError> {
