@@ -33,9 +33,10 @@ use reservation::Place;
 use shared::{AskedStore, NoStore, SharedCounters};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant as Deadline;
 use tokio_util::task::TaskTracker;
 
-/// How long a request waits for the store, milliseconds.
+/// How long a request waits for the store, whatever it asks there, milliseconds.
 const PATIENCE_MS: u64 = 25;
 /// What the store is called in metrics.
 const STORE: &str = "redis";
@@ -169,7 +170,7 @@ impl Limiter {
         if claims.is_empty() {
             return Ok(Allowance::default());
         }
-        let store = self.store.load().as_ref().map(|store| store.asked());
+        let store = self.store.load().as_ref().map(|store| (store.asked(), Deadline::now() + self.patience));
         let (at_once, rates): (Vec<_>, _) = claims.into_iter().partition(|claim| claim.limit.is_at_once());
         // Whatever refuses then gives these back.
         let places = self.take_places(at_once, store.as_ref()).await?;
@@ -182,15 +183,15 @@ impl Limiter {
     async fn take_places(
         self: &Arc<Self>,
         claims: Vec<Claim>,
-        store: Option<&Arc<AskedStore>>,
+        store: Option<&(Arc<AskedStore>, Deadline)>,
     ) -> Result<Allowance, Refusal> {
         if claims.is_empty() {
             return Ok(Allowance::default());
         }
         let borrowed = match store {
-            Some(store) => {
+            Some((store, by)) => {
                 let begin = Instant::now();
-                let borrowed = store.borrow(&claims).await;
+                let borrowed = store.borrow(&claims, *by).await;
                 self.metrics.limits.store_seconds.observe(begin.elapsed().as_secs_f64());
                 borrowed.ok()
             }
@@ -209,11 +210,11 @@ impl Limiter {
     async fn take(
         self: &Arc<Self>,
         claims: Vec<Claim>,
-        store: Option<Arc<AskedStore>>,
+        store: Option<(Arc<AskedStore>, Deadline)>,
     ) -> Result<Allowance, Refusal> {
-        let Some(store) = store.filter(|_| !claims.is_empty()) else { return self.count_here(claims) };
+        let Some((store, by)) = store.filter(|_| !claims.is_empty()) else { return self.count_here(claims) };
         let begin = Instant::now();
-        let taken = store.take(claims).await;
+        let taken = store.take(claims, by).await;
         self.metrics.limits.store_seconds.observe(begin.elapsed().as_secs_f64());
         match taken {
             Ok(taken) => {

@@ -2,7 +2,7 @@
 
 use super::fixtures::daily;
 use super::shared::SharedCounters;
-use super::{Allowance, Asked, Limiter, Limits, Refusal, StoreSettings};
+use super::{Allowance, Asked, Limiter, Limits, PATIENCE_MS, Refusal, StoreSettings};
 use crate::store::redis_server::RedisServer;
 use crate::telemetry::Metrics;
 use codecrucible_contract::{
@@ -166,6 +166,26 @@ async fn a_store_that_falls_silent_is_left_alone_until_it_answers() {
     assert_eq!(replica.fallbacks("allow"), waited_for + 1);
     server.go_on();
     in_time(async { while replica.ask().await.unwrap().told.is_empty() {} }).await;
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_silent_store_once_whatever_it_asks_there() {
+    let server = RedisServer::start(&[]);
+    let at_once = Limit { unit: Unit::ConcurrentRequests, ..daily("l", 9) };
+    let rules = vec![at_once, daily("l", 9)];
+    let replica = Replica::new(rules, &settings(server.url(), None, false)).await;
+    let limiter = Limiter::with_patience(Duration::from_millis(PATIENCE_MS), Arc::clone(&replica.metrics));
+    limiter.store.store(replica.limiter.store.load_full());
+    let replica = Replica { limiter: Arc::new(limiter), ..replica };
+    server.pause();
+    // From here on time passes only while everything waits, so it is the request's alone, however busy the machine is.
+    tokio::time::pause();
+    let begin = tokio::time::Instant::now();
+    assert!(replica.ask().await.is_ok());
+    assert_eq!(replica.fallbacks("local"), 2);
+    let waited = begin.elapsed().as_millis();
+    // Timers of the runtime are exact to the millisecond.
+    assert!((PATIENCE_MS..=PATIENCE_MS + 1).contains(&(waited as u64)), "{waited} ms");
 }
 
 #[tokio::test(flavor = "multi_thread")]

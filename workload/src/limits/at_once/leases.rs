@@ -8,7 +8,7 @@ use crate::store::Connection;
 use redis::Script;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 /// For how long a place is lent, milliseconds: as long those of a replica that is gone are missed.
@@ -98,9 +98,10 @@ impl AskedStore {
     pub(in super::super) async fn borrow(
         self: &Arc<Self>,
         claims: &[Claim],
+        by: Instant,
     ) -> Result<(Vec<Standing>, Option<Held>), NoStore> {
         let connection = self.health.connection().ok_or(NoStore)?;
-        match timeout(self.patience, self.borrow_for(claims, LEASE_MS)).await {
+        match timeout_at(by, self.borrow_for(claims, LEASE_MS)).await {
             Ok(Ok(borrowed)) => {
                 self.health.answered();
                 Ok(borrowed)
