@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout, reason = "benchmarks print their figures")]
 
 use codecrucible_benches::{
-    Ask, Backend, Extent, Load, Server, Target, floor, median, pin_to, start_product, time_of_threads,
+    Ask, Backend, Extent, Load, Server, Target, floor, median, pin_to, start_product, time_beside,
 };
 use codecrucible_workload::telemetry::install_logging_to;
 use std::fs::File;
@@ -13,8 +13,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Rounds; in each, product and floor take turns.
 const ROUNDS: usize = 15;
-/// How the threads are called that tell a collector of traces.
-const TRACING_THREADS: &str = "OpenTelemetry";
 /// Processor of what is measured; everything else runs on the other one.
 const MEASURED_PROCESSOR: usize = 0;
 const OTHER_PROCESSOR: usize = 1;
@@ -64,7 +62,7 @@ fn main() -> anyhow::Result<()> {
             Ok((server.processor_time()? - before).as_secs_f64() * 1e6 / requests as f64)
         };
         let mut pairs = Vec::new();
-        let beside = time_of_threads(TRACING_THREADS)?;
+        let beside = time_beside()?;
         for round in 0..=ROUNDS {
             let pair = (cost(&load, &gateway, &to_gateway)?, cost(&of_floor, &floor, &to_floor)?);
             // The first round warms up.
@@ -73,7 +71,7 @@ fn main() -> anyhow::Result<()> {
             }
         }
         // They work when they will, not within a round.
-        let beside = (time_of_threads(TRACING_THREADS)? - beside).as_secs_f64() * 1e6;
+        let beside = (time_beside()? - beside).as_secs_f64() * 1e6;
         let beside = beside / (requests * (ROUNDS + 1)) as f64;
         let pairs: Vec<_> = pairs.into_iter().map(|(gateway, floor)| (gateway + beside, floor)).collect();
         let ratio = median(pairs.iter().map(|(gateway, floor)| gateway / floor));

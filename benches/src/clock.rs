@@ -1,5 +1,6 @@
 //! A server on one thread and one processor, whose processor time can be read.
 
+use codecrucible_workload::telemetry::ACCESS_LOG_THREAD;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
@@ -44,15 +45,18 @@ impl Server {
     }
 }
 
-/// Processor time that threads of this process have taken whose names begin so, such as those that tell of traces beside the server's.
-pub fn time_of_threads(named: &str) -> anyhow::Result<Duration> {
+/// How threads are called that work for requests beside the server's: they tell a collector of traces, and write the access log.
+const THREADS_BESIDE: [&str; 2] = ["OpenTelemetry", ACCESS_LOG_THREAD];
+
+/// Processor time that threads of this process have taken that work for requests beside the server's. They do so when they will, not within a round.
+pub fn time_beside() -> anyhow::Result<Duration> {
     let mut taken = Duration::ZERO;
     for task in std::fs::read_dir("/proc/self/task")? {
         let task = task?.path();
         // A thread that has just ended is not missed.
         let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
         let id = task.file_name().and_then(|id| id.to_str()).and_then(|id| id.parse::<i32>().ok());
-        if let Some(id) = id.filter(|_| name.starts_with(named)) {
+        if let Some(id) = id.filter(|_| THREADS_BESIDE.iter().any(|beside| name.starts_with(beside))) {
             // The clock of another thread's processor time, as Linux numbers them (clock_getcpuclockid(3)).
             let clock = ClockId::from_raw((!id << 3) | 6);
             taken += clock_gettime(clock).map_or(Duration::ZERO, Duration::from);

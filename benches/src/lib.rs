@@ -11,7 +11,7 @@ mod product;
 mod program;
 
 pub use backend::Backend;
-pub use clock::{Server, pin_to, time_of_threads};
+pub use clock::{Server, pin_to, time_beside};
 pub use floor::floor;
 pub use load::{Ask, Load, Target};
 pub use median::median;

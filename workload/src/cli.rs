@@ -42,10 +42,12 @@ impl Cli {
             Command::Init { config } => configuration::initialize(&Folders::new(&config)),
             Command::Serve(arguments) => {
                 let logging = telemetry::install_logging();
-                tokio::runtime::Builder::new_multi_thread()
-                    .enable_all()
-                    .build()?
-                    .block_on(serve::run(arguments, logging))
+                let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+                let served = runtime.block_on(serve::run(arguments, logging.clone()));
+                // Requests that are cut off now have lines as well.
+                drop(runtime);
+                logging.finish();
+                served
             }
         }
     }

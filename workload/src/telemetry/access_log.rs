@@ -110,11 +110,9 @@ struct Line<'a> {
 }
 
 impl AccessLine<'_> {
-    /// Writes it, or not, as the policy says; `chance` is below 100.
-    pub fn write(&self, policy: AccessLog, chance: u16) {
-        if self.is_wanted(policy, chance) {
-            logging::write_line(&self.line(&logging::timestamp()));
-        }
+    /// Writes it, or not, as the policy says; `chance` is below 100. False if it was to be written, and is lost.
+    pub fn write(&self, policy: AccessLog, chance: u16) -> bool {
+        !self.is_wanted(policy, chance) || logging::leave_line(&self.line(&logging::timestamp()))
     }
 
     fn line(&self, timestamp: &str) -> Vec<u8> {

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub limits: LimitMetrics,
     /// Batches of traces by whether a collector took them.
     pub trace_batches: IntCounterVec,
+    /// Lines of the access log that nobody read in time.
+    pub log_lines_lost: IntCounter,
     /// Tokens issued.
     pub tokens_issued: IntCounter,
     /// Revision of the applied bundle; its value is always one.
@@ -93,6 +95,10 @@ impl Metrics {
             backends: BackendMetrics::registered(&registry)?,
             cache: CacheMetrics::registered(&registry)?,
             limits: LimitMetrics::registered(&registry)?,
+            log_lines_lost: counter(
+                "codecrucible_access_log_lines_lost_total",
+                "Lines of the access log that are missing because what reads the log did not take them in time.",
+            )?,
             tokens_issued: counter("codecrucible_access_tokens_issued_total", "Access tokens issued.")?,
             bundle_info: gauges(&registry, "codecrucible_bundle_info", "The applied bundle.", &["revision"])?,
             configurations_refused: counter(
