@@ -4,6 +4,7 @@
 
 use anyhow::ensure;
 use codecrucible_benches::{Ask, Backend, Extent, Load, Program, Server, Target, floor, metric, policy_of};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Processor of the backend, and of the floor.
@@ -19,15 +20,14 @@ const BURST: u32 = 5_000;
 /// What may be added at half load, microseconds.
 const ADDED_MEDIAN_US: f64 = 150.0;
 const ADDED_P99_US: f64 = 1_000.0;
-/// Streams that are open at once, and what each may take, bytes.
+/// Streams that are open at once beside some that were opened first, and what each may take, bytes.
 const STREAMS: usize = 1_000;
+const FIRST_STREAMS: usize = 100;
 const STREAM_BYTES: f64 = 60.0 * 1024.0;
 
 fn main() -> anyhow::Result<()> {
     let backend = Server::start(PROCESSOR, Backend::serve)?.address;
-    let program = Program::start(&policy_of(backend, Extent::Everything))?;
-    let to_program =
-        Target { address: program.public.trim_start_matches("http://").parse()?, token: program.token()? };
+    let (program, to_program) = started(backend)?;
     let to_backend = Target { address: backend, token: "x".into() };
     let floor = Server::start(FLOOR_PROCESSOR, move || floor(backend))?.address;
     let to_floor = Target { address: floor, token: "x".into() };
@@ -59,13 +59,18 @@ fn main() -> anyhow::Result<()> {
             p99 / 1e3
         );
     }
-    streams(&program, &to_program, &runtime)
+    drop(program);
+    streams(backend, &runtime)
 }
 
-fn streams(program: &Program, target: &Target, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+/// Of a program that has done nothing else: what a burst leaves free for a while would be filled first.
+fn streams(backend: SocketAddr, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+    let (program, target) = started(backend)?;
+    // With these it is all there that all streams need together.
+    let _first = runtime.block_on(Load::new(Ask::OpenStream, 200).open(&target, FIRST_STREAMS))?;
     let resident = || metric(&program.metrics()?, "process_resident_memory_bytes");
     let before = resident()?;
-    let open = runtime.block_on(Load::new(Ask::OpenStream, 200).open(target, STREAMS))?;
+    let open = runtime.block_on(Load::new(Ask::OpenStream, 200).open(&target, STREAMS))?;
     let each = (resident()? - before) / open.len() as f64;
     println!(
         "{} open streams: {:.1} KB each (budget {:.0} KB)",
@@ -75,6 +80,13 @@ fn streams(program: &Program, target: &Target, runtime: &tokio::runtime::Runtime
     );
     ensure!(open.len() == STREAMS, "not all are open");
     Ok(())
+}
+
+fn started(backend: SocketAddr) -> anyhow::Result<(Program, Target)> {
+    let program = Program::start(&policy_of(backend, Extent::Everything))?;
+    let target =
+        Target { address: program.public.trim_start_matches("http://").parse()?, token: program.token()? };
+    Ok((program, target))
 }
 
 /// Of times in microseconds.

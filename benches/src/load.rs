@@ -2,8 +2,9 @@
 
 use futures::StreamExt as _;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// What a prompt begins with whose stream is not to end.
 pub(crate) const HOLD: &str = "hold";
@@ -93,14 +94,13 @@ impl Load {
         per_second: u32,
         lasts: Duration,
     ) -> anyhow::Result<Vec<f64>> {
-        let begin = tokio::time::Instant::now();
         let count = (lasts.as_secs_f64() * f64::from(per_second)) as u32;
+        let mut beats = beats(count, Duration::from_secs(1) / per_second);
         let mut answers = tokio::task::JoinSet::new();
-        for number in 0..count {
-            tokio::time::sleep_until(begin + number * Duration::from_secs(1) / per_second).await;
+        while beats.recv().await.is_some() {
             let request = self.request(target);
             answers.spawn(async move {
-                let sent = std::time::Instant::now();
+                let sent = Instant::now();
                 let answer = request.send().await?.error_for_status()?;
                 answer.bytes().await?;
                 Ok::<_, reqwest::Error>(sent.elapsed().as_secs_f64() * 1e6)
@@ -152,6 +152,23 @@ impl Load {
         }
         Ok(())
     }
+}
+
+/// So many, one after another at equal distances. A runtime's timers are exact to the millisecond only, and would send all requests of a millisecond at
+/// once, which then wait for each other.
+fn beats(count: u32, apart: Duration) -> UnboundedReceiver<()> {
+    let (beat, beats) = unbounded_channel();
+    std::thread::spawn(move || {
+        let begin = Instant::now();
+        for number in 0..count {
+            std::thread::sleep((begin + number * apart).saturating_duration_since(Instant::now()));
+            // Nobody counts them any more when the load has failed.
+            if beat.send(()).is_err() {
+                break;
+            }
+        }
+    });
+    beats
 }
 
 /// Announces so many requests that are too long, each over a connection of its own, which ends with the answer.
