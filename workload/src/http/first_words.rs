@@ -1,76 +1,86 @@
-//! A limit for the time until a client has said which protocol it speaks. The server below has none before it knows that, and
-//! without one a client that says nothing would keep its place for ever.
+//! By a client's first words it is known which protocol it speaks, within a limit: without one, a client that says nothing would keep its place for ever.
+//!
+//! The server below can find out as well, but reads these words apart from the others, for which its buffer becomes twice as long as it has to be.
 
 use super::heads::Ear;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 
 /// What a client of HTTP/2 sends first (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection that ends unless its client has begun to speak in time.
-pub(super) struct FirstWords<S> {
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    Http1,
+    Http2,
+}
+
+/// A connection whose first words were heard. Whoever reads it hears them again, and what comes after them in one.
+pub(super) struct Heard<S> {
     stream: S,
     /// Told of every word.
     ear: Ear,
-    /// Nothing once it is known what is spoken.
-    waiting: Option<Waiting>,
+    words: [u8; HTTP2_PREFACE.len()],
+    unread: Range<usize>,
 }
 
-struct Waiting {
-    until: Pin<Box<Sleep>>,
-    /// How much of the preface of HTTP/2 has come, bytes.
-    heard: usize,
+/// Listens until it is known what a client speaks. An error if it does not say so in time, or goes.
+pub(super) async fn listen<S: AsyncRead + Unpin>(
+    limit: Duration,
+    mut stream: S,
+    ear: Ear,
+) -> io::Result<(Spoken, Heard<S>)> {
+    let (mut words, mut heard) = ([0; HTTP2_PREFACE.len()], 0);
+    let listening = async {
+        loop {
+            match stream.read(&mut words[heard..]).await? {
+                0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                more => heard += more,
+            }
+            if words == *HTTP2_PREFACE {
+                return Ok(Spoken::Http2);
+            }
+            if !HTTP2_PREFACE.starts_with(&words[..heard]) {
+                return Ok(Spoken::Http1);
+            }
+        }
+    };
+    let spoken = timeout(limit, listening).await.map_err(|_elapsed| io::ErrorKind::TimedOut)??;
+    Ok((spoken, Heard { stream, ear, words, unread: 0..heard }))
 }
 
-impl<S> FirstWords<S> {
-    /// Must be made within a runtime.
-    pub(super) fn within(limit: Duration, stream: S, ear: Ear) -> Self {
-        Self { stream, ear, waiting: Some(Waiting { until: Box::pin(sleep(limit)), heard: 0 }) }
-    }
-}
-
-impl Waiting {
-    /// Whether it is known now what is spoken: all of the preface, or something else.
-    fn hear(&mut self, words: &[u8]) -> bool {
-        let rest = &HTTP2_PREFACE[self.heard..];
-        self.heard += words.len();
-        words.len() >= rest.len() || !rest.starts_with(words)
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for FirstWords<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let Some(waiting) = &mut this.waiting else {
-            let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
-            if read.is_ready() {
-                this.ear.hear();
-            }
-            return read;
+        let again = this.unread.len().min(buffer.remaining());
+        let words = this.unread.start..this.unread.start + again;
+        this.unread.start += again;
+        buffer.put_slice(&this.words[words]);
+        // A buffer that is full would be read into as if the client had gone.
+        let read = match buffer.remaining() {
+            0 => Poll::Ready(Ok(())),
+            _ => Pin::new(&mut this.stream).poll_read(cx, buffer),
         };
-        if waiting.until.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        // What ails the connection is told when nothing is left to be read.
+        let read = if again > 0 { Poll::Ready(Ok(())) } else { read };
+        if read.is_ready() {
+            this.ear.hear();
         }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
-        this.ear.hear();
-        if waiting.hear(&buffer.filled()[before..]) {
-            this.waiting = None;
-        }
-        Poll::Ready(Ok(()))
+        read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for FirstWords<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -99,44 +109,67 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FirstWords<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::io::{AsyncWriteExt as _, duplex};
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    /// A client, and the connection as the server has it.
-    fn connection() -> (DuplexStream, FirstWords<DuplexStream>) {
-        let (client, server) = duplex(1024);
-        (client, FirstWords::within(LIMIT, server, Ear::default()))
-    }
-
-    /// Reads until the other side is silent for longer than the limit, or its time is over; whether that was so.
-    async fn is_cut_off(said: &[&[u8]]) -> bool {
-        let (mut client, mut server) = connection();
+    /// What a client speaks that says so, piece by piece, and all that is read of it then; nothing if it is not known in time.
+    async fn heard(said: &[&[u8]]) -> Option<(Spoken, Vec<u8>)> {
+        let (mut client, server) = duplex(1024);
+        let listening = tokio::spawn(listen(LIMIT, server, Ear::default()));
         for words in said {
             client.write_all(words).await.unwrap();
+            // Heard before there is more.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let mut words = [0; 8];
-        loop {
-            match tokio::time::timeout(LIMIT * 2, server.read(&mut words)).await {
-                Err(_still_waiting) => return false,
-                Ok(Err(error)) => return error.kind() == io::ErrorKind::TimedOut,
-                Ok(Ok(_)) => {}
+        let listened = listening.await.unwrap();
+        let (spoken, mut stream) = match listened {
+            Ok(heard) => heard,
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+                return None;
             }
-        }
+        };
+        drop(client);
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        Some((spoken, all))
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_says_nothing_or_only_begins_to_is_cut_off() {
-        assert!(is_cut_off(&[]).await);
-        assert!(is_cut_off(&[b"PRI * HT"]).await);
-        assert!(is_cut_off(&[b"PRI * HTTP/2.0\r\n", b"\r\nSM\r\n"]).await);
+        assert_eq!(heard(&[]).await, None);
+        assert_eq!(heard(&[b"PRI * HT"]).await, None);
+        assert_eq!(heard(&[b"PRI * HTTP/2.0\r\n", b"\r\nSM\r\n"]).await, None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_said_what_is_spoken_may_be_silent() {
-        assert!(!is_cut_off(&[b"GET / HTTP/1.1\r\n"]).await);
-        assert!(!is_cut_off(&[b"PRIVATE"]).await);
-        assert!(!is_cut_off(&[HTTP2_PREFACE]).await);
-        assert!(!is_cut_off(&[&HTTP2_PREFACE[..9], &HTTP2_PREFACE[9..]]).await);
+    async fn what_was_heard_to_tell_what_is_spoken_is_not_lost() {
+        for said in
+            [&[b"G".as_slice()][..], &[b"GET / HTTP/1.1\r\n", b"host: here\r\n\r\n"], &[b"PRI", b"VATE"]]
+        {
+            assert_eq!(heard(said).await, Some((Spoken::Http1, said.concat())));
+        }
+        for said in [&[HTTP2_PREFACE.as_slice()][..], &[&HTTP2_PREFACE[..9], &HTTP2_PREFACE[9..], b"more"]] {
+            assert_eq!(heard(said).await, Some((Spoken::Http2, said.concat())));
+        }
+    }
+
+    #[tokio::test]
+    async fn first_words_are_read_with_those_that_came_with_them() {
+        let (mut client, server) = duplex(1024);
+        let request = b"GET /v1/models HTTP/1.1\r\nhost: here\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let (_, mut stream) = listen(LIMIT, server, Ear::default()).await.unwrap();
+        let mut read = [0; 1024];
+        assert_eq!(stream.read(&mut read).await.unwrap(), request.len());
+    }
+
+    #[tokio::test]
+    async fn who_goes_without_a_word_is_not_waited_for() {
+        let (client, server) = duplex(1024);
+        drop(client);
+        let error = listen(LIMIT, server, Ear::default()).await.err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -110,7 +110,7 @@ impl HyperSleep for Waiting {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::first_words::FirstWords;
+    use crate::http::first_words::listen;
     use http_body_util::Empty;
     use hyper::body::Bytes;
     use hyper::service::service_fn;
@@ -139,8 +139,9 @@ mod tests {
         let heads = Heads::within(LIMIT, ear.clone(), slots, stop.clone());
         let answer =
             service_fn(async |_: Request<_>| Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())));
-        let stream = TokioIo::new(FirstWords::within(LIMIT, server, ear));
         tokio::spawn(async move {
+            let (_, stream) = listen(LIMIT, server, ear).await.unwrap();
+            let stream = TokioIo::new(stream);
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder.http1().timer(heads).header_read_timeout(IDLE);
             let graceful = GracefulShutdown::new();

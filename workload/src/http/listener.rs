@@ -1,6 +1,6 @@
 //! Accepts connections within limits, and ends them gracefully.
 
-use super::first_words::FirstWords;
+use super::first_words::{Spoken, listen};
 use super::heads::{Ear, Heads, MAX_IDLE_SECONDS};
 use super::slow_readers::SlowReaders;
 use axum::Router;
@@ -107,11 +107,11 @@ impl Listener {
             let certificate = self.certificate.clone();
             let routes = ToldOf { peer: Peer(peer.ip()), routes: TowerToHyperService::new(router.clone()) };
             tokio::spawn(async move {
-                let greeted = stop.run_until_cancelled(greet(stream, certificate)).await;
-                if let Some(Some(stream)) = greeted {
-                    let (limit, ear) = (Duration::from_secs(MAX_HEAD_SECONDS), Ear::default());
-                    let stream = FirstWords::within(limit, stream, ear.clone());
-                    let server = server(Heads::within(limit, ear, slots, stop));
+                let (limit, ear) = (Duration::from_secs(MAX_HEAD_SECONDS), Ear::default());
+                let greeted =
+                    async { listen(limit, greet(stream, certificate).await?, ear.clone()).await.ok() };
+                if let Some(Some((spoken, stream))) = stop.run_until_cancelled(greeted).await {
+                    let server = server(spoken, Heads::within(limit, ear, slots, stop));
                     let connection = server.serve_connection(TokioIo::new(stream), routes).into_owned();
                     if let Err(error) = watcher.watch(connection).await {
                         tracing::debug!(error, "connection ended with an error");
@@ -210,8 +210,12 @@ async fn greet(stream: TcpStream, certificate: Option<Certificate>) -> Option<St
     }
 }
 
-fn server(heads: Heads) -> auto::Builder<TokioExecutor> {
-    let mut server = auto::Builder::new(TokioExecutor::new());
+fn server(spoken: Spoken, heads: Heads) -> auto::Builder<TokioExecutor> {
+    let server = auto::Builder::new(TokioExecutor::new());
+    let mut server = match spoken {
+        Spoken::Http1 => server.http1_only(),
+        Spoken::Http2 => server.http2_only(),
+    };
     server
         .http1()
         .timer(heads)
