@@ -2,7 +2,7 @@
 
 use crate::configuration::Folders;
 use crate::serve::ServeArguments;
-use crate::{configuration, serve, telemetry};
+use crate::{configuration, huge_pages, serve, telemetry};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -42,6 +42,7 @@ impl Cli {
             Command::Init { config } => configuration::initialize(&Folders::new(&config)),
             Command::Serve(arguments) => {
                 let logging = telemetry::install_logging();
+                huge_pages::do_without();
                 let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
                 let served = runtime.block_on(serve::run(arguments, logging.clone()));
                 // Requests that are cut off now have lines as well.
