@@ -4,6 +4,7 @@
 use codecrucible_benches::{
     Ask, Backend, Extent, Load, Server, Target, floor, median, pin_to, start_product, time_beside,
 };
+use codecrucible_workload::huge_pages::do_without;
 use codecrucible_workload::telemetry::install_logging_to;
 use std::fs::File;
 
@@ -38,8 +39,10 @@ const TABLE: [Work; 11] = [
 fn main() -> anyhow::Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let nowhere: &'static File = Box::leak(Box::new(File::options().write(true).open("/dev/null")?));
-    install_logging_to(move || Box::new(nowhere));
+    // As the program does, and its thread like all that is not measured.
+    do_without();
     pin_to(OTHER_PROCESSOR);
+    install_logging_to(move || Box::new(nowhere))?;
     let backend = Server::start(OTHER_PROCESSOR, Backend::serve)?.address;
     let floor = Server::start(MEASURED_PROCESSOR, move || floor(backend))?;
     let to_floor = Target { address: floor.address, token: "x".into() };

@@ -20,9 +20,10 @@ const BURST: u32 = 5_000;
 /// What may be added at half load, microseconds.
 const ADDED_MEDIAN_US: f64 = 150.0;
 const ADDED_P99_US: f64 = 1_000.0;
-/// Streams that are open at once beside some that were opened first, and what each may take, bytes.
-const STREAMS: usize = 1_000;
+/// Streams that are opened first: they bring what all share, such as threads and the allocator's pages, which is not a stream's.
 const FIRST_STREAMS: usize = 100;
+/// Streams that are opened then, and what each may take, bytes.
+const STREAMS: usize = 1_000;
 const STREAM_BYTES: f64 = 60.0 * 1024.0;
 
 fn main() -> anyhow::Result<()> {
@@ -66,7 +67,6 @@ fn main() -> anyhow::Result<()> {
 /// Of a program that has done nothing else: what a burst leaves free for a while would be filled first.
 fn streams(backend: SocketAddr, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
     let (program, target) = started(backend)?;
-    // With these it is all there that all streams need together.
     let _first = runtime.block_on(Load::new(Ask::OpenStream, 200).open(&target, FIRST_STREAMS))?;
     let resident = || metric(&program.metrics()?, "process_resident_memory_bytes");
     let before = resident()?;

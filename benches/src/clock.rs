@@ -1,6 +1,6 @@
 //! A server on one thread and one processor, whose processor time can be read.
 
-use codecrucible_workload::telemetry::ACCESS_LOG_THREAD;
+use codecrucible_workload::telemetry::LOG_THREAD;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
@@ -45,8 +45,9 @@ impl Server {
     }
 }
 
-/// How threads are called that work for requests beside the server's: they tell a collector of traces, and write the access log.
-const THREADS_BESIDE: [&str; 2] = ["OpenTelemetry", ACCESS_LOG_THREAD];
+/// How threads are called that work for requests beside the server's: they tell a collector of traces, and write the log. The system keeps 15 bytes
+/// of a name.
+const THREADS_BESIDE: [&str; 2] = ["OpenTelemetry", LOG_THREAD];
 
 /// Processor time that threads of this process have taken that work for requests beside the server's. They do so when they will, not within a round.
 pub fn time_beside() -> anyhow::Result<Duration> {

@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 
 /// What a prompt begins with whose stream is not to end.
 pub(crate) const HOLD: &str = "hold";
@@ -156,14 +156,15 @@ impl Load {
 
 /// So many, one after another at equal distances. A runtime's timers are exact to the millisecond only, and would send all requests of a millisecond at
 /// once, which then wait for each other.
-fn beats(count: u32, apart: Duration) -> UnboundedReceiver<()> {
-    let (beat, beats) = unbounded_channel();
+fn beats(count: u32, apart: Duration) -> Receiver<()> {
+    // There is room for all, so that none is late.
+    let (beat, beats) = channel(count as usize);
     std::thread::spawn(move || {
         let begin = Instant::now();
         for number in 0..count {
             std::thread::sleep((begin + number * apart).saturating_duration_since(Instant::now()));
             // Nobody counts them any more when the load has failed.
-            if beat.send(()).is_err() {
+            if beat.blocking_send(()).is_err() {
                 break;
             }
         }

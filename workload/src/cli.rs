@@ -2,9 +2,14 @@
 
 use crate::configuration::Folders;
 use crate::serve::ServeArguments;
+use crate::telemetry::LastLines;
 use crate::{configuration, huge_pages, serve, telemetry};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Longest time that work on threads of its own may take after the end, seconds.
+const SHUTDOWN_SECONDS: u64 = 1;
 
 /// The code-synthesis service.
 #[derive(Debug, Parser)]
@@ -41,13 +46,13 @@ impl Cli {
             }
             Command::Init { config } => configuration::initialize(&Folders::new(&config)),
             Command::Serve(arguments) => {
-                let logging = telemetry::install_logging();
+                let logging = telemetry::install_logging()?;
+                // Last, also where the rest fails: requests that are cut off have lines as well.
+                let _last_lines = LastLines;
                 huge_pages::do_without();
                 let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-                let served = runtime.block_on(serve::run(arguments, logging.clone()));
-                // Requests that are cut off now have lines as well.
-                drop(runtime);
-                logging.finish();
+                let served = runtime.block_on(serve::run(arguments, logging));
+                runtime.shutdown_timeout(Duration::from_secs(SHUTDOWN_SECONDS));
                 served
             }
         }

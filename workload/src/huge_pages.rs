@@ -16,7 +16,8 @@ mod tests {
     use nix::sys::prctl::get_thp_disable;
 
     #[test]
-    fn there_are_none_any_more() {
+    fn from_now_on_the_system_gives_none() {
+        // For all tests of the process, which does them no harm.
         do_without();
         assert_eq!(get_thp_disable(), Ok(true));
     }

@@ -17,7 +17,7 @@ pub mod dialects;
 pub mod fuzzing;
 pub mod gateway;
 pub mod http;
-mod huge_pages;
+pub mod huge_pages;
 pub mod identity;
 mod json;
 pub mod limits;

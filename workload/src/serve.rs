@@ -45,7 +45,7 @@ pub struct ServeArguments {
     /// Seconds between the signal to stop and the end of accepting, in which load balancers forget us.
     #[arg(long, default_value_t = 0)]
     pub drain_seconds: u64,
-    /// Seconds after that in which answers under way may end by themselves; then their clients are told, and the process ends within 5
+    /// Seconds after that in which answers under way may end by themselves; then their clients are told, and the process ends within 7
     /// seconds.
     #[arg(long, default_value_t = 20)]
     pub grace_seconds: u64,

@@ -266,10 +266,7 @@ impl Drop for Ending {
         if correlation.told().is_some() && is_trusted {
             self.service.traces().tell(spans(&line, &self.method, &self.exchange, ended_after));
         }
-        let policy = self.service.glance().bundle.policy().observability.access_log;
-        if !line.write(policy, fastrand::u16(0..100)) {
-            self.service.metrics().log_lines_lost.inc();
-        }
+        line.leave(self.service.glance().bundle.policy().observability.access_log, fastrand::u16(0..100));
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) enum Spoken {
 /// A connection whose first words were heard. Whoever reads it hears them again, and what comes after them in one.
 pub(super) struct Heard<S> {
     stream: S,
-    /// Told of every word.
+    /// Told of every word when it is read.
     ear: Ear,
     words: [u8; HTTP2_PREFACE.len()],
     unread: Range<usize>,
@@ -62,17 +62,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let again = this.unread.len().min(buffer.remaining());
-        let words = this.unread.start..this.unread.start + again;
-        this.unread.start += again;
-        buffer.put_slice(&this.words[words]);
-        // A buffer that is full would be read into as if the client had gone.
+        let count = this.unread.len().min(buffer.remaining());
+        let again = this.unread.start..this.unread.start + count;
+        this.unread.start = again.end;
+        buffer.put_slice(&this.words[again]);
+        // Nothing that is read into a full buffer would look as if the client had gone.
         let read = match buffer.remaining() {
             0 => Poll::Ready(Ok(())),
             _ => Pin::new(&mut this.stream).poll_read(cx, buffer),
         };
-        // What ails the connection is told when nothing is left to be read.
-        let read = if again > 0 { Poll::Ready(Ok(())) } else { read };
+        // Words that were heard are given before what ails the connection, which is its end then.
+        let read = if count > 0 { Poll::Ready(Ok(())) } else { read };
         if read.is_ready() {
             this.ear.hear();
         }
@@ -131,9 +131,13 @@ mod tests {
             }
         };
         drop(client);
-        let mut all = Vec::new();
-        stream.read_to_end(&mut all).await.unwrap();
-        Some((spoken, all))
+        let (mut all, mut few) = (Vec::new(), [0; 8]);
+        loop {
+            match stream.read(&mut few).await.unwrap() {
+                0 => return Some((spoken, all)),
+                count => all.extend_from_slice(&few[..count]),
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -44,7 +44,6 @@ pub(super) struct Heads {
     most_slots: usize,
     /// Cancelled when the service ends: then nobody has longer than for a head.
     stop: CancellationToken,
-    is_first: AtomicBool,
 }
 
 impl Heads {
@@ -54,7 +53,7 @@ impl Heads {
         (slots, most_slots): (Arc<Semaphore>, usize),
         stop: CancellationToken,
     ) -> Self {
-        Self { limit, ear, slots, most_slots, stop, is_first: AtomicBool::new(true) }
+        Self { limit, ear, slots, most_slots, stop }
     }
 
     fn are_slots_scarce(&self) -> bool {
@@ -69,13 +68,10 @@ impl Timer for Heads {
 
     /// The limit that the server knows is that of silence.
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn HyperSleep>> {
-        // The first one is begun: what was heard of it already, this does not hear again.
-        let is_begun = self.is_first.swap(false, Ordering::Relaxed);
-        let is_short = is_begun || self.are_slots_scarce();
-        let until = if is_short { sleep(self.limit) } else { sleep_until(deadline.into()) };
+        let until = if self.are_slots_scarce() { sleep(self.limit) } else { sleep_until(deadline.into()) };
         self.ear.forget();
         let (limit, ear, stop) = (self.limit, self.ear.clone(), self.stop.clone());
-        Box::pin(Waiting { limit, ear, stop, until: Box::pin(until), is_begun })
+        Box::pin(Waiting { limit, ear, stop, until: Box::pin(until), is_begun: false })
     }
 
     fn now(&self) -> Instant {
@@ -142,7 +138,7 @@ mod tests {
         tokio::spawn(async move {
             let (_, stream) = listen(LIMIT, server, ear).await.unwrap();
             let stream = TokioIo::new(stream);
-            let mut builder = auto::Builder::new(TokioExecutor::new());
+            let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
             builder.http1().timer(heads).header_read_timeout(IDLE);
             let graceful = GracefulShutdown::new();
             let connection = graceful.watch(builder.serve_connection(stream, answer).into_owned());

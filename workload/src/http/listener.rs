@@ -1,6 +1,6 @@
 //! Accepts connections within limits, and ends them gracefully.
 
-use super::first_words::{Spoken, listen};
+use super::first_words::{Heard, Spoken, listen};
 use super::heads::{Ear, Heads, MAX_IDLE_SECONDS};
 use super::slow_readers::SlowReaders;
 use axum::Router;
@@ -108,9 +108,8 @@ impl Listener {
             let routes = ToldOf { peer: Peer(peer.ip()), routes: TowerToHyperService::new(router.clone()) };
             tokio::spawn(async move {
                 let (limit, ear) = (Duration::from_secs(MAX_HEAD_SECONDS), Ear::default());
-                let greeted =
-                    async { listen(limit, greet(stream, certificate).await?, ear.clone()).await.ok() };
-                if let Some(Some((spoken, stream))) = stop.run_until_cancelled(greeted).await {
+                let heard = async { heard(greet(stream, certificate).await?, ear.clone()).await };
+                if let Some(Some((spoken, stream))) = stop.run_until_cancelled(heard).await {
                     let server = server(spoken, Heads::within(limit, ear, slots, stop));
                     let connection = server.serve_connection(TokioIo::new(stream), routes).into_owned();
                     if let Err(error) = watcher.watch(connection).await {
@@ -205,6 +204,17 @@ async fn greet(stream: TcpStream, certificate: Option<Certificate>) -> Option<St
         Ok(stream) => Some(Either::Right(stream)),
         Err(error) => {
             tracing::debug!(%error, "a client is not let in");
+            None
+        }
+    }
+}
+
+/// The connection, once it is known what its client speaks.
+async fn heard(stream: Stream, ear: Ear) -> Option<(Spoken, Heard<Stream>)> {
+    match listen(Duration::from_secs(MAX_HEAD_SECONDS), stream, ear).await {
+        Ok(heard) => Some(heard),
+        Err(error) => {
+            tracing::debug!(%error, "a client has not said what it speaks");
             None
         }
     }

@@ -30,13 +30,12 @@ use codecrucible_contract::{StoreAcknowledgement, WithoutStore};
 use counting::Standing;
 use memory::Memory;
 use reservation::Place;
-use shared::{AskedStore, NoStore, SharedCounters};
+use shared::{AskedStore, NoStore, SharedCounters, Unanswered};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::time::Instant as Deadline;
 use tokio_util::task::TaskTracker;
 
-/// How long a request waits for the store, whatever it asks there, milliseconds.
+/// How long a request waits for an answer of the store, milliseconds. After one that did not come it asks no more.
 const PATIENCE_MS: u64 = 25;
 /// What the store is called in metrics.
 const STORE: &str = "redis";
@@ -170,58 +169,71 @@ impl Limiter {
         if claims.is_empty() {
             return Ok(Allowance::default());
         }
-        let store = self.store.load().as_ref().map(|store| (store.asked(), Deadline::now() + self.patience));
+        let store = self.store.load().as_ref().map(|store| store.asked());
         let (at_once, rates): (Vec<_>, _) = claims.into_iter().partition(|claim| claim.limit.is_at_once());
         // Whatever refuses then gives these back.
-        let places = self.take_places(at_once, store.as_ref()).await?;
-        match self.take(rates, store).await {
+        let (places, is_silent) = self.take_places(at_once, store.as_ref()).await?;
+        match self.take(rates, store, is_silent).await {
             Ok(allowance) => Ok(places.and(allowance)),
             Err(refusal) => Err(Refusal { told: [places.told, refusal.told].concat(), ..refusal }),
         }
     }
 
+    /// Places of a request among those under way at once, and whether the store was asked for them in vain.
     async fn take_places(
         self: &Arc<Self>,
         claims: Vec<Claim>,
-        store: Option<&(Arc<AskedStore>, Deadline)>,
-    ) -> Result<Allowance, Refusal> {
+        store: Option<&Arc<AskedStore>>,
+    ) -> Result<(Allowance, bool), Refusal> {
         if claims.is_empty() {
-            return Ok(Allowance::default());
+            return Ok((Allowance::default(), false));
         }
-        let borrowed = match store {
-            Some((store, by)) => {
-                let begin = Instant::now();
-                let borrowed = store.borrow(&claims, *by).await;
-                self.metrics.limits.store_seconds.observe(begin.elapsed().as_secs_f64());
-                borrowed.ok()
+        let mut is_silent = false;
+        if let Some(store) = store {
+            let begin = Instant::now();
+            let is_asked = store.is_connected();
+            let borrowed = store.borrow(&claims).await;
+            self.note_wait(is_asked, begin);
+            if let Ok((standings, held)) = borrowed {
+                let allowance = self.judge(&claims, &standings, false)?;
+                return Ok((Allowance { held, ..allowance }, false));
             }
-            None => None,
-        };
-        if let Some((standings, held)) = borrowed {
-            let allowance = self.judge(&claims, &standings, false)?;
-            return Ok(Allowance { held, ..allowance });
+            // Where it refuses to lend places, it may count all the same.
+            is_silent = matches!(borrowed, Err(Unanswered::NoStore));
         }
         let claims = if store.is_some() { self.without_store(claims)? } else { claims };
         let (standings, held) = self.places.take(&claims);
         let allowance = self.judge(&claims, &standings, true)?;
-        Ok(Allowance { held, ..allowance })
+        Ok((Allowance { held, ..allowance }, is_silent))
     }
 
     async fn take(
         self: &Arc<Self>,
         claims: Vec<Claim>,
-        store: Option<(Arc<AskedStore>, Deadline)>,
+        store: Option<Arc<AskedStore>>,
+        is_silent: bool,
     ) -> Result<Allowance, Refusal> {
-        let Some((store, by)) = store.filter(|_| !claims.is_empty()) else { return self.count_here(claims) };
+        let Some(store) = store.filter(|_| !claims.is_empty()) else { return self.count_here(claims) };
+        if is_silent {
+            return self.count_here(self.without_store(claims)?);
+        }
         let begin = Instant::now();
-        let taken = store.take(claims, by).await;
-        self.metrics.limits.store_seconds.observe(begin.elapsed().as_secs_f64());
+        let is_asked = store.is_connected();
+        let taken = store.take(claims).await;
+        self.note_wait(is_asked, begin);
         match taken {
             Ok(taken) => {
                 let (claims, standings, at_ms) = taken.keep();
                 self.decided(claims, &standings, Place::Store(store, at_ms))
             }
             Err((claims, NoStore)) => self.count_here(self.without_store(claims)?),
+        }
+    }
+
+    /// Whoever did not ask did not wait, which says nothing about the store.
+    fn note_wait(&self, is_asked: bool, begin: Instant) {
+        if is_asked {
+            self.metrics.limits.store_seconds.observe(begin.elapsed().as_secs_f64());
         }
     }
 

@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long an answer that nobody waits for may take, milliseconds: what was taken must not be lost.
@@ -167,15 +167,11 @@ impl AskedStore {
 
     /// Takes what all claims want, or nothing. Whoever does not wait for the answer, because it is late or the client is gone, gets everything
     /// back: what was sent is counted, whether anybody waits or not.
-    pub(super) async fn take(
-        self: &Arc<Self>,
-        claims: Vec<Claim>,
-        by: Instant,
-    ) -> Result<Taken, (Vec<Claim>, NoStore)> {
+    pub(super) async fn take(self: &Arc<Self>, claims: Vec<Claim>) -> Result<Taken, (Vec<Claim>, NoStore)> {
         let Some(connection) = self.health.connection() else { return Err((claims, NoStore)) };
         let (store, kept) = (Arc::clone(self), claims.clone());
         let taking = tokio::spawn(async move { store.take_patiently(claims).await });
-        match timeout_at(by, taking).await {
+        match timeout(self.patience, taking).await {
             Ok(Ok(Some(taken))) => {
                 self.health.answered();
                 Ok(taken)

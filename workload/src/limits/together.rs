@@ -173,10 +173,8 @@ async fn a_request_waits_for_a_silent_store_once_whatever_it_asks_there() {
     let server = RedisServer::start(&[]);
     let at_once = Limit { unit: Unit::ConcurrentRequests, ..daily("l", 9) };
     let rules = vec![at_once, daily("l", 9)];
-    let replica = Replica::new(rules, &settings(server.url(), None, false)).await;
-    let limiter = Limiter::with_patience(Duration::from_millis(PATIENCE_MS), Arc::clone(&replica.metrics));
-    limiter.store.store(replica.limiter.store.load_full());
-    let replica = Replica { limiter: Arc::new(limiter), ..replica };
+    let patience = Duration::from_millis(PATIENCE_MS);
+    let replica = Replica::with_patience(patience, rules, &settings(server.url(), None, false)).await;
     server.pause();
     // From here on time passes only while everything waits, so it is the request's alone, however busy the machine is.
     tokio::time::pause();
@@ -186,6 +184,23 @@ async fn a_request_waits_for_a_silent_store_once_whatever_it_asks_there() {
     let waited = begin.elapsed().as_millis();
     // Timers of the runtime are exact to the millisecond.
     assert!((PATIENCE_MS..=PATIENCE_MS + 1).contains(&(waited as u64)), "{waited} ms");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lends_no_places_counts_all_the_same() {
+    let server = RedisServer::start(&[]);
+    let at_once = Limit { unit: Unit::ConcurrentRequests, ..daily("l", 9) };
+    let replica = Replica::new(vec![at_once, daily("r", 9)], &settings(server.url(), None, false)).await;
+    // It has a place as long as that is kept.
+    let _first = replica.ask().await.unwrap();
+    let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*:l:*").query(&mut connection).unwrap();
+    for key in &keys {
+        redis::cmd("SET").arg(key).arg("something else").exec(&mut connection).unwrap();
+    }
+    let told = replica.ask().await.unwrap().told;
+    assert_eq!(replica.fallbacks("local"), 1, "of {keys:?}");
+    assert_eq!(told.last().unwrap().remaining, 7, "it is counted there that there were two");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -110,9 +110,11 @@ struct Line<'a> {
 }
 
 impl AccessLine<'_> {
-    /// Writes it, or not, as the policy says; `chance` is below 100. False if it was to be written, and is lost.
-    pub fn write(&self, policy: AccessLog, chance: u16) -> bool {
-        !self.is_wanted(policy, chance) || logging::leave_line(&self.line(&logging::timestamp()))
+    /// Leaves it to be written, or not, as the policy says; `chance` is below 100. Those that are told of by chance give way to others.
+    pub fn leave(&self, policy: AccessLog, chance: u16) {
+        if self.is_told(policy, chance) {
+            logging::leave_line(&self.line(&logging::timestamp()), !self.has_to_be_told(policy));
+        }
     }
 
     fn line(&self, timestamp: &str) -> Vec<u8> {
@@ -154,11 +156,14 @@ impl AccessLine<'_> {
         text
     }
 
-    fn is_wanted(&self, AccessLog { sample_percent, slower_than_ms }: AccessLog, chance: u16) -> bool {
-        let is_slow = slower_than_ms.is_some_and(|most| self.ended_after > Duration::from_millis(most));
-        (self.status.is_server_error() && self.cache != Some(crate::cache::ABSENT))
-            || is_slow
-            || chance < sample_percent
+    fn is_told(&self, policy: AccessLog, chance: u16) -> bool {
+        self.has_to_be_told(policy) || chance < policy.sample_percent
+    }
+
+    fn has_to_be_told(&self, policy: AccessLog) -> bool {
+        let is_slow =
+            policy.slower_than_ms.is_some_and(|most| self.ended_after > Duration::from_millis(most));
+        (self.status.is_server_error() && self.cache != Some(crate::cache::ABSENT)) || is_slow
     }
 }
 
@@ -174,20 +179,17 @@ mod tests {
             ..AccessLine::default()
         };
         let policy = AccessLog { sample_percent: 10, slower_than_ms: Some(5_000) };
-        for chance in [0, 9] {
-            assert!(line(StatusCode::OK, 1).is_wanted(policy, chance));
-        }
-        for chance in [10, 99] {
-            assert!(!line(StatusCode::OK, 5).is_wanted(policy, chance));
-            assert!(
-                !line(StatusCode::UNAUTHORIZED, 1).is_wanted(policy, chance),
-                "whoever likes makes these"
-            );
-            assert!(line(StatusCode::OK, 6).is_wanted(policy, chance));
-            assert!(line(StatusCode::BAD_GATEWAY, 1).is_wanted(policy, chance));
+        let usual = line(StatusCode::OK, 5);
+        assert!(usual.is_told(policy, 9) && !usual.is_told(policy, 10) && !usual.has_to_be_told(policy));
+        let stranger = line(StatusCode::UNAUTHORIZED, 1);
+        assert!(!stranger.is_told(policy, 99), "whoever likes makes these");
+        let absent = AccessLine { cache: Some(crate::cache::ABSENT), ..line(StatusCode::GATEWAY_TIMEOUT, 1) };
+        assert!(!absent.has_to_be_told(policy), "the client wanted it so");
+        for told in [line(StatusCode::OK, 6), line(StatusCode::BAD_GATEWAY, 1)] {
+            assert!(told.is_told(policy, 99) && told.has_to_be_told(policy));
         }
         let all = AccessLog { sample_percent: 100, slower_than_ms: None };
-        assert!(line(StatusCode::OK, 1).is_wanted(all, 99));
+        assert!(line(StatusCode::OK, 1).is_told(all, 99));
     }
 
     #[test]

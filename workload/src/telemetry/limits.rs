@@ -4,7 +4,7 @@ use super::metrics::registered;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// What is told apart of how long the store takes, seconds: it is near, and nobody waits for it long.
-const STORE_SECONDS: [f64; 7] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05];
+const STORE_SECONDS: [f64; 8] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.03, 0.05];
 
 /// The metrics of limits.
 pub struct LimitMetrics {
@@ -48,7 +48,7 @@ impl LimitMetrics {
                 Histogram::with_opts(
                     HistogramOpts::new(
                         "codecrucible_limit_store_seconds",
-                        "How long requests waited for the store of the limits, also where it did not answer.",
+                        "How long requests waited for each answer of the store of the limits, also where none came in time.",
                     )
                     .buckets(STORE_SECONDS.to_vec()),
                 )?,

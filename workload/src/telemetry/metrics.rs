@@ -1,5 +1,6 @@
 //! Prometheus metrics, named `codecrucible_<noun>_<unit>[_total]`. Every label has few values.
 
+use super::logging::lost_lines;
 use super::{BackendMetrics, CacheMetrics, LimitMetrics, ModelMetrics};
 use codecrucible_contract::REQUESTS_IN_FLIGHT_METRIC;
 use prometheus::core::Collector;
@@ -30,8 +31,6 @@ pub struct Metrics {
     pub limits: LimitMetrics,
     /// Batches of traces by whether a collector took them.
     pub trace_batches: IntCounterVec,
-    /// Lines of the access log that nobody read in time.
-    pub log_lines_lost: IntCounter,
     /// Tokens issued.
     pub tokens_issued: IntCounter,
     /// Revision of the applied bundle; its value is always one.
@@ -55,6 +54,7 @@ impl Metrics {
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registered(&registry, lost_lines()?)?;
         let counters = |name: &str, help: &str, labels: &[&str]| {
             registered(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
@@ -95,10 +95,6 @@ impl Metrics {
             backends: BackendMetrics::registered(&registry)?,
             cache: CacheMetrics::registered(&registry)?,
             limits: LimitMetrics::registered(&registry)?,
-            log_lines_lost: counter(
-                "codecrucible_access_log_lines_lost_total",
-                "Lines of the access log that are missing because what reads the log did not take them in time.",
-            )?,
             tokens_issued: counter("codecrucible_access_tokens_issued_total", "Access tokens issued.")?,
             bundle_info: gauges(&registry, "codecrucible_bundle_info", "The applied bundle.", &["revision"])?,
             configurations_refused: counter(

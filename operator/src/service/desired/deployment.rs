@@ -23,7 +23,7 @@ const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-loca
 const USER: i64 = 65532;
 /// Time in which load balancers learn that a pod ends, seconds.
 const DRAIN_SECONDS: i32 = 10;
-/// Time after its grace in which the workload says farewell and ends, seconds: its own 5, and as many in reserve.
+/// Time after its grace in which the workload says farewell and ends, seconds: its own 7, and 3 in reserve.
 const FAREWELL_SECONDS: i32 = 10;
 
 pub(super) fn disruption_budget(resource: &CodeCrucible) -> Value {

@@ -2,13 +2,13 @@
 
 use super::super::claims::Claim;
 use super::super::counting::Standing;
-use super::super::shared::{AskedStore, CLOCK, NEVER_MS, NoStore, Unanswered};
+use super::super::shared::{AskedStore, CLOCK, NEVER_MS, Unanswered};
 use super::{Ask, Held, asks, decide};
 use crate::store::Connection;
 use redis::Script;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 /// For how long a place is lent, milliseconds: as long those of a replica that is gone are missed.
@@ -98,18 +98,17 @@ impl AskedStore {
     pub(in super::super) async fn borrow(
         self: &Arc<Self>,
         claims: &[Claim],
-        by: Instant,
-    ) -> Result<(Vec<Standing>, Option<Held>), NoStore> {
-        let connection = self.health.connection().ok_or(NoStore)?;
-        match timeout_at(by, self.borrow_for(claims, LEASE_MS)).await {
+    ) -> Result<(Vec<Standing>, Option<Held>), Unanswered> {
+        let connection = self.health.connection().ok_or(Unanswered::NoStore)?;
+        match timeout(self.patience, self.borrow_for(claims, LEASE_MS)).await {
             Ok(Ok(borrowed)) => {
                 self.health.answered();
                 Ok(borrowed)
             }
-            Ok(Err(_)) => Err(NoStore),
+            Ok(Err(why)) => Err(why),
             Err(_elapsed) => {
                 self.health.was_late(&connection, Instant::now());
-                Err(NoStore)
+                Err(Unanswered::NoStore)
             }
         }
     }
