@@ -95,7 +95,13 @@ fn cache() -> contract::Cache {
         ttl_ms: 3_600_000,
         epoch: 0,
     };
-    contract::Cache { memory_bytes: 64 << 20, shared: None, rules: vec![rule], namespace: "bench".into() }
+    contract::Cache {
+        memory_bytes: 64 << 20,
+        shared: None,
+        rules: vec![rule],
+        warm_up: Vec::new(),
+        namespace: "bench".into(),
+    }
 }
 
 fn limit(name: &str, unit: contract::Unit, count: u64) -> contract::Limit {

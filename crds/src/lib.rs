@@ -25,6 +25,7 @@ pub use codecrucible::{
     Profile, PullPolicy, RateLimit, Redis, Rejection, Remediation, ReplicaPolicy, Rollout, RolloutPhase,
     RolloutStatus, Route, Routing, SecretMode, SecretPattern, SecretRedaction, ShadowStatus, SharedBy,
     Synthesis, SynthesisMode, Tls, TlsMode, Traces, Urgency, UrgencyMatch, UrgencyRule, Validation, Voice,
+    WarmUp,
 };
 pub use definitions::definition_files;
 pub use duration::{Duration, DurationError};

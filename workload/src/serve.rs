@@ -2,7 +2,7 @@
 
 use crate::configuration::{Folders, Follower};
 use crate::descriptors;
-use crate::http::{Listener, Shutdown, admin_router, public_router, status_router};
+use crate::http::{Listener, PAUSES, Shutdown, admin_router, keep_warm, public_router, status_router};
 use crate::service::Service;
 use crate::telemetry::{LogControl, Metrics};
 use anyhow::Context as _;
@@ -11,8 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Time in which what was counted and kept last reaches the store for limits and the disk, seconds.
 const SETTLE_SECONDS: u64 = 2;
@@ -88,10 +90,11 @@ pub async fn run(arguments: ServeArguments, logging: LogControl) -> anyhow::Resu
     }
     let admin = bind(arguments.admin_listen).await?;
     tracing::info!(public = %public.local_address()?, tls = arguments.tls, admin = %admin.local_address()?, "listening");
+    let (tried, disk) = oneshot::channel();
     if let (Some(folder), Some(bytes)) = (arguments.cache_folder, arguments.cache_bytes) {
         let service = service.clone();
         // What is there already need not be found before anybody is served.
-        tokio::spawn(async move { service.cache().keep_disk(&folder, bytes).await });
+        tokio::spawn(async move { service.cache().keep_disk(&folder, bytes, tried).await });
     }
     // Probes, metrics and status answer until the very end.
     let admin = admin.serve(admin_router(service.clone()), None, Shutdown::never());
@@ -104,7 +107,7 @@ pub async fn run(arguments: ServeArguments, logging: LogControl) -> anyhow::Resu
     };
     // Whichever part ends first ends the others.
     tokio::select! {
-        stopped = serve_until_stopped(public, service, (drain, shutdown), signals) => stopped,
+        stopped = serve_until_stopped(public, service, disk, (drain, shutdown), signals) => stopped,
         () = admin => anyhow::bail!("the admin listener ended"),
         ended = status => ended,
         followed = follower.follow() => followed,
@@ -131,18 +134,22 @@ async fn bind(address: SocketAddr) -> anyhow::Result<Listener> {
 async fn serve_until_stopped(
     public: Listener,
     service: Service,
+    disk: oneshot::Receiver<()>,
     (drain, shutdown): (Duration, Shutdown),
     mut signals: EndSignals,
 ) -> anyhow::Result<()> {
     let connections = service.metrics().connections.clone();
     let serving = public.serve(public_router(service.clone()), Some(connections), shutdown.clone());
     tokio::pin!(serving);
+    let warming = AbortOnDropHandle::new(tokio::spawn(keep_warm(service.clone(), disk, &PAUSES)));
     tokio::select! {
         () = &mut serving => anyhow::bail!("the public listener ended"),
         () = signals.received() => {}
     }
     tracing::info!("stopping");
     service.start_draining();
+    // What nobody waits for ends now.
+    drop(warming);
     // Still accepting: clients that have not heard of our end yet are served.
     tokio::select! {
         () = &mut serving => {}

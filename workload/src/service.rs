@@ -15,7 +15,7 @@ use rustls::ServerConfig;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,7 @@ pub struct Service(Arc<Shared>);
 
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
+    changes: watch::Sender<()>,
     clients: ArcSwap<KnownClients>,
     acknowledgement: ArcSwap<Acknowledgement>,
     certificate: ArcSwapOption<ServerConfig>,
@@ -59,6 +60,7 @@ impl Service {
         Self(Arc::new(Shared {
             acknowledgement: ArcSwap::from_pointee(acknowledge(&snapshot)),
             snapshot: ArcSwap::from_pointee(snapshot),
+            changes: watch::Sender::default(),
             clients: ArcSwap::from_pointee(clients),
             certificate: ArcSwapOption::empty(),
             public_certificate: ArcSwapOption::empty(),
@@ -93,8 +95,14 @@ impl Service {
         self.0.cache.follow(snapshot.bundle.policy().cache.as_ref(), snapshot.shared_answers.as_ref());
         self.0.traces.follow(snapshot.bundle.policy());
         self.0.snapshot.store(Arc::new(snapshot));
+        self.0.changes.send_replace(());
         // Not before it serves.
         self.0.acknowledgement.store(Arc::new(acknowledgement));
+    }
+
+    /// Tells whenever the snapshot or the clients were replaced.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changes.subscribe()
     }
 
     /// The clients that may ask for tokens, and use them, for a moment.
@@ -105,6 +113,7 @@ impl Service {
     /// From now on these are let in and no others, whatever tokens the others have.
     pub fn replace_clients(&self, clients: KnownClients) {
         self.0.clients.store(Arc::new(clients));
+        self.0.changes.send_replace(());
     }
 
     /// A token for a client that has proved who it is.

@@ -5,6 +5,7 @@ use crate::Duration;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Answers that are given again to the same request.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -30,6 +31,31 @@ pub struct Cache {
     /// `Cache-Status` and `Age`, and may ask for other things in `Cache-Control`: `no-store`, `no-cache`, `max-age`, `only-if-cached`.
     #[schemars(length(min = 1, max = 32))]
     pub rules: Vec<CacheRule>,
+    /// What each replica asks before anybody does: when it begins, and whenever policy, clients or credentials are replaced, one after the other, unless the
+    /// answer is kept. What fails is asked again five times, with pauses of 5s to 80s. An answer is not asked for again when its `ttl` is over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub warm_up: Vec<WarmUp>,
+}
+
+/// A question that each replica asks before anybody does.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WarmUp {
+    /// As whom: `NAMESPACE.NAME` of a SynthesisClient, or this resource's name for the service's own client. Its access and limits hold, from the address
+    /// 127.0.0.1, and the answer is given to whomever its rule's `sharedBy` says.
+    #[schemars(length(min = 1, max = 253))]
+    pub client: String,
+    /// Which part of the API.
+    pub route: CachedRoute,
+    /// The request's body, written as clients write it, byte for byte within its fields: one that is written otherwise is another question. It names a model,
+    /// not `auto`. It is in a ConfigMap, so no place for secrets.
+    #[schemars(length(min = 2, max = 8192))]
+    pub request: String,
+    /// Of `Messages`, the headers `anthropic-version` and `anthropic-beta` as clients send them: with others it is another question.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 2))]
+    pub headers: BTreeMap<String, String>,
 }
 
 /// Which answers are given again, to whom, and for how long.

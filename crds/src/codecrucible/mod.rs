@@ -22,7 +22,7 @@ mod validation;
 
 pub use auth::Auth;
 pub use autoscaling::Autoscaling;
-pub use cache::{Cache, CacheMatch, CacheRule, CachedRequests, CachedRoute, SharedBy};
+pub use cache::{Cache, CacheMatch, CacheRule, CachedRequests, CachedRoute, SharedBy, WarmUp};
 pub use clients::Clients;
 pub use image::{Image, PullPolicy};
 pub use maintenance::Maintenance;

@@ -9,7 +9,7 @@ use codecrucible_tests::client::{Client, Credentials};
 use codecrucible_tests::port_forward::PortForward;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Requests that could each have been answered by the backend.
 const MANY: usize = 20;
@@ -171,4 +171,47 @@ fn a_program_that_begins_again_finds_answers_on_its_disk_and_a_new_pod_in_redis(
     assert_eq!(way(&client, "Well?"), "cache=redis; attempts=0");
     assert_eq!(way(&client, "Well?"), "cache=memory; attempts=0");
     println!("an answer: from the disk after the program began again, from Redis in a new pod");
+}
+
+/// What official SDKs ask in the scripts of `tests/sdk`, as they write it.
+fn warm_up_list(model: &str) -> Value {
+    let said = r#""messages":[{"role":"user","content":"Well?"}]"#;
+    let so = |route: &str, fields: &str| {
+        let request = format!(r#"{{"model":"{model}",{fields}}}"#);
+        json!({"client": "demo", "route": route, "request": request})
+    };
+    let mut message = so("Messages", &format!(r#""max_tokens":16,{said}"#));
+    message["headers"] = json!({"anthropic-version": "2026-10-21"});
+    let vectors = so("Embeddings", r#""encoding_format":"base64","input":["Well?"]"#);
+    json!({"cache": {"rules": [{"name": "all", "requests": "All"}], "warmUp": [so("ChatCompletions", said), vectors, message]}})
+}
+
+#[test]
+fn what_is_on_the_list_a_new_pod_asks_before_anybody_does() {
+    let (namespace, model) = (Namespace::new("warm"), ModelServer::start());
+    add_backend(&namespace, &model);
+    namespace.crucible("demo", "remote", "").unwrap();
+    namespace.wait_until_ready("demo");
+    select(&namespace, &warm_up_list("nobody"));
+    let message = namespace.wait_for("demo", "Accepted", "False/Invalid");
+    assert!(message.contains("spec.cache.warmUp[0].request: no backend has a model \"nobody\""), "{message}");
+    select(&namespace, &warm_up_list("coder"));
+    let credentials = Credentials::of(&CLUSTER, &namespace.name, "demo").unwrap();
+    let asks_and_keeps = |pod: &str| {
+        let line = "codecrucible_cache_warm_up_total{outcome=\"asked\"} 3";
+        eventually("it is asked", || metrics(&namespace).iter().any(|metrics| metrics.contains(line)));
+        let forward = PortForward::start(&CLUSTER, &namespace.name, &format!("pod/{pod}"), 8080).unwrap();
+        let client = Client::authenticate(&forward.url(), &credentials).unwrap();
+        for script in ["warm_up_openai.py", "warm_up_anthropic.py"] {
+            run_with_sdk(script, &forward.url(), client.token(), &[]);
+        }
+        assert_eq!(asked(&namespace), 3);
+    };
+    let pod = only_pod(&namespace);
+    asks_and_keeps(&pod);
+    namespace.kubectl(&["delete", "pod", &pod]).unwrap();
+    asks_and_keeps(&only_pod(&namespace));
+    println!(
+        "a warm-up list: asked after a patch and by a new pod, whose first clients were answered from memory"
+    );
 }

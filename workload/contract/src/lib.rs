@@ -34,7 +34,7 @@ pub use acknowledgement::{
     StoreAcknowledgement,
 };
 pub use bundle::{Bundle, BundleError, FORMAT, MAX_BUNDLE_BYTES, Revision};
-pub use cache::{Cache, CacheRule, CachedRequests, CachedRoute, SharedAnswers, SharedBy};
+pub use cache::{Cache, CacheRule, CachedRequests, CachedRoute, SharedAnswers, SharedBy, WarmUp};
 pub use canonical::canonical;
 pub use clients::{Clients, MAX_CLIENTS, MAX_CLIENTS_BYTES, RegisteredClient};
 pub use concurrency::{Concurrency, Queue};

@@ -31,15 +31,20 @@ impl Endpoint {
     pub const ALL: [Self; 5] =
         [Self::ChatCompletions, Self::Completions, Self::Responses, Self::Embeddings, Self::Messages];
 
-    /// Below `/v1`.
-    pub const fn path(self) -> &'static str {
+    /// Where clients find it.
+    pub const fn public_path(self) -> &'static str {
         match self {
-            Self::ChatCompletions => "/chat/completions",
-            Self::Completions => "/completions",
-            Self::Responses => "/responses",
-            Self::Embeddings => "/embeddings",
-            Self::Messages => "/messages",
+            Self::ChatCompletions => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Responses => "/v1/responses",
+            Self::Embeddings => "/v1/embeddings",
+            Self::Messages => "/v1/messages",
         }
+    }
+
+    /// The same below `/v1`.
+    pub const fn path(self) -> &'static str {
+        self.public_path().split_at("/v1".len()).1
     }
 
     /// How its streams end.

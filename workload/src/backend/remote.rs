@@ -137,7 +137,7 @@ fn path(protocol: &Protocol, endpoint: Endpoint) -> String {
     match (protocol, endpoint) {
         (Protocol::OpenAi, endpoint) => endpoint.path().to_owned(),
         (Protocol::Ollama(_), Endpoint::ChatCompletions) => "/api/chat".to_owned(),
-        (Protocol::Ollama(_) | Protocol::Anthropic, endpoint) => format!("/v1{}", endpoint.path()),
+        (Protocol::Ollama(_) | Protocol::Anthropic, endpoint) => endpoint.public_path().to_owned(),
     }
 }
 

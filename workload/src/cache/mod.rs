@@ -32,6 +32,7 @@ use rules::applying;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// Pause between two looks at the disk.
 const LOOK_AT_DISK_EVERY: Duration = Duration::from_secs(60);
@@ -122,10 +123,20 @@ impl AnswerCache {
         }
     }
 
-    /// The same, tried again until it can be opened; and looks now and then whether the disk still takes and gives. Never ends.
-    pub async fn keep_disk(&self, folder: &Path, bytes: usize) {
+    /// Waits for the store that replicas share, if there is one.
+    pub async fn connected(&self) {
+        if let Some(shared) = self.layers.load_full().and_then(|layers| layers.shared.clone()) {
+            shared.connected().await;
+        }
+    }
+
+    /// The same, tried again until it can be opened; and looks now and then whether the disk still takes and gives. Never ends; `tried` goes once it was
+    /// tried.
+    pub async fn keep_disk(&self, folder: &Path, bytes: usize, tried: oneshot::Sender<()>) {
+        let mut tried = Some(tried);
         let disk = loop {
             self.open_disk(folder, bytes).await;
+            drop(tried.take());
             let opened = self.disk().clone();
             match opened {
                 Some(disk) => break disk,

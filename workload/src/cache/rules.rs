@@ -43,19 +43,33 @@ fn applies(rule: &CacheRule, asked: &Asked<'_>, namespace: &str) -> bool {
     let is_named = |names: &[String], name: &str| names.is_empty() || names.iter().any(|named| named == name);
     // Messages are chats in another way.
     let is_chat = asked.endpoint == Endpoint::Messages && rule.routes.contains(&CachedRoute::ChatCompletions);
-    (rule.routes.is_empty() || is_chat || rule.routes.contains(&route(asked.endpoint)))
+    (rule.routes.is_empty() || is_chat || rule.routes.contains(&asked.endpoint.into()))
         && is_named(&rule.models, asked.model)
         && is_named(&rule.namespaces, namespace)
         && (asked.is_deterministic || rule.requests == CachedRequests::All)
 }
 
-fn route(endpoint: Endpoint) -> CachedRoute {
-    match endpoint {
-        Endpoint::ChatCompletions => CachedRoute::ChatCompletions,
-        Endpoint::Completions => CachedRoute::Completions,
-        Endpoint::Responses => CachedRoute::Responses,
-        Endpoint::Embeddings => CachedRoute::Embeddings,
-        Endpoint::Messages => CachedRoute::Messages,
+impl From<Endpoint> for CachedRoute {
+    fn from(endpoint: Endpoint) -> Self {
+        match endpoint {
+            Endpoint::ChatCompletions => Self::ChatCompletions,
+            Endpoint::Completions => Self::Completions,
+            Endpoint::Responses => Self::Responses,
+            Endpoint::Embeddings => Self::Embeddings,
+            Endpoint::Messages => Self::Messages,
+        }
+    }
+}
+
+impl From<CachedRoute> for Endpoint {
+    fn from(route: CachedRoute) -> Self {
+        match route {
+            CachedRoute::ChatCompletions => Self::ChatCompletions,
+            CachedRoute::Completions => Self::Completions,
+            CachedRoute::Responses => Self::Responses,
+            CachedRoute::Embeddings => Self::Embeddings,
+            CachedRoute::Messages => Self::Messages,
+        }
     }
 }
 
@@ -77,7 +91,7 @@ mod tests {
     }
 
     fn cache(rules: Vec<CacheRule>) -> Cache {
-        Cache { memory_bytes: 1 << 20, shared: None, rules, namespace: "models".into() }
+        Cache { memory_bytes: 1 << 20, shared: None, rules, warm_up: Vec::new(), namespace: "models".into() }
     }
 
     const ASKED: Asked<'static> = Asked {

@@ -42,9 +42,15 @@ pub(super) async fn require_token(
     }
     let address = address::of_client(request.extensions().get::<Peer>(), request.headers(), &snapshot);
     drop(snapshot);
-    request.extensions().get::<Exchange>().inspect(|exchange| exchange.note_client(&principal.subject));
-    request.extensions_mut().insert(Caller { principal, address, now });
+    let_in(&mut request, Caller { principal, address, now });
     Ok(next.run(request).await)
+}
+
+/// From now on it is known who asks.
+pub(super) fn let_in(request: &mut Request, caller: Caller) {
+    let exchange = request.extensions().get::<Exchange>();
+    exchange.inspect(|exchange| exchange.note_client(&caller.principal.subject));
+    request.extensions_mut().insert(caller);
 }
 
 /// The token, also where Anthropic's SDKs have their key.

@@ -105,7 +105,7 @@ async fn answer(
 }
 
 /// Where the answer is kept, if it is to be.
-fn place(
+pub(super) fn place(
     service: &Service,
     snapshot: &Snapshot,
     caller: &Caller,

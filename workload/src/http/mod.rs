@@ -35,8 +35,10 @@ mod served;
 mod slow_readers;
 mod synthesis;
 mod unread;
+mod warm_up;
 mod watched_body;
 mod wishes;
 
 pub use listener::{Certificate, Listener, Shutdown};
 pub use router::{admin_router, public_router, status_router};
+pub use warm_up::{PAUSES, keep_warm};

@@ -17,12 +17,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 /// The public API.
 pub fn public_router(service: Service) -> Router {
-    let asked = Router::new()
-        .route("/v1/chat/completions", gateway::route(Endpoint::ChatCompletions))
-        .route("/v1/completions", gateway::route(Endpoint::Completions))
-        .route("/v1/responses", gateway::route(Endpoint::Responses))
-        .route("/v1/embeddings", gateway::route(Endpoint::Embeddings))
-        .route("/v1/messages", gateway::route(Endpoint::Messages))
+    let asked = model_routes()
         .route("/v1/synthesis", post(synthesis::synthesize))
         .route_layer(from_fn_with_state(service.clone(), served::note));
     let authenticated = Router::new()
@@ -42,6 +37,13 @@ pub fn public_router(service: Service) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(service)
+}
+
+/// What models answer, for whoever is let in.
+pub(super) fn model_routes() -> Router<Service> {
+    Endpoint::ALL.into_iter().fold(Router::new(), |router, endpoint| {
+        router.route(endpoint.public_path(), gateway::route(endpoint))
+    })
 }
 
 /// Probes and metrics, for the cluster's own eyes.

@@ -35,6 +35,13 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// Somebody whom the service itself speaks for, as if a token was had now.
+    pub fn spoken_for(subject: &str, credential: &str, now: SystemTime) -> Self {
+        let now = seconds_since_epoch(now);
+        let (subject, credential) = (subject.to_owned(), credential.to_owned());
+        Self { subject, credential, issued_at: now, not_before: now, expires_at: now }
+    }
+
     /// How long ago the token was issued.
     pub fn age(&self, now: SystemTime) -> Duration {
         Duration::from_secs(seconds_since_epoch(now).saturating_sub(self.issued_at))

@@ -41,6 +41,12 @@ impl<C> Health<C> {
         self.connection.load_full()
     }
 
+    /// Waits for a connection.
+    pub(crate) async fn connected(&self) {
+        // It cannot fail: the sender is ours.
+        let _ = self.is_connected.subscribe().wait_for(|is_connected| *is_connected).await;
+    }
+
     /// Offers a connection until it is lost, and tells why it was.
     pub(crate) async fn hold(&self, connection: C, tell: impl FnOnce()) -> String {
         self.late().since = None;

@@ -14,6 +14,8 @@ pub struct CacheMetrics {
     pub below_seconds: HistogramVec,
     /// Answers that were to be kept below memory, by layer and whether they were.
     pub written: IntCounterVec,
+    /// Questions that the replica asked itself, by what became of them.
+    pub warm_up: IntCounterVec,
     ready: IntGaugeVec,
     kept: IntGauge,
     bytes: IntGauge,
@@ -43,6 +45,13 @@ impl CacheMetrics {
             ),
             &["layer", "outcome"],
         )?;
+        let warm_up = IntCounterVec::new(
+            Opts::new(
+                "codecrucible_cache_warm_up_total",
+                "Questions of the cache's warm-up list: asked, kept already, unkept where the answer is none that is kept, refused, unknown_client, or failed, which are asked again.",
+            ),
+            &["outcome"],
+        )?;
         let ready = IntGaugeVec::new(
             Opts::new(
                 "codecrucible_cache_layer_ready",
@@ -58,6 +67,7 @@ impl CacheMetrics {
             answers: registered(registry, answers)?,
             below_seconds: registered(registry, below_seconds)?,
             written: registered(registry, written)?,
+            warm_up: registered(registry, warm_up)?,
             ready: registered(registry, ready)?,
         })
     }

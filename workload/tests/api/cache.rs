@@ -49,8 +49,13 @@ pub(super) fn rule() -> CacheRule {
 }
 
 pub(super) fn caching(url: &str, rule: CacheRule) -> contract::Policy {
-    let cache =
-        Some(Cache { memory_bytes: 1 << 20, shared: None, rules: vec![rule], namespace: "team".into() });
+    let cache = Some(Cache {
+        memory_bytes: 1 << 20,
+        shared: None,
+        rules: vec![rule],
+        warm_up: Vec::new(),
+        namespace: "team".into(),
+    });
     let mut policy = contract::Policy { cache, ..policy(url) };
     policy.backends[0].timeouts.first_byte_ms = 60_000;
     policy

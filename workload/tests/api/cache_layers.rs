@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Room on a disk, bytes.
-const ROOM: usize = 64 << 20;
+pub(super) const ROOM: usize = 64 << 20;
 const READY: &str = "codecrucible_cache_layer_ready{layer=\"redis\"}";
 
-fn sharing(backend: &Backend, redis: &RedisServer) -> Policy {
+pub(super) fn sharing(backend: &Backend, redis: &RedisServer) -> Policy {
     with_store(backend, redis, false)
 }
 

@@ -42,7 +42,13 @@ fn cache_of_all() -> contract::Cache {
         ttl_ms: 60_000,
         epoch: 0,
     };
-    contract::Cache { memory_bytes: 1 << 20, shared: None, rules: vec![rule], namespace: "us".into() }
+    contract::Cache {
+        memory_bytes: 1 << 20,
+        shared: None,
+        rules: vec![rule],
+        warm_up: Vec::new(),
+        namespace: "us".into(),
+    }
 }
 
 fn message(stream: bool) -> String {

@@ -35,3 +35,4 @@ mod status;
 mod support;
 mod tokens;
 mod traces;
+mod warm_up;

@@ -6,7 +6,7 @@ use super::store::{self, scope};
 use crate::service::pod::DISK_RESERVE_BYTES;
 use crate::service::quantity::bytes;
 use codecrucible_contract as contract;
-use codecrucible_crds::{Cache, CacheRule, CachedRequests, CachedRoute, CodeCrucible, SharedBy};
+use codecrucible_crds::{Cache, CacheRule, CachedRequests, CachedRoute, CodeCrucible, SharedBy, WarmUp};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
 use std::ops::RangeInclusive;
@@ -17,7 +17,7 @@ const DISK_BYTES: RangeInclusive<u64> = 64 << 20..=1 << 40;
 const DISK_OF_MEMORY: u64 = 16;
 
 pub(super) fn cache(resource: &CodeCrucible) -> Result<Option<contract::Cache>, Invalid> {
-    let Some(Cache { memory, disk, redis, rules }) = &resource.spec.cache else { return Ok(None) };
+    let Some(Cache { memory, disk, redis, rules, warm_up }) = &resource.spec.cache else { return Ok(None) };
     let memory_bytes = size("spec.cache.memory", memory)?;
     check_room(resource, memory_bytes)?;
     disk.as_ref().map_or(Ok(()), |disk| check_disk(resource, disk, memory_bytes))?;
@@ -27,7 +27,8 @@ pub(super) fn cache(resource: &CodeCrucible) -> Result<Option<contract::Cache>, 
         .as_ref()
         .map(|redis| contract::SharedAnswers { store: store::store(redis), scope: scope(resource) });
     let rules = rules.collect::<Result<_, _>>()?;
-    Ok(Some(contract::Cache { memory_bytes, shared, rules, namespace }))
+    let warm_up = warm_up.iter().map(question).collect();
+    Ok(Some(contract::Cache { memory_bytes, shared, rules, warm_up, namespace }))
 }
 
 fn size(path: &str, quantity: &Quantity) -> Result<u64, Invalid> {
@@ -96,6 +97,11 @@ fn rule(index: usize, declared: &CacheRule) -> Result<contract::CacheRule, Inval
         ttl_ms: milliseconds(&format!("{path}.ttl"), &declared.ttl)?,
         epoch: number(&format!("{path}.epoch"), declared.epoch)?,
     })
+}
+
+fn question(declared: &WarmUp) -> contract::WarmUp {
+    let WarmUp { client, route, request, headers } = declared.clone();
+    contract::WarmUp { client, route: self::route(route), request, headers }
 }
 
 fn route(route: CachedRoute) -> contract::CachedRoute {
@@ -191,6 +197,9 @@ mod tests {
         assert!(unknown.starts_with("spec.cache.rules[0].match.models[0]: no backend"), "{unknown}");
         let long = refused(json!({"name": "a", "ttl": "31d"}));
         assert!(long.starts_with("spec.cache.rules[0].ttl: "), "{long}");
+        let asking = |request: &str| json!({"rules": [{"name": "a"}], "warmUp": [{"client": "demo", "route": "Embeddings", "request": request}]});
+        let stranger = cache(json!({"cache": asking(r#"{"model":"nobody"}"#)})).unwrap_err();
+        assert_eq!(stranger, "spec.cache.warmUp[0].request: no backend has a model \"nobody\"");
         let small = cache(json!({"cache": {"memory": "1Ki", "rules": [{"name": "a"}]}})).unwrap_err();
         assert!(small.starts_with("spec.cache.memory: 1024 is outside"), "{small}");
     }

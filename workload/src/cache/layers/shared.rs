@@ -58,6 +58,10 @@ impl Shared {
         self.asked.health.connection().is_some()
     }
 
+    pub(in super::super) async fn connected(&self) {
+        self.asked.health.connected().await;
+    }
+
     pub(in super::super) async fn get(&self, key: &Key) -> Result<Option<Bytes>, Unanswered> {
         let connection = self.asked.health.connection().ok_or(Unanswered)?;
         let mut command = cmd("GETRANGE");
