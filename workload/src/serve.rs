@@ -90,12 +90,7 @@ pub async fn run(arguments: ServeArguments, logging: LogControl) -> anyhow::Resu
     }
     let admin = bind(arguments.admin_listen).await?;
     tracing::info!(public = %public.local_address()?, tls = arguments.tls, admin = %admin.local_address()?, "listening");
-    let (tried, disk) = oneshot::channel();
-    if let (Some(folder), Some(bytes)) = (arguments.cache_folder, arguments.cache_bytes) {
-        let service = service.clone();
-        // What is there already need not be found before anybody is served.
-        tokio::spawn(async move { service.cache().keep_disk(&folder, bytes, tried).await });
-    }
+    let disk = open_disk(&service, arguments.cache_folder.zip(arguments.cache_bytes));
     // Probes, metrics and status answer until the very end.
     let admin = admin.serve(admin_router(service.clone()), None, Shutdown::never());
     let status = serve_status(arguments.status_listen, service.clone());
@@ -125,6 +120,16 @@ async fn serve_status(listen: Option<SocketAddr>, service: Service) -> anyhow::R
     tracing::info!(status = %listener.local_address()?, "telling what was applied");
     listener.serve(status_router(service), None, Shutdown::never()).await;
     anyhow::bail!("the status listener ended")
+}
+
+/// Begins to keep answers on the disk too, if there is one: what is there already need not be found before anybody is served. Tells when that was tried.
+fn open_disk(service: &Service, disk: Option<(PathBuf, usize)>) -> oneshot::Receiver<()> {
+    let (tried, was_tried) = oneshot::channel();
+    if let Some((folder, bytes)) = disk {
+        let service = service.clone();
+        tokio::spawn(async move { service.cache().keep_disk(&folder, bytes, tried).await });
+    }
+    was_tried
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<Listener> {

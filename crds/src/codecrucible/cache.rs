@@ -32,7 +32,8 @@ pub struct Cache {
     #[schemars(length(min = 1, max = 32))]
     pub rules: Vec<CacheRule>,
     /// What each replica asks before anybody does: when it begins, and whenever policy, clients or credentials are replaced, one after the other, unless the
-    /// answer is kept. What fails is asked again five times, with pauses of 5s to 80s. An answer is not asked for again when its `ttl` is over.
+    /// answer is kept. What fails is asked again five times, with pauses of about 5s to 80s. That its
+    /// `ttl` is over is no reason to ask again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub warm_up: Vec<WarmUp>,

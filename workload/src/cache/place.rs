@@ -41,6 +41,11 @@ impl Place {
         matches!(self.look(Directives::default(), now).await, Look::Kept(..))
     }
 
+    /// Whether it is in memory, without a look below.
+    pub async fn is_in_memory(&self, now: Instant) -> bool {
+        self.layers.memory.get(&self.key).await.is_some_and(|kept| kept.age(now) <= self.ttl)
+    }
+
     /// What is kept there.
     pub async fn look(&self, directives: Directives, now: Instant) -> Look {
         if directives.no_cache {

@@ -45,8 +45,8 @@ pub const PAUSES: [Duration; 5] = [
 ];
 /// How long it is waited for the disk and the Redis of the cache each, which may have the answers.
 const LAYER_PATIENCE: Duration = Duration::from_secs(5);
-/// How long one answer may take: others wait for it.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+/// How long one answer may take, with the queue, all attempts and the whole stream: others wait for it. Longer than most backends are given.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(300);
 /// How long a stream that has ended may take until it is kept, and the pause between two looks.
 const KEEP_PATIENCE: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -172,26 +172,37 @@ impl Warming<'_> {
         }
     }
 
-    /// Asks one after the other, and gives back what is to be asked again. A model that fails is left alone until then: the others do not wait for it.
+    /// Asks one after the other, and gives back what is to be asked in the next round. A model that fails is left alone until then, so that the others do not
+    /// wait for it; what was not asked therefore is asked first.
     async fn round<'q>(&self, questions: Vec<Listed<'q>>) -> Vec<Listed<'q>> {
-        let (mut failed, mut failing) = (Vec::new(), HashSet::new());
+        let (mut skipped, mut failed, mut failing) = (Vec::new(), Vec::new(), HashSet::new());
         for (index, question) in questions {
-            if self.changes.has_changed().unwrap_or(true) {
+            if self.is_over() {
                 break;
             }
             let model = question.model().unwrap_or_default();
             if failing.contains(&model) {
-                failed.push((index, question));
+                skipped.push((index, question));
                 continue;
             }
             let outcome = self.ask(question).await;
+            if self.is_over() && matches!(outcome, Outcome::Unkept | Outcome::Refused) {
+                // It may be so under the new policy alone.
+                break;
+            }
             self.tell(index, question, outcome);
             if outcome == Outcome::Failed {
                 failed.push((index, question));
                 failing.insert(model);
             }
         }
-        failed
+        skipped.extend(failed);
+        skipped
+    }
+
+    /// Whether another snapshot serves, or there are other clients.
+    fn is_over(&self) -> bool {
+        self.changes.has_changed().unwrap_or(true)
     }
 
     fn tell(&self, index: usize, question: &WarmUp, outcome: Outcome) {
@@ -262,7 +273,7 @@ impl Warming<'_> {
 /// A stream is kept beside its reader.
 async fn is_kept_soon(place: &Place) -> bool {
     let kept = async {
-        while !place.has(Instant::now()).await {
+        while !place.is_in_memory(Instant::now()).await {
             sleep(LOOK_EVERY).await;
         }
     };

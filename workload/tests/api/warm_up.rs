@@ -3,8 +3,9 @@
 use crate::cache::{ask, caching, counting, metrics, question, rule, until};
 use crate::cache_layers::{ROOM, sharing};
 use crate::limits::limit;
+use crate::program::Program;
 use crate::redis_server::RedisServer;
-use crate::support::{Api, Backend, STREAM_HEAD, bundle, whole};
+use crate::support::{Api, Backend, Folder, STREAM_HEAD, bundle, whole};
 use codecrucible_contract::{Cache, CachedRoute, Clients, Policy, RegisteredClient, WarmUp, sha256_hex};
 use codecrucible_workload::http::keep_warm;
 use serde_json::{Value, json};
@@ -185,6 +186,14 @@ async fn what_fails_is_asked_again_until_it_is_answered_and_nothing_else_is() {
 }
 
 #[tokio::test]
+async fn what_fails_holds_up_no_other_question_of_its_model() {
+    let (backend, _) = counting().await;
+    let list = ["fail", "a", "b"].map(|content| asked(&question(content)));
+    let api = warm(warming(caching(&backend.url, rule()), list.into())).await;
+    until_told(&api, "asked", 2).await;
+}
+
+#[tokio::test]
 async fn what_fails_each_time_is_given_up() {
     let (backend, count) = counting().await;
     let api = warm(warming(caching(&backend.url, rule()), vec![asked(&question("fail"))])).await;
@@ -230,6 +239,20 @@ async fn a_clients_limits_hold_for_what_is_asked_for_it() {
     until_told(&api, "asked", 1).await;
     until_told(&api, "failed", 1 + SHORT.len()).await;
     assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_what_the_program_asks_itself_and_as_whom() {
+    let (backend, _) = counting().await;
+    let folder = Folder::new();
+    folder.write_bundle(&bundle(warming(caching(&backend.url, rule()), vec![asked(&question("a"))])));
+    let line = Program::start(&folder).says("request");
+    assert_eq!((&line["cache"], &line["client"]), (&json!("warm_up"), &json!(CLIENT)), "{line}");
+    assert_eq!(
+        (&line["route"], &line["backend"]),
+        (&json!("/v1/chat/completions"), &json!("remote")),
+        "{line}"
+    );
 }
 
 #[test]
