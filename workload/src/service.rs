@@ -24,7 +24,7 @@ const MAX_CONCURRENT_SYNTHESES: usize = 64;
 /// Bytes of request bodies that are held at once, kilobytes.
 const MAX_HELD_BODIES_KB: usize = 256 * 1024;
 
-/// What all parts of the running service share. One pointer: layers clone it several times for each request.
+/// What all parts of the running service share. One pointer: it is cloned several times for each request.
 #[derive(Clone)]
 pub struct Service(Arc<Shared>);
 

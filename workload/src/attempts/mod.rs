@@ -107,8 +107,9 @@ impl Attempts<'_> {
         let better = if better.is_empty() { Vec::new() } else { in_order_of_trial(better, affinity).targets };
         let mut course = Course::over(targets, better);
         course.ledger.is_by_affinity = is_by_affinity;
-        let run = Run { attempts: self, question, course, began: Instant::now() };
-        let (answer, ledger) = run.until_answered().await;
+        let mut run = Run { attempts: self, question, course, began: Instant::now() };
+        run.until_answered().await;
+        let (answer, ledger) = run.course.end();
         self.tell(&ledger);
         (answer, ledger)
     }

@@ -1,7 +1,7 @@
 //! One request on its way to an answer: whose turn it is, whether there is room, and what came of it.
 
 use super::course::{Course, Step, Turn};
-use super::ledger::{Ledger, Outcome};
+use super::ledger::Outcome;
 use super::{Answered, Attempts, Question, Verdict};
 use crate::backend::{BackendError, Deadline, Full, InFlight, Readiness, Slot};
 use crate::routing::Target;
@@ -43,7 +43,8 @@ struct Running<'t, 'f, F> {
 }
 
 impl<'t, Q: Question> Run<'_, 't, Q> {
-    pub(super) async fn until_answered(mut self) -> (Result<Answered<'t, Q::Answer>, BackendError>, Ledger) {
+    /// Goes its course until that is over. Borrowed, since a future that owns it has it twice.
+    pub(super) async fn until_answered(&mut self) {
         while let Some(step) = self.course.next() {
             // Whoever waits has paid: in vain he would keep others from it.
             let is_to_be_paid = !self.course.is_first();
@@ -67,7 +68,6 @@ impl<'t, Q: Question> Run<'_, 't, Q> {
             }
             self.course.ledger.asking += now.elapsed();
         }
-        self.course.end()
     }
 
     async fn pause(&mut self) {

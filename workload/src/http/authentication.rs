@@ -1,15 +1,11 @@
 //! Bearer tokens (RFC 6750) in front of every `/v1` route.
 
 use super::address;
-use super::error::ApiError;
-use super::exchange::Exchange;
 use super::listener::Peer;
 use crate::dialects::anthropic::API_KEY;
 use crate::identity::{Principal, TokenError};
 use crate::service::Service;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::Request;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use std::net::IpAddr;
@@ -17,7 +13,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Who calls, and from where.
-#[derive(Clone)]
 pub(super) struct Caller {
     pub(super) principal: Arc<Principal>,
     /// From where, as far as proxies are trusted to tell.
@@ -26,31 +21,20 @@ pub(super) struct Caller {
     pub(super) now: SystemTime,
 }
 
-/// Lets a request through if its token is good.
-pub(super) async fn require_token(
-    State(service): State<Service>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    let now = SystemTime::now();
-    let token = bearer_token(request.headers())?;
-    let snapshot = service.glance();
-    let principal = snapshot.tokens.verify(token, now)?;
-    // Who is taken off the list, or lost a secret, is out at once and not when the last token has expired.
-    if service.clients().credential(&principal.subject) != Some(&*principal.credential) {
-        return Err(TokenError::UnknownClient.into());
+impl Caller {
+    /// Whoever has the token that comes with a request, if it is good.
+    pub(super) fn of(service: &Service, request: &Request) -> Result<Self, TokenError> {
+        let now = SystemTime::now();
+        let token = bearer_token(request.headers())?;
+        let snapshot = service.glance();
+        let principal = snapshot.tokens.verify(token, now)?;
+        // Who is taken off the list, or lost a secret, is out at once and not when the last token has expired.
+        if service.clients().credential(&principal.subject) != Some(&*principal.credential) {
+            return Err(TokenError::UnknownClient);
+        }
+        let address = address::of_client(request.extensions().get::<Peer>(), request.headers(), &snapshot);
+        Ok(Self { principal, address, now })
     }
-    let address = address::of_client(request.extensions().get::<Peer>(), request.headers(), &snapshot);
-    drop(snapshot);
-    let_in(&mut request, Caller { principal, address, now });
-    Ok(next.run(request).await)
-}
-
-/// From now on it is known who asks.
-pub(super) fn let_in(request: &mut Request, caller: Caller) {
-    let exchange = request.extensions().get::<Exchange>();
-    exchange.inspect(|exchange| exchange.note_client(&caller.principal.subject));
-    request.extensions_mut().insert(caller);
 }
 
 /// The token, also where Anthropic's SDKs have their key.

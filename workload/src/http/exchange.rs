@@ -10,8 +10,7 @@ use crate::limits::Held;
 use crate::redaction::{Found, FoundNote};
 use crate::service::Service;
 use crate::telemetry::{AccessLine, AttemptSpan, Correlation, REQUEST_ID, RequestSpans, TokenNote};
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::{CONNECTION, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
@@ -130,26 +129,28 @@ impl Exchange {
     }
 }
 
-/// Around every route.
-pub(super) async fn tell(State(service): State<Service>, mut request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
+/// The answer from within to one request, and all that is told of both: under the name of the route in metrics and in the log.
+pub(super) async fn followed<A: Future<Output = Response>>(
+    service: &Service,
+    route: &'static str,
+    request: Request,
+    within: impl FnOnce(Exchange, Request) -> A,
+) -> Response {
     let version = request.version();
     let origin = request.headers().get(ORIGIN).cloned();
     let has_anthropic_errors = anthropic_errors::are_wanted(request.uri().path(), request.headers());
-    let exchange = Exchange::new(correlation(&service, request.headers()));
-    let method = request.method().clone();
-    request.extensions_mut().insert(exchange.clone());
+    let exchange = Exchange::new(correlation(service, request.headers()));
     let mut ending = Ending {
-        service,
-        method,
+        service: service.clone(),
+        method: request.method().clone(),
         route,
-        exchange,
+        exchange: exchange.clone(),
         begin: Instant::now(),
         began: None,
         bytes: 0,
         is_whole: false,
     };
-    let mut response = next.run(request).await;
+    let mut response = within(exchange, request).await;
     let own = ending.begin(response.status());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, ending.exchange.correlation().request_id().clone());
@@ -178,7 +179,7 @@ fn redacted(exchange: &Exchange) -> Option<HeaderValue> {
 struct Ending {
     service: Service,
     method: Method,
-    route: Option<MatchedPath>,
+    route: &'static str,
     exchange: Exchange,
     begin: Instant,
     began: Option<Began>,
@@ -205,12 +206,8 @@ impl Ending {
         own
     }
 
-    fn route(&self) -> &str {
-        self.route.as_ref().map_or("unknown", MatchedPath::as_str)
-    }
-
     fn count(&self, status: StatusCode) {
-        self.service.metrics().requests.with_label_values(&[self.route(), status.as_str()]).inc();
+        self.service.metrics().requests.with_label_values(&[self.route, status.as_str()]).inc();
     }
 }
 
@@ -243,7 +240,7 @@ impl Drop for Ending {
             shadow_answer_secrets: shadow_answer_secrets.as_deref(),
             queued: ledger.map(|ledger| ledger.queued).filter(|queued| !queued.is_zero()),
             short: ledger.and_then(Ledger::shortfall),
-            route: self.route(),
+            route: self.route,
             status,
             client: client.get().map(|client| &**client),
             model: model.get().map(String::as_str),

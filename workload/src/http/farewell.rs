@@ -51,12 +51,12 @@ impl HttpBody for UntilFarewell {
         if this.is_over {
             return Poll::Ready(None);
         }
-        // The future is for being woken; whether it has come is cheaper to ask before each of many frames.
-        if !this.token.is_cancelled() {
-            if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
-                return Poll::Ready(frame);
-            }
-            ready!(this.farewell.as_mut().poll(context));
+        match Pin::new(&mut this.inner).poll_frame(context) {
+            Poll::Ready(None) => return Poll::Ready(None),
+            // The future is for being woken; whether it has come is cheaper to ask with each of many frames.
+            Poll::Ready(frame) if !this.token.is_cancelled() => return Poll::Ready(frame),
+            Poll::Ready(_) => {}
+            Poll::Pending => ready!(this.farewell.as_mut().poll(context)),
         }
         this.is_over = true;
         // Nobody waits for the rest any more, the backend least of all.

@@ -18,28 +18,17 @@ use crate::gateway::{ModelQuestion, ModelRequest};
 use crate::limits::Allowance;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
-use axum::Extension;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, post};
 use codecrucible_contract::LimitedRoute;
 use http::HeaderMap;
 
-/// Such a route.
-pub(super) fn route(endpoint: Endpoint) -> MethodRouter<Service> {
-    post(
-        move |State(service): State<Service>,
-              Extension(caller): Extension<Caller>,
-              Extension(exchange): Extension<Exchange>,
-              request: Request| answer(service, caller, exchange, endpoint, request),
-    )
-}
-
-async fn answer(
+/// The answer to a request at such a route.
+pub(super) async fn answer(
+    endpoint: Endpoint,
     service: Service,
     caller: Caller,
     exchange: Exchange,
-    endpoint: Endpoint,
     request: Request,
 ) -> Result<Response, ApiError> {
     let wishes = Wishes::of(endpoint, request.headers())?;
@@ -56,7 +45,8 @@ async fn answer(
         let _room = service.room_for_body(weight).ok_or_else(ApiError::busy)?;
         let place = place(&service, &snapshot, &caller, (&request, &destination, &wishes));
         let attempts = service.attempts(&snapshot, destination.urgency);
-        return Ok(Unsent { request: &request, destination: &destination, place }.explain(&attempts).await);
+        let unsent = Unsent { request: &request, destination: &destination, place };
+        return Ok(Box::pin(unsent.explain(&attempts)).await);
     }
     let Destination { public_model, urgency, .. } = destination;
     let (or_model, tokens) = (destination.better_model(), request.estimated_tokens());
@@ -84,18 +74,19 @@ async fn answer(
         place: place.clone(),
         secrets: AnswerRedactor::of(endpoint, &service, &snapshot, &exchange),
     };
-    let ask = asking.ask(&question, (&targets, &better), reservation);
     let directives = wishes.directives;
     let response = match place {
         Some(place) => {
             let (service, exchange, is_stream) = (&service, &exchange, request.stream);
-            Keeping { service, exchange, place, directives, is_stream }.answer(ask).await
+            // Boxed, and not before it begins: a future has room for all that it may come to, and most that is kept is not asked for.
+            let ask = async { Box::pin(asking.ask(&question, (&targets, &better), reservation)).await };
+            Box::pin(Keeping { service, exchange, place, directives, is_stream }.answer(ask)).await
         }
         None if directives.only_if_cached => {
             exchange.note_cache(ABSENT);
             Err(ApiError::not_kept())
         }
-        None => Ok(ask.await.response),
+        None => Ok(asking.ask(&question, (&targets, &better), reservation).await.response),
     };
     let response = tell_limits(response.unwrap_or_else(ApiError::into_response), &told);
     Ok(match &choice {

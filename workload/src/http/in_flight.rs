@@ -3,10 +3,9 @@
 use super::farewell::answered_in_time;
 use super::watched_body::{Watch, watched};
 use crate::service::Service;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::Response;
 use prometheus::IntGauge;
+use std::pin::pin;
 
 /// Counts one request.
 struct Counted(IntGauge);
@@ -26,8 +25,12 @@ impl Drop for Counted {
 
 impl Watch for Counted {}
 
-pub(super) async fn count(State(service): State<Service>, request: Request, next: Next) -> Response {
+/// An answer that is under way until it has ended. It begins, and goes, within the time that it counts for.
+pub(super) async fn counted<A: Future<Output = Response>>(
+    service: &Service,
+    answer: impl FnOnce() -> A,
+) -> Response {
     let counted = Counted::begin(&service.metrics().requests_in_flight);
-    let response = answered_in_time(&service, next.run(request)).await;
+    let response = answered_in_time(service, pin!(answer())).await;
     response.map(|body| watched(body, counted))
 }

@@ -108,7 +108,8 @@ impl Listener {
             let routes = ToldOf { peer: Peer(peer.ip()), routes: TowerToHyperService::new(router.clone()) };
             tokio::spawn(async move {
                 let (limit, ear) = (Duration::from_secs(MAX_HEAD_SECONDS), Ear::default());
-                let heard = async { heard(greet(stream, certificate).await?, ear.clone()).await };
+                // What is over before the first request would otherwise take its room for as long as the connection is open.
+                let heard = Box::pin(async { heard(greet(stream, certificate).await?, ear.clone()).await });
                 if let Some(Some((spoken, stream))) = stop.run_until_cancelled(heard).await {
                     let server = server(spoken, Heads::within(limit, ear, slots, stop));
                     let connection = server.serve_connection(TokioIo::new(stream), routes).into_owned();

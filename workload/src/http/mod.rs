@@ -5,6 +5,7 @@ mod address;
 mod admin;
 mod admission;
 mod anthropic_errors;
+mod around;
 mod asking;
 mod authentication;
 mod automatic;

@@ -8,13 +8,13 @@ use super::exchange::Exchange;
 use super::limits::{self, LISTED, Wanted, tell_limits};
 use crate::authorization::Action;
 use crate::dialects::anthropic::{model_document, model_list};
+use crate::request_error::RequestError;
 use crate::routing::Route;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request};
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Json};
-use http::HeaderMap;
+use axum::{Json, RequestExt as _};
 use serde_json::{Value, json};
 
 /// Models that are decided about before others get their turn: each is some microseconds, and there may be thousands.
@@ -23,14 +23,14 @@ const DECISIONS_AT_ONCE: usize = 16;
 const AUTOMATIC_OWNER: &str = "codecrucible";
 
 pub(super) async fn list(
-    State(service): State<Service>,
-    Extension(caller): Extension<Caller>,
-    Extension(exchange): Extension<Exchange>,
-    headers: HeaderMap,
+    service: Service,
+    caller: Caller,
+    exchange: Exchange,
+    request: Request,
 ) -> Result<Response, ApiError> {
     let snapshot = service.snapshot();
     let told = limits::allowance(&service, &snapshot, (&caller, &exchange), LISTED).await?.told;
-    let is_anthropic = is_anthropic(&headers);
+    let is_anthropic = is_anthropic(request.headers());
     let mut data = Vec::new();
     for routes in snapshot.routes.all().chunks(DECISIONS_AT_ONCE) {
         data.extend(routes.iter().filter_map(|route| shown(&service, &snapshot, &caller, route)));
@@ -48,12 +48,13 @@ pub(super) async fn list(
 }
 
 pub(super) async fn show(
-    State(service): State<Service>,
-    Extension(caller): Extension<Caller>,
-    Extension(exchange): Extension<Exchange>,
-    Path(model): Path<String>,
-    headers: HeaderMap,
+    service: Service,
+    caller: Caller,
+    exchange: Exchange,
+    mut request: Request,
 ) -> Result<Response, ApiError> {
+    let named = request.extract_parts::<Path<String>>().await;
+    let Path(model) = named.map_err(|_| RequestError::at("model", "model must be valid UTF-8"))?;
     let snapshot = service.snapshot();
     let told = limits::allowance(
         &service,
@@ -71,7 +72,7 @@ pub(super) async fn show(
     found
         .and_then(|route| shown(&service, &snapshot, &caller, route))
         .or_else(|| automatic.then(|| document(&model, AUTOMATIC_OWNER)))
-        .map(|shown| if is_anthropic(&headers) { model_document(&model) } else { shown })
+        .map(|shown| if is_anthropic(request.headers()) { model_document(&model) } else { shown })
         .map(|shown| tell_limits(Json(shown).into_response(), &told))
         .ok_or_else(|| ApiError::model_not_found(&model))
 }

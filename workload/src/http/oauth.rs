@@ -7,13 +7,14 @@ use super::limits::{self, tell_limits};
 use super::listener::Peer;
 use crate::limits::Refusal;
 use crate::service::Service;
+use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -37,15 +38,10 @@ struct OauthError {
     refusal: Option<Refusal>,
 }
 
-pub(super) async fn token(
-    State(service): State<Service>,
-    peer: Option<Extension<Peer>>,
-    Extension(exchange): Extension<Exchange>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(super) async fn token(service: Service, exchange: Exchange, request: Request) -> Response {
+    let (Parts { headers, extensions, .. }, body) = request.into_parts();
     let snapshot = service.snapshot();
-    let address = address::of_client(peer.as_deref(), &headers, &snapshot);
+    let address = address::of_client(extensions.get::<Peer>(), &headers, &snapshot);
     let told = match limits::allowance_of_nobody(&service, &snapshot, address).await {
         Ok(told) => told,
         Err(refusal) => return limited(refusal).into_response(),
@@ -202,7 +198,7 @@ impl IntoResponse for OauthError {
     }
 }
 
-pub(super) async fn published_keys(State(service): State<Service>) -> Response {
+pub(super) async fn published_keys(service: Service, _: Exchange, _: Request) -> Response {
     let snapshot = service.glance();
     Json(snapshot.tokens.keys().published()).into_response()
 }

@@ -1,49 +1,51 @@
 //! Which path leads where.
 
+use super::around::{answered, authenticated, open};
 use super::error::ApiError;
-use super::{
-    admin, anthropic_errors, authentication, browsers, exchange, gateway, in_flight, models, oauth, served,
-    synthesis,
-};
+use super::{admin, anthropic_errors, browsers, gateway, models, oauth, synthesis};
 use crate::backend::Endpoint;
 use crate::service::Service;
 use axum::Router;
 use axum::extract::State;
-use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use codecrucible_contract::STATUS_PATH;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
+const SYNTHESIS: &str = "/v1/synthesis";
+const MODELS: &str = "/v1/models";
+const MODEL: &str = "/v1/models/{*model}";
+const TOKEN: &str = "/oauth/token";
+const KEYS: &str = "/.well-known/jwks.json";
+
 /// The public API.
 pub fn public_router(service: Service) -> Router {
-    let asked = model_routes()
-        .route("/v1/synthesis", post(synthesis::synthesize))
-        .route_layer(from_fn_with_state(service.clone(), served::note));
-    let authenticated = Router::new()
-        .merge(asked)
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{*model}", get(models::show))
-        // Within, not around: whoever has no token is not counted, or could drive an autoscaler, and end a canary.
-        .route_layer(from_fn_with_state(service.clone(), in_flight::count))
-        .route_layer(from_fn_with_state(service.clone(), authentication::require_token));
-    Router::new()
-        .merge(authenticated)
-        .route("/oauth/token", post(oauth::token))
-        .route("/.well-known/jwks.json", get(oauth::published_keys))
-        .route_layer(from_fn_with_state(service.clone(), exchange::tell))
+    type Ours = State<Service>;
+    let models = Endpoint::ALL.into_iter().fold(Router::new(), |router, endpoint| {
+        let path = endpoint.public_path();
+        let answer = move |service, caller, exchange, request| {
+            gateway::answer(endpoint, service, caller, exchange, request)
+        };
+        router
+            .route(path, post(move |State(service): Ours, request| answered(service, path, request, answer)))
+    });
+    let synthesize =
+        |State(service): Ours, request| answered(service, SYNTHESIS, request, synthesis::synthesize);
+    let list = |State(service): Ours, request| authenticated(service, MODELS, request, models::list);
+    let show = |State(service): Ours, request| authenticated(service, MODEL, request, models::show);
+    let token = |State(service): Ours, request| open(service, TOKEN, request, oauth::token);
+    let keys = |State(service): Ours, request| open(service, KEYS, request, oauth::published_keys);
+    models
+        .route(SYNTHESIS, post(synthesize))
+        .route(MODELS, get(list))
+        .route(MODEL, get(show))
+        .route(TOKEN, post(token))
+        .route(KEYS, get(keys))
         .route("/livez", get(admin::live))
         .route("/readyz", get(admin::ready_without_reason))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(service)
-}
-
-/// What models answer, for whoever is let in.
-pub(super) fn model_routes() -> Router<Service> {
-    Endpoint::ALL.into_iter().fold(Router::new(), |router, endpoint| {
-        router.route(endpoint.public_path(), gateway::route(endpoint))
-    })
 }
 
 /// Probes and metrics, for the cluster's own eyes.

@@ -2,8 +2,6 @@
 //! was something to send.
 
 use crate::service::Service;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::Response;
 use std::time::Instant;
 
@@ -11,9 +9,10 @@ use std::time::Instant;
 #[derive(Clone, Copy)]
 pub(super) struct Neutral;
 
-pub(super) async fn note(State(service): State<Service>, request: Request, next: Next) -> Response {
+/// An answer, and how long it takes until it begins.
+pub(super) async fn timed(service: &Service, answer: impl Future<Output = Response>) -> Response {
     let begin = Instant::now();
-    let response = next.run(request).await;
+    let response = answer.await;
     if response.extensions().get::<Neutral>().is_none() {
         service.served().note(response.status(), begin.elapsed());
     }

@@ -21,14 +21,12 @@ use crate::service::Service;
 use crate::snapshot::Snapshot;
 use crate::synthesis::{Asked, Outcome, Plan, Progress, Synthesis, SynthesisRequest, run};
 use crate::telemetry::{TokenNote, UsedTokens};
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use codecrucible_contract::{LimitedRoute, Urgency};
 use futures::{Stream, StreamExt as _};
-use http::HeaderMap;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -54,14 +52,13 @@ struct Job {
 }
 
 pub(super) async fn synthesize(
-    State(service): State<Service>,
-    Extension(caller): Extension<Caller>,
-    Extension(exchange): Extension<Exchange>,
-    headers: HeaderMap,
-    body: Body,
+    service: Service,
+    caller: Caller,
+    exchange: Exchange,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    let wanted_urgency = wishes::urgency(&headers)?;
-    let body = body::read(&service, &exchange, body, MAX_BODY_BYTES).await?;
+    let wanted_urgency = wishes::urgency(request.headers())?;
+    let body = body::read(&service, &exchange, request.into_body(), MAX_BODY_BYTES).await?;
     let permit = service.room_for_synthesis().ok_or_else(ApiError::busy)?;
     let snapshot = service.snapshot();
     let bytes = secrets::redacted(&service, &snapshot, &exchange, body.bytes.clone());

@@ -3,12 +3,11 @@
 //! What is kept already costs nothing, and no limit counts it. Everything else goes the way of its client's own requests: what the client may do, its
 //! limits, the cache and the log hold for it. Nobody waits for it, so neither autoscaling nor a canary's figures count it.
 
-use super::authentication::{Caller, let_in};
+use super::authentication::Caller;
 use super::destination::Destination;
 use super::error::ApiError;
-use super::exchange::{self, Exchange};
+use super::exchange::{Exchange, followed};
 use super::gateway;
-use super::router::model_routes;
 use super::wishes::Wishes;
 use crate::backend::Endpoint;
 use crate::cache::Place;
@@ -16,18 +15,14 @@ use crate::gateway::ModelRequest;
 use crate::identity::Principal;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use codecrucible_contract::WarmUp;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::BodyExt as _;
-use hyper::service::Service as _;
-use hyper_util::service::TowerToHyperService;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -101,32 +96,13 @@ impl Outcome {
 pub async fn keep_warm(service: Service, disk: impl Future, pauses: &[Duration]) {
     let _ = timeout(LAYER_PATIENCE, disk).await;
     let mut changes = service.changes();
-    let routes = routes(&service);
     loop {
         changes.mark_unchanged();
-        Warming { service: &service, snapshot: &service.snapshot(), routes: &routes, changes: &changes }
-            .all(pauses)
-            .await;
+        Warming { service: &service, snapshot: &service.snapshot(), changes: &changes }.all(pauses).await;
         if changes.changed().await.is_err() {
             return;
         }
     }
-}
-
-/// The routes of models, for whomever the service speaks for.
-fn routes(service: &Service) -> TowerToHyperService<Router> {
-    let router = model_routes()
-        .route_layer(from_fn(speak_for))
-        .route_layer(from_fn_with_state(service.clone(), exchange::tell));
-    TowerToHyperService::new(router.with_state(service.clone()))
-}
-
-async fn speak_for(mut request: Request, next: Next) -> Response {
-    request.extensions().get::<Exchange>().inspect(|exchange| exchange.note_cache(WARM_UP));
-    if let Some(caller) = request.extensions_mut().remove::<Caller>() {
-        let_in(&mut request, caller);
-    }
-    next.run(request).await
 }
 
 /// A question and its place in the list.
@@ -136,7 +112,6 @@ type Listed<'a> = (usize, &'a WarmUp);
 struct Warming<'a> {
     service: &'a Service,
     snapshot: &'a Snapshot,
-    routes: &'a TowerToHyperService<Router>,
     changes: &'a watch::Receiver<()>,
 }
 
@@ -237,7 +212,7 @@ impl Warming<'_> {
             return Outcome::Kept;
         }
         let answer = async {
-            let Ok(mut response) = self.routes.call(request(caller, question)).await;
+            let mut response = self.answer(caller, question).await;
             // Read to its end, without which nothing is kept, and forgotten as it comes.
             while response.frame().await.is_some() {}
             response.status()
@@ -246,6 +221,17 @@ impl Warming<'_> {
             Ok(status) => Outcome::of(status, status.is_success() && is_kept_soon(&place).await),
             Err(_) => Outcome::Failed,
         }
+    }
+
+    /// What the client would be answered.
+    async fn answer(&self, caller: Caller, question: &WarmUp) -> Response {
+        let (service, endpoint) = (self.service, Endpoint::from(question.route));
+        let within = |exchange: Exchange, request| async {
+            exchange.note_cache(WARM_UP);
+            exchange.note_client(&caller.principal.subject);
+            gateway::answer(endpoint, service.clone(), caller, exchange, request).await.into_response()
+        };
+        followed(service, endpoint.public_path(), request(endpoint, question), within).await
     }
 
     /// Whom the service speaks for; nobody while there is no such client.
@@ -287,13 +273,12 @@ fn headers(question: &WarmUp) -> HeaderMap {
     told.collect()
 }
 
-fn request(caller: Caller, question: &WarmUp) -> Request {
+fn request(endpoint: Endpoint, question: &WarmUp) -> Request {
     let mut request = Request::new(Body::from(question.request.clone()));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = Uri::from_static(Endpoint::from(question.route).public_path());
+    *request.uri_mut() = Uri::from_static(endpoint.public_path());
     *request.headers_mut() = headers(question);
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    request.extensions_mut().insert(caller);
     request
 }
 

@@ -111,3 +111,35 @@ async fn tokens_are_counted_by_model() {
     waited.await.unwrap();
     assert_eq!((counted("prompt"), counted("completion")), (Some(3), Some(4)));
 }
+
+#[tokio::test]
+async fn each_route_is_counted_under_its_own_name() {
+    let (backend, _) = remembering().await;
+    let api = Api::in_front_of(&backend.url).await;
+    let posted = [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/responses",
+        "/v1/embeddings",
+        "/v1/messages",
+        "/v1/synthesis",
+        "/oauth/token",
+    ];
+    for path in posted {
+        api.http.post(format!("{}{path}", api.base)).send().await.unwrap();
+    }
+    for path in ["/v1/models", "/v1/models/org/coder", "/.well-known/jwks.json", "/livez", "/elsewhere"] {
+        api.http.get(format!("{}{path}", api.base)).send().await.unwrap();
+    }
+    let metrics = String::from_utf8(api.service.metrics().render()).unwrap();
+    let counted =
+        metrics.lines().filter_map(|line| line.strip_prefix("codecrucible_requests_total{route=\""));
+    let mut counted: Vec<_> = counted.filter_map(|line| line.split_once('"')).collect();
+    counted.sort_unstable();
+    let refused = posted.iter().map(|path| (*path, if *path == "/oauth/token" { "400" } else { "401" }));
+    let read = [("/v1/models", "401"), ("/v1/models/{*model}", "401"), ("/.well-known/jwks.json", "200")];
+    let mut expected: Vec<_> =
+        refused.chain(read).map(|(route, status)| (route, format!(",status=\"{status}\"}} 1"))).collect();
+    expected.sort_unstable();
+    assert_eq!(counted, expected.iter().map(|(route, rest)| (*route, &**rest)).collect::<Vec<_>>());
+}

@@ -55,6 +55,15 @@ async fn malformed_bodies_are_bad_requests() {
 }
 
 #[tokio::test]
+async fn a_model_in_a_path_that_is_no_text_is_a_bad_request() {
+    let (_backend, api) = api().await;
+    let show = format!("{}/v1/models/%FF", api.base);
+    let (status, _, document) =
+        refusal(api.http.get(show).bearer_auth(&api.token).send().await.unwrap()).await;
+    assert_eq!((status, &document["error"]["param"]), (400, &json!("model")));
+}
+
+#[tokio::test]
 async fn an_unknown_model_is_not_found_whatever_it_is_called() {
     let (_backend, api) = api().await;
     let long = "x".repeat(100_000);
