@@ -186,7 +186,7 @@ impl<'a> Json<'a> {
                 return Err(self.expected("the end of a string"));
             };
             // Compilers make this a loop over many bytes at a time, as long as it looks at all of them.
-            if rest[..plain].iter().fold(false, |is_there, byte| is_there | (*byte < b' ')) {
+            if rest[..plain].iter().fold(b' ', |least, byte| least.min(*byte)) < b' ' {
                 return Err(self.expected("a string without control characters"));
             }
             self.at += plain;

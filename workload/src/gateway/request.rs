@@ -162,8 +162,8 @@ fn effort(value: &str) -> Option<Effort> {
 impl ModelRequest {
     /// Checks a body. Fields that are not ours to know pass unseen.
     pub fn parse(endpoint: Endpoint, body: Bytes) -> Result<Self, RequestError> {
-        let text =
-            std::str::from_utf8(&body).map_err(|_| RequestError::body("the body is not valid UTF-8"))?;
+        let text = simdutf8::basic::from_utf8(&body)
+            .map_err(|_| RequestError::body("the body is not valid UTF-8"))?;
         let peeked = Peeked::read(endpoint, text)?;
         let (model_json, start) =
             peeked.model.ok_or_else(|| RequestError::at("model", "model is required"))?;
@@ -256,7 +256,7 @@ impl ModelRequest {
     /// The body as text.
     pub fn text(&self) -> &str {
         // It was checked.
-        std::str::from_utf8(&self.body).unwrap_or_default()
+        simdutf8::basic::from_utf8(&self.body).unwrap_or_default()
     }
 
     /// The body as it came.
