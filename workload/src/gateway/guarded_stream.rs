@@ -155,13 +155,13 @@ impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
             return Poll::Ready(None);
         }
         loop {
-            // Looked at here too: a backend that always has more to say never gets as far as the timer.
-            if this.deadline.end() <= Instant::now() {
-                return Poll::Ready(this.end(Some(Trouble::TimedOut)));
-            }
             match Pin::new(&mut this.inner).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.last_frame = Instant::now();
+                    // Looked at here too: a backend that always has more to say never gets as far as the timer.
+                    if this.deadline.end() <= this.last_frame {
+                        return Poll::Ready(this.end(Some(Trouble::TimedOut)));
+                    }
                     let Some(data) = frame.data_ref() else { return Poll::Ready(Some(Ok(frame))) };
                     match this.passing(data) {
                         // The backend is at work, and has said nothing yet that can go on.
