@@ -2,6 +2,7 @@
 
 use crate::authorization::Authorizer;
 use crate::backend::{Backend, Engines, Readiness, SetupError};
+use crate::cache::CacheRules;
 use crate::configuration::Configuration;
 use crate::identity::{KeyError, SigningKeys, TokenAuthority};
 use crate::limits::Limits;
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// Where replicas count together, if anywhere.
     pub store: Option<StoreSettings>,
+    /// Which answers are given again, if any are.
+    pub cache_rules: Option<CacheRules>,
     /// Where replicas find what others were answered, if anywhere.
     pub shared_answers: Option<StoreSettings>,
     /// The policy that is only compared with this one, or why it cannot be.
@@ -87,6 +90,7 @@ impl Snapshot {
             authorizer: Authorizer::new(bundle.policy().access.as_ref()),
             store: store_settings(bundle.policy(), &store_passwords, &limits),
             shared_answers: shared_answers(bundle.policy(), &store_passwords),
+            cache_rules: bundle.policy().cache.as_ref().map(CacheRules::new),
             limits,
             redaction,
             answer_redaction: answer_redaction.map(Arc::new),
@@ -208,7 +212,7 @@ fn shared_answers(policy: &Policy, passwords: &BTreeMap<String, String>) -> Opti
 fn routes(backends: &[BuiltBackend], automatic: Option<Automatic>) -> Routes {
     let target = |built: &BuiltBackend, model: &Model| {
         let target = Target {
-            public_model: model.public_name().into(),
+            public_model: Arc::new(model.public_name().into()),
             backend_model: model.name.clone(),
             backend: built.backend.clone(),
             priority: built.policy.priority,

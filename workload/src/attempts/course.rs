@@ -261,7 +261,7 @@ mod tests {
             Arc::new(Backend::new(&backend, None, &Engines::default()).unwrap())
         };
         let target = |index| Target {
-            public_model: "m".into(),
+            public_model: Arc::new("m".into()),
             backend_model: "m".into(),
             backend: backend(index),
             priority: 0,

@@ -256,8 +256,8 @@ impl<'t, Q: Question> Run<'_, 't, Q> {
 
     fn tell(&mut self, attempt: &Attempt<'t>, outcome: Outcome) {
         self.course.ledger.end(attempt.number, outcome, attempt.ready.began.elapsed());
-        let labels = [attempt.ready.target.backend.name(), outcome.as_str()];
-        self.attempts.metrics.models.answers.with_label_values(&labels).inc();
+        let backend = &attempt.ready.target.backend;
+        self.attempts.metrics.models.attempted(backend.attempts(), backend.name(), outcome.as_str());
     }
 }
 

@@ -33,6 +33,7 @@ pub use sse::{EventReader, EventSplitter, data_line};
 
 use crate::dialects::{Chat, anthropic, embedded as engine, ollama};
 use crate::request_error::RequestError;
+use crate::telemetry::AttemptCounters;
 use codecrucible_contract::{self as contract, BackendKind, Protocol, Timeouts};
 use futures::StreamExt as _;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub struct Backend {
     identity: String,
     timeouts: Timeouts,
     health: Arc<Health>,
+    attempts: AttemptCounters,
     kind: Kind,
 }
 
@@ -77,7 +79,8 @@ impl Backend {
         };
         let health = Health::new(&backend.name, backend.circuit_breaker);
         let identity = identity(backend);
-        Ok(Self { name: backend.name.clone(), identity, timeouts: backend.timeouts, health, kind })
+        let (name, timeouts, attempts) = (backend.name.clone(), backend.timeouts, AttemptCounters::default());
+        Ok(Self { name, identity, timeouts, health, attempts, kind })
     }
 
     /// The name in the policy.
@@ -120,6 +123,11 @@ impl Backend {
     /// How it does.
     pub fn health(&self) -> &Arc<Health> {
         &self.health
+    }
+
+    /// Where it is counted what came of attempts at it.
+    pub fn attempts(&self) -> &AttemptCounters {
+        &self.attempts
     }
 
     /// How it answers.

@@ -6,6 +6,8 @@
 
 mod answer;
 mod directives;
+#[cfg(test)]
+mod fixtures;
 mod joined;
 mod key;
 mod layers;
@@ -19,7 +21,7 @@ pub use directives::Directives;
 pub use joined::{Joined, Reader};
 pub use place::{Look, Place};
 pub use recording::Recording;
-pub use rules::Asked;
+pub use rules::{Asked, CacheRules};
 
 use crate::routing::Target;
 use crate::store::{Newest, StoreSettings};
@@ -28,7 +30,6 @@ use arc_swap::ArcSwapOption;
 use codecrucible_contract::Cache as CachePolicy;
 use key::key;
 use layers::{Disk, Layers, Memory, Shared};
-use rules::applying;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -188,19 +189,18 @@ impl AnswerCache {
     /// Where the answer to a request is kept, if it is to be.
     pub fn place(
         &self,
-        policy: &CachePolicy,
+        rules: &CacheRules,
         asked: &Asked<'_>,
         targets: &[&Target],
         body: &str,
     ) -> Option<Place> {
-        let (rule, sharers) = applying(policy, asked)?;
+        let (rule, sharers) = rules.applying(asked)?;
         Some(Place {
             layers: self.layers.load_full()?,
             metrics: Arc::clone(&self.metrics),
-            key: key(asked, sharers, rule.epoch, targets, body)?,
+            key: key(asked, sharers, rule.policy.epoch, targets, body)?,
             endpoint: asked.endpoint,
-            ttl: Duration::from_millis(rule.ttl_ms),
-            rule: rule.name.as_str().into(),
+            rule: Arc::clone(rule),
         })
     }
 

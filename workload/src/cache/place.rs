@@ -7,6 +7,7 @@ use super::joined::Joined;
 use super::key::Key;
 use super::layers::Layers;
 use super::recording::Written;
+use super::rules::Rule;
 use crate::backend::Endpoint;
 use crate::telemetry::Metrics;
 use std::sync::Arc;
@@ -30,9 +31,8 @@ pub struct Place {
     pub(super) metrics: Arc<Metrics>,
     pub(super) key: Key,
     pub(super) endpoint: Endpoint,
-    pub(super) ttl: Duration,
     /// The rule by which it is kept.
-    pub rule: Arc<str>,
+    pub rule: Arc<Rule>,
 }
 
 impl Place {
@@ -43,7 +43,7 @@ impl Place {
 
     /// Whether it is in memory, without a look below.
     pub async fn is_in_memory(&self, now: Instant) -> bool {
-        self.layers.memory.get(&self.key).await.is_some_and(|kept| kept.age(now) <= self.ttl)
+        self.layers.memory.get(&self.key).await.is_some_and(|kept| kept.age(now) <= self.rule.ttl())
     }
 
     /// What is kept there.
@@ -62,7 +62,7 @@ impl Place {
     async fn find(&self, now: Instant) -> Option<(Arc<KeptAnswer>, Layer)> {
         let memory = &self.layers.memory;
         match memory.get(&self.key).await {
-            Some(kept) if kept.age(now) <= self.ttl => return Some((kept, Layer::Memory)),
+            Some(kept) if kept.age(now) <= self.rule.ttl() => return Some((kept, Layer::Memory)),
             // The policy gave it more time than it gives now.
             Some(_) => memory.forget(&self.key).await,
             None => {}
@@ -72,7 +72,7 @@ impl Place {
         }
         let mut layer = Layer::Memory;
         let below = async {
-            let (found, at) = self.layers.look_below(&self.key, self.ttl, &self.metrics).await?;
+            let (found, at) = self.layers.look_below(&self.key, self.rule.ttl(), &self.metrics).await?;
             layer = at;
             Some(Arc::new(found))
         };
@@ -81,7 +81,7 @@ impl Place {
 
     /// For how long an answer is still good.
     pub fn good_for(&self, kept: &KeptAnswer, now: Instant) -> Duration {
-        self.ttl.min(kept.ttl).saturating_sub(kept.age(now))
+        self.rule.ttl().min(kept.ttl).saturating_sub(kept.age(now))
     }
 
     /// Keeps an answer, if it is worth it.
@@ -120,7 +120,7 @@ impl Place {
         let is_worth_it = content.is_worth_keeping(self.endpoint);
         is_worth_it.then(|| {
             let (content, at) = (content.detached(), Instant::now());
-            Arc::new(KeptAnswer { content, at, ttl: self.ttl })
+            Arc::new(KeptAnswer { content, at, ttl: self.rule.ttl() })
         })
     }
 }

@@ -97,11 +97,12 @@ impl Drop for Recording {
 mod tests {
     use super::*;
     use crate::backend::Endpoint;
+    use crate::cache::fixtures::rule;
     use crate::cache::layers::{Layers, Memory};
     use crate::cache::{Directives, Look};
     use crate::telemetry::Metrics;
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     fn place(memory_bytes: u64) -> Place {
         Place {
@@ -113,8 +114,7 @@ mod tests {
             metrics: Arc::new(Metrics::new().unwrap()),
             key: [0; 32],
             endpoint: Endpoint::ChatCompletions,
-            ttl: Duration::from_secs(60),
-            rule: "all".into(),
+            rule: Arc::new(rule("all").into()),
         }
     }
 

@@ -1,8 +1,23 @@
-//! Which rule of the policy applies to a request, and with whom its answer is shared.
+//! The rules of a policy, made ready: which of them applies to a request, and with whom its answer is shared.
 
 use crate::backend::Endpoint;
 use crate::identity::namespace_of;
+use crate::telemetry::AnswerCounters;
 use codecrucible_contract::{Cache, CacheRule, CachedRequests, CachedRoute, SharedBy};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The rules of a policy, in their order.
+pub struct CacheRules {
+    rules: Vec<Arc<Rule>>,
+    namespace: String,
+}
+
+/// One rule.
+pub struct Rule {
+    pub(super) policy: CacheRule,
+    answers: AnswerCounters,
+}
 
 /// A request, as far as rules are concerned.
 #[derive(Clone, Copy, Debug)]
@@ -28,15 +43,46 @@ pub(super) enum Sharers<'a> {
     Namespace(&'a str),
 }
 
-/// The first rule that applies, if any does.
-pub(super) fn applying<'a>(cache: &'a Cache, asked: &Asked<'a>) -> Option<(&'a CacheRule, Sharers<'a>)> {
-    let namespace = namespace_of(asked.client, &cache.namespace);
-    let rule = cache.rules.iter().find(|rule| applies(rule, asked, namespace))?;
-    let sharers = match rule.shared_by {
-        SharedBy::Client => Sharers::Client(asked.client),
-        SharedBy::Namespace => Sharers::Namespace(namespace),
-    };
-    Some((rule, sharers))
+impl CacheRules {
+    /// Those of a policy.
+    pub fn new(cache: &Cache) -> Self {
+        let rule = |rule: &CacheRule| Arc::new(Rule::from(rule.clone()));
+        Self { rules: cache.rules.iter().map(rule).collect(), namespace: cache.namespace.clone() }
+    }
+
+    /// The first rule that applies, if any does.
+    pub(super) fn applying<'a>(&'a self, asked: &Asked<'a>) -> Option<(&'a Arc<Rule>, Sharers<'a>)> {
+        let namespace = namespace_of(asked.client, &self.namespace);
+        let rule = self.rules.iter().find(|rule| applies(&rule.policy, asked, namespace))?;
+        let sharers = match rule.policy.shared_by {
+            SharedBy::Client => Sharers::Client(asked.client),
+            SharedBy::Namespace => Sharers::Namespace(namespace),
+        };
+        Some((rule, sharers))
+    }
+}
+
+impl Rule {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.policy.name
+    }
+
+    /// How long an answer may be given again.
+    pub(super) fn ttl(&self) -> Duration {
+        Duration::from_millis(self.policy.ttl_ms)
+    }
+
+    /// Where it is counted where answers come from that it keeps.
+    pub fn answers(&self) -> &AnswerCounters {
+        &self.answers
+    }
+}
+
+impl From<CacheRule> for Rule {
+    fn from(policy: CacheRule) -> Self {
+        Self { policy, answers: AnswerCounters::default() }
+    }
 }
 
 fn applies(rule: &CacheRule, asked: &Asked<'_>, namespace: &str) -> bool {
@@ -75,23 +121,12 @@ impl From<CachedRoute> for Endpoint {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::rule;
     use super::*;
 
-    fn rule(name: &str) -> CacheRule {
-        CacheRule {
-            name: name.into(),
-            routes: Vec::new(),
-            models: Vec::new(),
-            namespaces: Vec::new(),
-            requests: CachedRequests::Deterministic,
-            shared_by: SharedBy::Client,
-            ttl_ms: 60_000,
-            epoch: 0,
-        }
-    }
-
-    fn cache(rules: Vec<CacheRule>) -> Cache {
-        Cache { memory_bytes: 1 << 20, shared: None, rules, warm_up: Vec::new(), namespace: "models".into() }
+    fn cache(rules: Vec<CacheRule>) -> CacheRules {
+        let namespace = "models".into();
+        CacheRules::new(&Cache { memory_bytes: 1 << 20, shared: None, rules, warm_up: Vec::new(), namespace })
     }
 
     const ASKED: Asked<'static> = Asked {
@@ -103,8 +138,8 @@ mod tests {
         redaction: "",
     };
 
-    fn found(cache: &Cache, asked: Asked<'_>) -> Option<String> {
-        applying(cache, &asked).map(|(rule, _)| rule.name.clone())
+    fn found(rules: &CacheRules, asked: Asked<'_>) -> Option<String> {
+        rules.applying(&asked).map(|(rule, _)| rule.name().to_owned())
     }
 
     #[test]
@@ -131,8 +166,8 @@ mod tests {
     #[test]
     fn answers_are_shared_by_a_client_or_its_namespace() {
         let shared = CacheRule { shared_by: SharedBy::Namespace, ..rule("shared") };
-        let sharers = |cache: &Cache, client| {
-            applying(cache, &Asked { client, ..ASKED }).map(|(_, sharers)| format!("{sharers:?}")).unwrap()
+        let sharers = |rules: &CacheRules, client| {
+            rules.applying(&Asked { client, ..ASKED }).map(|(_, sharers)| format!("{sharers:?}")).unwrap()
         };
         assert_eq!(sharers(&cache(vec![rule("own")]), "apps.shop"), "Client(\"apps.shop\")");
         assert_eq!(sharers(&cache(vec![shared.clone()]), "apps.shop"), "Namespace(\"apps\")");

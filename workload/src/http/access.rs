@@ -25,7 +25,7 @@ pub(super) fn permitted<'a>(
         return route.targets.iter().collect();
     }
     let asking = asking(caller);
-    let (model, name) = (route.public_model.as_str(), action.as_str());
+    let (model, name) = (route.public_model.name(), action.as_str());
     let (mut permitted, mut reasons, mut shadow) = (Vec::new(), Vec::new(), None);
     for target in &route.targets {
         let asked = Asked { action, model, backend: target.backend.name() };
@@ -38,7 +38,7 @@ pub(super) fn permitted<'a>(
         }
     }
     let is_allowed = !permitted.is_empty();
-    service.metrics().access_decisions.with_label_values(&[name, outcome(is_allowed)]).inc();
+    service.metrics().decided_access(name, outcome(is_allowed));
     let client = asking.client;
     match action {
         _ if is_allowed => {}
@@ -65,7 +65,7 @@ pub(super) fn permitted<'a>(
 pub(super) fn may(snapshot: &Snapshot, caller: &Caller, action: Action, route: &Route) -> bool {
     let (authorizer, asking) = (&snapshot.authorizer, asking(caller));
     let may = |target: &Target| {
-        let asked = Asked { action, model: &route.public_model, backend: target.backend.name() };
+        let asked = Asked { action, model: route.public_model.name(), backend: target.backend.name() };
         authorizer.decide(&asking, &asked).is_allowed
     };
     !authorizer.rules() || route.targets.iter().any(may)

@@ -4,16 +4,17 @@ use super::access::{asking, permitted};
 use super::authentication::Caller;
 use super::error::ApiError;
 use crate::authorization::Action;
-use crate::routing::{Route, Target};
+use crate::routing::{PublicModel, Route, Target};
 use crate::service::Service;
 use crate::shadow::{Destination, Difference, Shadow};
 use crate::snapshot::Snapshot;
 use crate::synthesis::{Plan, SynthesisRequest};
+use std::sync::Arc;
 
 /// Where a request may go: at least one backend.
 pub(super) struct Admitted<'a> {
-    /// The model's name for clients.
-    pub(super) public_model: &'a str,
+    /// The model as clients know it.
+    pub(super) public_model: &'a Arc<PublicModel>,
     /// Who may be asked.
     pub(super) targets: Vec<&'a Target>,
 }

@@ -12,7 +12,7 @@ use crate::backend::{Answer, BackendError, InFlight, StreamEnd};
 use crate::cache::{Place, Recording};
 use crate::gateway::{Guarded, GuardedStream, Meter, ModelAnswer, ModelQuestion, ModelRequest};
 use crate::limits::Reservation;
-use crate::routing::Target;
+use crate::routing::{PublicModel, Target};
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 use axum::body::Body;
@@ -20,6 +20,7 @@ use axum::response::IntoResponse;
 use codecrucible_contract::Urgency;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
+use std::sync::Arc;
 
 /// A request that backends are asked.
 pub(super) struct Asking<'a> {
@@ -27,7 +28,7 @@ pub(super) struct Asking<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) exchange: &'a Exchange,
     pub(super) request: &'a ModelRequest,
-    pub(super) public_model: &'a str,
+    pub(super) public_model: &'a Arc<PublicModel>,
     pub(super) urgency: Urgency,
     pub(super) place: Option<Place>,
     pub(super) secrets: AnswerRedactor,
@@ -86,7 +87,7 @@ impl Asking<'_> {
             exchange: self.exchange,
             endpoint: self.request.endpoint,
             chat,
-            public_model: &target.public_model,
+            public_model: target.public_model.name(),
             secrets: &self.secrets,
         };
         match (answer, question.chat()) {

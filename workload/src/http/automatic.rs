@@ -53,7 +53,7 @@ pub(super) fn explain(choice: &Choice<'_>) -> Value {
     json!({
         "complexity": choice.judged.complexity,
         "task": choice.judged.task,
-        "model": choice.route.public_model,
-        "if_short": choice.escalated.map(|route| &route.public_model),
+        "model": choice.route.public_model.name(),
+        "if_short": choice.escalated.map(|route| route.public_model.name()),
     })
 }

@@ -190,6 +190,7 @@ impl Keeping<'_> {
 
     fn count(&self, outcome: &'static str) {
         self.exchange.note_cache(outcome);
-        self.service.metrics().cache.answers.with_label_values(&[&*self.place.rule, outcome]).inc();
+        let rule = &self.place.rule;
+        self.service.metrics().cache.answered(rule.answers(), rule.name(), outcome);
     }
 }

@@ -9,18 +9,19 @@ use super::wishes::Wishes;
 use crate::authorization::Action;
 use crate::gateway::ModelRequest;
 use crate::identity::namespace_of;
-use crate::routing::{Choice, Target};
+use crate::routing::{Choice, PublicModel, Target};
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 use codecrucible_contract::Urgency;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Where a request goes.
 pub(super) struct Destination<'a> {
     /// Why it is that model, where the client leaves that to the service.
     pub(super) choice: Option<Choice<'a>>,
-    /// By the name that clients use.
-    pub(super) public_model: &'a str,
+    /// The model as clients know it.
+    pub(super) public_model: &'a Arc<PublicModel>,
     /// Who may be asked.
     pub(super) targets: Vec<&'a Target>,
     /// Who may be asked if an answer falls short.
@@ -37,18 +38,18 @@ impl<'a> Destination<'a> {
         wishes: &Wishes,
     ) -> Result<Self, ApiError> {
         let choice = automatic::choose(snapshot, caller, request, wishes.task)?;
-        let model = choice.as_ref().map_or(&*request.model, |choice| &choice.route.public_model);
+        let model = choice.as_ref().map_or(&*request.model, |choice| choice.route.public_model.name());
         let Admitted { public_model, targets } =
             admit(service, snapshot, caller, Action::Complete, Some(model))?;
         let escalated = choice.as_ref().and_then(|choice| choice.escalated);
         let better = escalated.map(|route| permitted(service, snapshot, caller, Action::Complete, route));
-        let urgency = urgency(snapshot, caller, public_model, wishes.urgency);
+        let urgency = urgency(snapshot, caller, public_model.name(), wishes.urgency);
         Ok(Self { choice, public_model, targets, better: better.unwrap_or_default(), urgency })
     }
 
     /// The model that may be asked if an answer falls short.
     pub(super) fn better_model(&self) -> Option<&'a str> {
-        self.better.first().map(|target| &*target.public_model)
+        self.better.first().map(|target| target.public_model.name())
     }
 
     /// All who may be asked, whatever for.

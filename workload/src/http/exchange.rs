@@ -8,6 +8,7 @@ use super::watched_body::{Watch, watched};
 use crate::attempts::Ledger;
 use crate::limits::Held;
 use crate::redaction::{Found, FoundNote};
+use crate::routing::PublicModel;
 use crate::service::Service;
 use crate::telemetry::{AccessLine, AttemptSpan, Correlation, REQUEST_ID, RequestSpans, TokenNote};
 use axum::extract::Request;
@@ -30,8 +31,7 @@ pub(super) struct Exchange(Arc<Noted>);
 struct Noted {
     correlation: Correlation,
     client: OnceLock<Arc<str>>,
-    /// By the name that clients use.
-    model: OnceLock<String>,
+    model: OnceLock<Arc<PublicModel>>,
     /// What was tried.
     ledger: OnceLock<Ledger>,
     /// What became of a request whose answer is kept.
@@ -86,13 +86,13 @@ impl Exchange {
         let _ = self.0.client.set(client.into());
     }
 
-    pub(super) fn note_model(&self, model: &str) {
-        let _ = self.0.model.set(model.to_owned());
+    pub(super) fn note_model(&self, model: &Arc<PublicModel>) {
+        let _ = self.0.model.set(Arc::clone(model));
     }
 
     /// The model that answers, by the name that clients use, once that is known.
     pub(super) fn model(&self) -> Option<&str> {
-        self.0.model.get().map(String::as_str)
+        self.0.model.get().map(|model| model.name())
     }
 
     /// Gives it back, for as long as the exchange lasts. One request has one.
@@ -207,7 +207,7 @@ impl Ending {
     }
 
     fn count(&self, status: StatusCode) {
-        self.service.metrics().requests.with_label_values(&[self.route, status.as_str()]).inc();
+        self.service.metrics().answered(self.route, status);
     }
 }
 
@@ -224,7 +224,7 @@ impl Drop for Ending {
         } = &*self.exchange.0;
         let (ledger, tokens) = (ledger.get(), tokens.get());
         if let Some(model) = model.get() {
-            self.service.metrics().models.used(model, tokens);
+            self.service.metrics().models.used(model.tokens(), model.name(), tokens);
         }
         let (limit, shadow_limit) = match limit.get() {
             Some(Refusing::InForce(limit)) => (Some(&**limit), None),
@@ -243,7 +243,7 @@ impl Drop for Ending {
             route: self.route,
             status,
             client: client.get().map(|client| &**client),
-            model: model.get().map(String::as_str),
+            model: model.get().map(|model| model.name()),
             backend: ledger.and_then(Ledger::backend),
             attempts: ledger.map_or(0, |ledger| ledger.tried.len()),
             cache: cache.get().copied(),

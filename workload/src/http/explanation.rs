@@ -50,12 +50,12 @@ impl Unsent<'_> {
         let cache = match &place {
             None => Value::Null,
             Some(place) => {
-                json!({"rule": &*place.rule, "is_kept": place.has(std::time::Instant::now()).await})
+                json!({"rule": place.rule.name(), "is_kept": place.has(std::time::Instant::now()).await})
             }
         };
         let document = json!({
             "object": "codecrucible.explanation",
-            "model": public_model,
+            "model": public_model.name(),
             "stream": request.stream,
             "deterministic": request.is_deterministic,
             "estimated_tokens": {"prompt": request.estimated_prompt_tokens(), "total": request.estimated_tokens()},
@@ -79,7 +79,7 @@ fn backend(target: &Target, now: Instant) -> Value {
         Kind::Remote(_) => backend.provider(),
     };
     json!({
-        "name": backend.name(), "speaks": speaks, "serves": public_model, "model": backend_model, "priority": priority, "weight": weight,
+        "name": backend.name(), "speaks": speaks, "serves": public_model.name(), "model": backend_model, "priority": priority, "weight": weight,
         "state": backend.condition(now), "in_flight": in_flight, "most_in_flight": most, "queued": queued,
         "first_byte_ms": backend.health().first_byte().map(|after| after.as_millis()),
     })

@@ -39,7 +39,7 @@ pub(super) async fn answer(
     let destination = Destination::of(&service, &snapshot, &caller, &request, &wishes)?;
     let by_whom = (&caller, &exchange);
     if wishes.is_dry_run {
-        let wanted = Wanted { model: Some(destination.public_model), ..LISTED };
+        let wanted = Wanted { model: Some(destination.public_model.name()), ..LISTED };
         limits::allowance(&service, &snapshot, by_whom, wanted).await?;
         let weight = ModelQuestion::weight(&request, &destination.everybody());
         let _room = service.room_for_body(weight).ok_or_else(ApiError::busy)?;
@@ -50,7 +50,7 @@ pub(super) async fn answer(
     }
     let Destination { public_model, urgency, .. } = destination;
     let (or_model, tokens) = (destination.better_model(), request.estimated_tokens());
-    let wanted = Wanted { route: endpoint.into(), model: Some(public_model), or_model, tokens };
+    let wanted = Wanted { route: endpoint.into(), model: Some(public_model.name()), or_model, tokens };
     let Allowance { told, reservation, .. } = limits::allowance(&service, &snapshot, by_whom, wanted).await?;
     if or_model.is_none() {
         exchange.note_model(public_model);
@@ -90,7 +90,7 @@ pub(super) async fn answer(
     };
     let response = tell_limits(response.unwrap_or_else(ApiError::into_response), &told);
     Ok(match &choice {
-        Some(choice) => automatic::tell(response, choice, exchange.model().unwrap_or(public_model)),
+        Some(choice) => automatic::tell(response, choice, exchange.model().unwrap_or(public_model.name())),
         None => response,
     })
 }
@@ -102,9 +102,9 @@ pub(super) fn place(
     caller: &Caller,
     (request, destination, wishes): (&ModelRequest, &Destination<'_>, &Wishes),
 ) -> Option<Place> {
-    let policy = snapshot.bundle.policy().cache.as_ref()?;
+    let rules = snapshot.cache_rules.as_ref()?;
     let ModelRequest { endpoint, is_deterministic, .. } = *request;
-    let model = destination.public_model;
+    let model = destination.public_model.name();
     let values = wishes.told.iter().flat_map(HeaderMap::iter);
     let told: String = values.map(|(name, value)| format!("{name}: {value:?}\n")).collect();
     let client = &caller.principal.subject;
@@ -113,7 +113,7 @@ pub(super) fn place(
         (Some(redaction), _) => redaction.identity(),
     };
     let asked = Asked { endpoint, model, client, is_deterministic, told: &told, redaction };
-    service.cache().place(policy, &asked, &destination.everybody(), request.text())
+    service.cache().place(rules, &asked, &destination.everybody(), request.text())
 }
 
 impl From<Endpoint> for LimitedRoute {

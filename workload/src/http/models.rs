@@ -81,7 +81,7 @@ pub(super) async fn show(
 fn shown(service: &Service, snapshot: &Snapshot, caller: &Caller, route: &Route) -> Option<Value> {
     let permitted = access::permitted(service, snapshot, caller, Action::ListModels, route);
     let owner = permitted.first()?.backend.name();
-    Some(document(&route.public_model, owner))
+    Some(document(route.public_model.name(), owner))
 }
 
 /// When a model was made is not known here; the field is required by OpenAI's schema.

@@ -67,7 +67,7 @@ pub(super) async fn synthesize(
     let Admitted { public_model, targets } =
         admit(&service, &snapshot, &caller, Action::Synthesize, request.model.as_deref())?;
     let targets = targets.into_iter().cloned().collect();
-    let urgency = urgency(&snapshot, &caller, public_model, wanted_urgency);
+    let urgency = urgency(&snapshot, &caller, public_model.name(), wanted_urgency);
     let stream = request.stream;
     let compared = snapshot.shadow.is_some().then(|| request.clone());
     let plan = request.plan(&snapshot.bundle.policy().synthesis);
@@ -76,7 +76,8 @@ pub(super) async fn synthesize(
     }
     let plan = plan?;
     let tokens = plan.estimated_tokens();
-    let wanted = Wanted { route: LimitedRoute::Synthesis, model: Some(public_model), or_model: None, tokens };
+    let wanted =
+        Wanted { route: LimitedRoute::Synthesis, model: Some(public_model.name()), or_model: None, tokens };
     let Allowance { told, mut reservation, .. } =
         limits::allowance(&service, &snapshot, (&caller, &exchange), wanted).await?;
     exchange.note_model(public_model);

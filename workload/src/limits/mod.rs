@@ -286,7 +286,7 @@ impl Limiter {
         let both = || claims.iter().zip(standings);
         for (claim, standing) in both() {
             let decision = claim.limit.decision(standing.is_admitted());
-            self.metrics.limits.decisions.with_label_values(&[&*claim.limit.name, decision]).inc();
+            self.metrics.limits.decided(&claim.limit.decisions, &claim.limit.name, decision);
         }
         let in_force = || both().filter(|(claim, _)| !claim.limit.is_shadow);
         let told: Vec<_> = in_force().map(|(claim, standing)| told(claim, standing, is_part)).collect();

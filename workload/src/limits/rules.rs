@@ -3,6 +3,7 @@
 use super::claims::Claim;
 use super::counting::Rule;
 use crate::identity::namespace_of;
+use crate::telemetry::DecisionCounters;
 use codecrucible_contract::{
     Algorithm, Limit, LimitedRoute, Limits as LimitsPolicy, Subject, Unit, WithoutStore,
 };
@@ -28,6 +29,8 @@ pub(super) struct Compiled {
     pub(super) whole: Rule,
     pub(super) part: Rule,
     pub(super) is_shadow: bool,
+    /// Where it is counted what it says.
+    pub(super) decisions: DecisionCounters,
     unit: Unit,
     pub(super) without_store: WithoutStore,
     routes: Vec<LimitedRoute>,
@@ -108,6 +111,7 @@ impl Compiled {
             whole,
             part,
             is_shadow: limit.is_shadow,
+            decisions: DecisionCounters::default(),
             unit: limit.unit,
             without_store: limit.without_store,
             routes: limit.routes.clone(),

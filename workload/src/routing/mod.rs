@@ -3,10 +3,12 @@
 mod affinity;
 mod automatic;
 mod order;
+mod public_model;
 
 pub use affinity::Affinity;
 pub use automatic::{Choice, Effort, Features, Judged};
 pub use order::{Order, in_order_of_trial};
+pub use public_model::PublicModel;
 
 use crate::backend::Backend;
 use codecrucible_contract::{Automatic, Task, Tier};
@@ -16,8 +18,8 @@ use std::sync::Arc;
 /// One backend that serves a model.
 #[derive(Clone)]
 pub struct Target {
-    /// The name that clients use for the model.
-    pub public_model: Arc<str>,
+    /// The model as clients know it.
+    pub public_model: Arc<PublicModel>,
     /// The name that the backend uses for it.
     pub backend_model: String,
     /// Who answers.
@@ -30,8 +32,8 @@ pub struct Target {
 
 /// Where one public model name leads.
 pub struct Route {
-    /// The name that clients use.
-    pub public_model: String,
+    /// The model as clients know it.
+    pub public_model: Arc<PublicModel>,
     /// Who serves it: those of the lowest priority's number first, and in the policy's order among them. At least one.
     pub targets: Vec<Target>,
     /// What is said of the model.
@@ -59,12 +61,14 @@ impl Routes {
     pub fn new(models: impl IntoIterator<Item = (Target, Talent)>, automatic: Option<Automatic>) -> Self {
         let (mut in_order, mut by_model) = (Vec::<Route>::new(), HashMap::new());
         for (target, talent) in models {
-            let public_model = target.public_model.to_string();
-            let index = *by_model.entry(public_model.clone()).or_insert_with(|| {
+            let index = *by_model.entry(target.public_model.name().to_owned()).or_insert_with(|| {
+                let public_model = Arc::clone(&target.public_model);
                 in_order.push(Route { public_model, targets: Vec::new(), talent });
                 in_order.len() - 1
             });
-            in_order[index].targets.push(target);
+            let route = &mut in_order[index];
+            // All who serve it serve the same.
+            route.targets.push(Target { public_model: Arc::clone(&route.public_model), ..target });
         }
         for route in &mut in_order {
             route.targets.sort_by_key(|target| target.priority);

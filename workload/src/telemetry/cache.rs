@@ -1,15 +1,18 @@
 //! What was given again, and how much is kept.
 
+use super::handles::Handles;
 use super::metrics::registered;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// What is told apart of how long layers below memory take, seconds: they are near, and nobody waits for them long.
 const BUCKETS: [f64; 8] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1];
 
+/// Requests whose answers one rule keeps, by where the answer came from: there are four ways, and none.
+pub type AnswerCounters = Handles<&'static str, 5>;
+
 /// The metrics of kept answers.
 pub struct CacheMetrics {
-    /// Requests whose answers are kept, by rule and by where the answer came from.
-    pub answers: IntCounterVec,
+    answers: IntCounterVec,
     /// Looks below memory, by layer and whether something was found there or it did not answer, seconds.
     pub below_seconds: HistogramVec,
     /// Answers that were to be kept below memory, by layer and whether they were.
@@ -70,6 +73,11 @@ impl CacheMetrics {
             warm_up: registered(registry, warm_up)?,
             ready: registered(registry, ready)?,
         })
+    }
+
+    /// Notes where the answer to a request came from, whose rule has these counters.
+    pub fn answered(&self, counters: &AnswerCounters, rule: &str, outcome: &'static str) {
+        counters.add(outcome, 1, || self.answers.with_label_values(&[rule, outcome]));
     }
 
     /// Whether a layer can be used.

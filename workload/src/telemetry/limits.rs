@@ -1,15 +1,18 @@
 //! What limits say, and whether replicas count together.
 
+use super::handles::Handles;
 use super::metrics::registered;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// What is told apart of how long the store takes, seconds: it is near, and nobody waits for it long.
 const STORE_SECONDS: [f64; 8] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.03, 0.05];
 
+/// What one limit said about requests: they are admitted, or not.
+pub type DecisionCounters = Handles<&'static str, 2>;
+
 /// The metrics of limits.
 pub struct LimitMetrics {
-    /// What limits said about requests, by limit and decision.
-    pub decisions: IntCounterVec,
+    decisions: IntCounterVec,
     /// Requests for which a limit could not ask the store, by limit and what it says is to be done then.
     pub fallbacks: IntCounterVec,
     /// Reservations of tokens that could not be corrected because too many wait for the store.
@@ -64,5 +67,10 @@ impl LimitMetrics {
                 )?,
             )?,
         })
+    }
+
+    /// Notes what a limit said about a request, which has these counters.
+    pub fn decided(&self, counters: &DecisionCounters, limit: &str, decision: &'static str) {
+        counters.add(decision, 1, || self.decisions.with_label_values(&[limit, decision]));
     }
 }

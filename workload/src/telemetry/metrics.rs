@@ -1,20 +1,27 @@
 //! Prometheus metrics, named `codecrucible_<noun>_<unit>[_total]`. Every label has few values.
 
+use super::handles::Handles;
 use super::logging::lost_lines;
 use super::{BackendMetrics, CacheMetrics, LimitMetrics, ModelMetrics};
 use codecrucible_contract::REQUESTS_IN_FLIGHT_METRIC;
+use http::StatusCode;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+/// Requests that succeed, by status and route.
+type RequestCounters = Handles<(StatusCode, &'static str), 16>;
+/// Decisions on each of three actions, by their two outcomes.
+type AccessCounters = Handles<(&'static str, &'static str), 6>;
+
 /// The metrics of one process.
 pub struct Metrics {
     registry: Registry,
-    /// Requests by route and status.
-    pub requests: IntCounterVec,
-    /// Decisions about access by action and outcome, where something is ruled.
-    pub access_decisions: IntCounterVec,
+    requests: IntCounterVec,
+    request_counters: RequestCounters,
+    access_decisions: IntCounterVec,
+    access_counters: AccessCounters,
     /// Decisions that access policies in shadow would make otherwise, by action.
     pub shadow_differences: IntCounterVec,
     /// Comparisons with a policy in shadow, by action and by wherein it differs.
@@ -66,6 +73,8 @@ impl Metrics {
                 "Batches of traces: told, or lost because the collector did not take them.",
                 &["outcome"],
             )?,
+            request_counters: RequestCounters::default(),
+            access_counters: AccessCounters::default(),
             requests: counters(
                 "codecrucible_requests_total",
                 "Requests by route and status.",
@@ -117,6 +126,23 @@ impl Metrics {
             )?,
             registry,
         })
+    }
+
+    /// Notes the status of a request at a route.
+    pub fn answered(&self, route: &'static str, status: StatusCode) {
+        let look_up = || self.requests.with_label_values(&[route, status.as_str()]);
+        if status.is_success() {
+            self.request_counters.add((status, route), 1, look_up);
+        } else {
+            // Whoever likes is refused in many ways at all routes, and would take all places.
+            look_up().inc();
+        }
+    }
+
+    /// Notes what was decided about access, where something is ruled.
+    pub fn decided_access(&self, action: &'static str, outcome: &'static str) {
+        let look_up = || self.access_decisions.with_label_values(&[action, outcome]);
+        self.access_counters.add((action, outcome), 1, look_up);
     }
 
     /// Notes the revision that now serves.

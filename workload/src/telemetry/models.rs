@@ -1,13 +1,18 @@
 //! What models answered, and at what cost.
 
 use super::UsedTokens;
+use super::handles::Handles;
 use super::metrics::registered;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
+/// Attempts at one backend, by what came of them: five outcomes, and all ways to fail.
+pub type AttemptCounters = Handles<&'static str, 20>;
+/// Tokens of one model, by their two kinds.
+pub type TokenCounters = Handles<&'static str, 2>;
+
 /// The metrics of models.
 pub struct ModelMetrics {
-    /// Attempts by backend and outcome.
-    pub answers: IntCounterVec,
+    answers: IntCounterVec,
     /// Requests that nobody else was asked for because there was no budget.
     pub retries_over_budget: IntCounter,
     /// Candidates of synthesis by voice and outcome.
@@ -46,11 +51,16 @@ impl ModelMetrics {
         })
     }
 
-    /// Notes the tokens that an answer used.
-    pub fn used(&self, model: &str, UsedTokens { prompt, completion }: UsedTokens) {
+    /// Notes what came of an attempt at a backend, which has these counters.
+    pub fn attempted(&self, counters: &AttemptCounters, backend: &str, outcome: &'static str) {
+        counters.add(outcome, 1, || self.answers.with_label_values(&[backend, outcome]));
+    }
+
+    /// Notes the tokens that an answer of a model used, which has these counters.
+    pub fn used(&self, counters: &TokenCounters, model: &str, UsedTokens { prompt, completion }: UsedTokens) {
         for (kind, count) in [("prompt", prompt), ("completion", completion)] {
             if count > 0 {
-                self.tokens.with_label_values(&[model, kind]).inc_by(count);
+                counters.add(kind, count, || self.tokens.with_label_values(&[model, kind]));
             }
         }
     }

@@ -90,7 +90,7 @@ async fn what_is_between_goes_on_to_the_model_of_quality_only_if_the_answer_fall
     let document: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
     assert_eq!(document["choices"][0]["message"]["content"], CODE);
     // Both were paid for.
-    let metrics = String::from_utf8(two.api.service.metrics().render()).unwrap();
+    let metrics = two.api.metrics();
     assert!(
         metrics.contains("codecrucible_model_tokens_total{kind=\"completion\",model=\"big\"} 14"),
         "{metrics}"

@@ -79,10 +79,6 @@ async fn ask_so(api: &Api, token: &str, question: &Value, directives: &str) -> (
     (document["number"].as_u64().unwrap_or_default(), told.unwrap_or_default())
 }
 
-pub(super) fn metrics(api: &Api) -> String {
-    String::from_utf8(api.service.metrics().render()).unwrap()
-}
-
 /// Waits for something that others bring about.
 pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let wait = async {
@@ -121,7 +117,7 @@ async fn the_same_question_is_answered_again_without_a_backend() {
     assert_eq!(again.text().await.unwrap(), "{\"number\":1}");
     assert_eq!(ask(&api, &question("b")).await, (3, MISS.into()));
     assert_eq!(asked.load(Ordering::SeqCst), 3);
-    let metrics = metrics(&api);
+    let metrics = api.metrics();
     for line in [
         "codecrucible_cache_answers_total{outcome=\"hit\",rule=\"all\"} 1",
         "codecrucible_cache_answers_total{outcome=\"miss\",rule=\"all\"} 3",
@@ -339,7 +335,7 @@ async fn a_stream_is_given_again_as_it_was_and_one_that_was_cut_is_not() {
     assert_eq!((first.0, &*first.2), (false, "data: {\"number\":1}\n\ndata: [DONE]\n\n"));
     // It is kept in a task of its own.
     tokio::time::timeout(Duration::from_secs(20), async {
-        while metrics(&api).contains("codecrucible_cache_kept_answers 0") {
+        while api.metrics().contains("codecrucible_cache_kept_answers 0") {
             api.service.cache().measure().await;
             tokio::task::yield_now().await;
         }

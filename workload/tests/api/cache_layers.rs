@@ -1,6 +1,6 @@
 //! Answers that outlive the memory in which they were kept: on a disk, and in a real Redis that replicas share.
 
-use crate::cache::{MISS, ask, caching, counting, metrics, question, rule, until};
+use crate::cache::{MISS, ask, caching, counting, question, rule, until};
 use crate::redis_server::RedisServer;
 use crate::support::{Api, Backend};
 use codecrucible_contract::{Cache, Policy, SharedAnswers, Store};
@@ -33,14 +33,14 @@ async fn replica(policy: Policy) -> Api {
 
 async fn until_ready(api: &Api, is_ready: bool) {
     let line = format!("{READY} {}", u8::from(is_ready));
-    until("the store answers, or does not", || metrics(api).contains(&line)).await;
+    until("the store answers, or does not", || api.metrics().contains(&line)).await;
 }
 
 /// Waits until so many answers are in the store, whichever replica sent them.
 async fn until_shared(api: &Api, count: usize) {
     let line =
         format!("codecrucible_cache_written_below_memory_total{{layer=\"redis\",outcome=\"kept\"}} {count}");
-    until("it is in the store", || metrics(api).contains(&line)).await;
+    until("it is in the store", || api.metrics().contains(&line)).await;
 }
 
 /// A replica with a disk of its own.
@@ -79,7 +79,8 @@ async fn what_one_replica_was_answered_no_other_one_asks_for() {
     }
     assert_eq!(asked.load(Ordering::SeqCst), 2);
     assert!(
-        metrics(&other)
+        other
+            .metrics()
             .contains("codecrucible_cache_below_memory_seconds_count{layer=\"redis\",outcome=\"hit\"} 2")
     );
 }
@@ -96,7 +97,8 @@ async fn many_who_ask_at_once_for_what_is_shared_have_it_looked_for_once() {
     assert!(all.iter().all(|(number, told)| *number == 1 && told.contains("hit")), "{all:?}");
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     assert!(
-        metrics(&other)
+        other
+            .metrics()
             .contains("codecrucible_cache_below_memory_seconds_count{layer=\"redis\",outcome=\"hit\"} 1")
     );
 }
@@ -113,7 +115,7 @@ async fn a_redis_that_is_gone_costs_nobody_an_answer_and_is_used_again_when_it_i
     let (number, told) = ask(&api, &question("a")).await;
     assert!(number == 1 && told.starts_with("codecrucible; hit"), "memory goes on: {told}");
     assert_eq!(ask(&api, &question("b")).await, (2, MISS.into()));
-    assert!(metrics(&api).contains("layer=\"redis\",outcome=\"dropped\"} 1"));
+    assert!(api.metrics().contains("layer=\"redis\",outcome=\"dropped\"} 1"));
     redis.start_anew();
     until_ready(&api, true).await;
     assert_eq!(ask(&api, &question("c")).await, (3, MISS.into()));

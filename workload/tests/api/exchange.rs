@@ -93,23 +93,32 @@ async fn the_time_of_a_backend_is_not_the_services_own() {
 }
 
 #[tokio::test]
-async fn tokens_are_counted_by_model() {
+async fn what_is_counted_goes_on_under_another_policy() {
     let backend = Backend::saying(whole("200 OK", "application/json", ANSWER)).await;
     let api = Api::in_front_of(&backend.url).await;
-    api.chat(false).await.text().await.unwrap();
-    let counted = |kind: &str| {
-        let text = String::from_utf8(api.service.metrics().render()).unwrap();
-        let metric = format!("codecrucible_model_tokens_total{{kind=\"{kind}\",model=\"coder\"}} ");
-        text.lines().find_map(|line| line.strip_prefix(&metric)?.parse::<u64>().ok())
+    let counted = |series: &str| {
+        let text = api.metrics();
+        text.lines()
+            .find_map(|line| line.strip_prefix(series)?.trim().parse::<u64>().ok())
+            .unwrap_or_default()
     };
-    // Told when the connection has taken all of the answer.
-    let waited = tokio::time::timeout(Duration::from_secs(30), async {
-        while counted("completion").is_none() {
-            tokio::task::yield_now().await;
-        }
-    });
-    waited.await.unwrap();
-    assert_eq!((counted("prompt"), counted("completion")), (Some(3), Some(4)));
+    let tokens =
+        |kind: &str| counted(&format!("codecrucible_model_tokens_total{{kind=\"{kind}\",model=\"coder\"}}"));
+    for chats in 1..=2 {
+        let mut policy = policy(&backend.url);
+        policy.backends[0].timeouts.first_byte_ms += chats;
+        api.apply(policy);
+        api.chat(false).await.text().await.unwrap();
+        // Told when the connection has taken all of the answer.
+        let waited = tokio::time::timeout(Duration::from_secs(30), async {
+            while tokens("completion") < 4 * chats {
+                tokio::task::yield_now().await;
+            }
+        });
+        waited.await.unwrap();
+        let attempts = counted("codecrucible_backend_answers_total{backend=\"remote\",outcome=\"answered\"}");
+        assert_eq!((tokens("prompt"), tokens("completion"), attempts), (3 * chats, 4 * chats, chats));
+    }
 }
 
 #[tokio::test]
@@ -131,7 +140,7 @@ async fn each_route_is_counted_under_its_own_name() {
     for path in ["/v1/models", "/v1/models/org/coder", "/.well-known/jwks.json", "/livez", "/elsewhere"] {
         api.http.get(format!("{}{path}", api.base)).send().await.unwrap();
     }
-    let metrics = String::from_utf8(api.service.metrics().render()).unwrap();
+    let metrics = api.metrics();
     let counted =
         metrics.lines().filter_map(|line| line.strip_prefix("codecrucible_requests_total{route=\""));
     let mut counted: Vec<_> = counted.filter_map(|line| line.split_once('"')).collect();

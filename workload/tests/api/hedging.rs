@@ -59,7 +59,7 @@ async fn in_order(first: &str, second: &str) -> contract::Policy {
 }
 
 fn count(api: &Api, backend: &str, outcome: &str) -> bool {
-    let metrics = String::from_utf8(api.service.metrics().render()).unwrap();
+    let metrics = api.metrics();
     let labels = format!("backend=\"{backend}\",outcome=\"{outcome}\"");
     metrics.contains(&format!("codecrucible_backend_answers_total{{{labels}}} 1\n"))
 }

@@ -96,9 +96,13 @@ async fn a_limit_in_shadow_refuses_nothing_and_is_not_told() {
         let response = api.chat(false).await;
         assert_eq!((response.status().as_u16(), header(&response, "ratelimit")), (200, String::new()));
     }
-    let decisions = &api.service.metrics().limits.decisions;
-    assert_eq!(decisions.with_label_values(&["trial", "admitted"]).get(), 1);
-    assert_eq!(decisions.with_label_values(&["trial", "would_refuse"]).get(), 2);
+    let metrics = api.metrics();
+    for (decision, count) in [("admitted", 1), ("would_refuse", 2)] {
+        let line = format!(
+            "codecrucible_limit_decisions_total{{decision=\"{decision}\",limit=\"trial\"}} {count}\n"
+        );
+        assert!(metrics.contains(&line), "{metrics}");
+    }
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ async fn in_shadow_they_pass_and_are_only_counted() {
     let body = json!({"model": "coder", "input": SECRET});
     assert_eq!(redacted_header(&api, "/v1/embeddings", body).await, None);
     assert!(heard.lock().unwrap()[0].contains(SECRET));
-    let metrics = String::from_utf8(api.service.metrics().render()).unwrap();
+    let metrics = api.metrics();
     let counted = "codecrucible_secrets_found_total{action=\"would_redact\",pattern=\"aws-access-key\",side=\"request\"} 1";
     assert!(metrics.contains(counted), "{metrics}");
 }
@@ -68,7 +68,7 @@ fn redacting_answers(url: &str, mode: contract::RedactionMode) -> contract::Poli
 }
 
 fn counted(api: &Api, action: &str) -> String {
-    let metrics = String::from_utf8(api.service.metrics().render()).unwrap();
+    let metrics = api.metrics();
     let name = format!(
         "codecrucible_secrets_found_total{{action=\"{action}\",pattern=\"aws-access-key\",side=\"answer\"}} "
     );

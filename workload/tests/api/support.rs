@@ -209,6 +209,11 @@ impl Api {
         request.header("content-type", "application/json").body(body).send().await.unwrap()
     }
 
+    /// What Prometheus would read.
+    pub fn metrics(&self) -> String {
+        String::from_utf8(self.service.metrics().render()).unwrap()
+    }
+
     /// Asks for a chat.
     pub async fn chat(&self, stream: bool) -> reqwest::Response {
         self.post("/v1/chat/completions", chat("coder", stream).to_string()).await

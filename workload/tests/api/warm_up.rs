@@ -1,6 +1,6 @@
 //! Questions that a replica asks before anybody does.
 
-use crate::cache::{ask, caching, counting, metrics, question, rule, until};
+use crate::cache::{ask, caching, counting, question, rule, until};
 use crate::cache_layers::{ROOM, sharing};
 use crate::limits::limit;
 use crate::program::Program;
@@ -48,7 +48,7 @@ async fn warm_with(policy: Policy, pauses: &'static [Duration]) -> Api {
 }
 
 fn is_told(api: &Api, outcome: &str, count: usize) -> bool {
-    metrics(api).contains(&format!("codecrucible_cache_warm_up_total{{outcome=\"{outcome}\"}} {count}\n"))
+    api.metrics().contains(&format!("codecrucible_cache_warm_up_total{{outcome=\"{outcome}\"}} {count}\n"))
 }
 
 /// Waits until so many questions came to something.
@@ -137,7 +137,7 @@ async fn a_new_replica_asks_nothing_that_is_in_redis_or_on_its_disk() {
     let first = warm(with(sharing(&backend, &redis))).await;
     until_told(&first, "asked", 1).await;
     let line = "codecrucible_cache_written_below_memory_total{layer=\"redis\",outcome=\"kept\"} 1";
-    until("it is in the store", || metrics(&first).contains(line)).await;
+    until("it is in the store", || first.metrics().contains(line)).await;
     let second = warm(with(sharing(&backend, &redis))).await;
     until_told(&second, "kept", 1).await;
     assert_eq!(count.load(Ordering::SeqCst), 1);
@@ -177,7 +177,7 @@ async fn what_fails_is_asked_again_until_it_is_answered_and_nothing_else_is() {
     let mut policy = warming(caching(&backend.url, rule()), list);
     policy.backends[0].circuit_breaker.minimum_requests = 1_000;
     let api = warm_with(policy, &MANY).await;
-    until("it fails", || metrics(&api).contains("outcome=\"failed\"")).await;
+    until("it fails", || api.metrics().contains("outcome=\"failed\"")).await;
     is_well.store(true, Ordering::SeqCst);
     until_told(&api, "asked", 1).await;
     for outcome in ["unkept", "refused", "unknown_client"] {

@@ -80,13 +80,14 @@ fn of_tier(
 mod tests {
     use super::*;
     use crate::routing::Talent;
+    use std::sync::Arc;
 
     const AUTOMATIC: Automatic =
         Automatic { model: String::new(), fast_below_percent: 30, quality_above_percent: 70 };
 
     fn route(name: &str, tier: Tier, tasks: &[Task]) -> Route {
         let talent = Talent { tier: Some(tier), tasks: tasks.into() };
-        Route { public_model: name.into(), targets: Vec::new(), talent }
+        Route { public_model: Arc::new(name.into()), targets: Vec::new(), talent }
     }
 
     /// Which models are chosen, of these.
@@ -94,7 +95,7 @@ mod tests {
         let mut complexity = Complexity::of(&Features::default());
         complexity.percent = percent;
         let choice = choose(&AUTOMATIC, routes, Judged { complexity, task }, is_streamed, |_| true).unwrap();
-        let name = |route: &Route| route.public_model.clone();
+        let name = |route: &Route| route.public_model.name().to_owned();
         (name(choice.route), choice.escalated.map(name).unwrap_or_default())
     }
 
@@ -139,8 +140,9 @@ mod tests {
         assert_eq!(chosen(&routes, 50, Some(Task::Review), false), ("reviewer".into(), "big".into()));
         let judged = || Judged { complexity: Complexity::of(&Features::default()), task: None };
         let allowed = |model: &str| {
-            let may = |route: &Route| route.public_model == model;
-            choose(&AUTOMATIC, &routes, judged(), false, may).map(|choice| choice.route.public_model.clone())
+            let may = |route: &Route| route.public_model.name() == model;
+            choose(&AUTOMATIC, &routes, judged(), false, may)
+                .map(|choice| choice.route.public_model.name().to_owned())
         };
         assert_eq!((allowed("big"), allowed("embedding")), (Some("big".into()), None));
     }
