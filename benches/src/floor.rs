@@ -1,4 +1,4 @@
-//! The least that a gateway can do with these dependencies: axum in front, hyper behind, nothing between.
+//! The least that a gateway does with the usual parts: axum in front, hyper's client with its pool behind, nothing between.
 
 use axum::Router;
 use axum::body::Body;

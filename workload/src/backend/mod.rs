@@ -6,6 +6,7 @@
 mod begun;
 mod breaker;
 mod chat;
+mod connections;
 mod deadline;
 #[cfg_attr(not(feature = "embedded-engine"), path = "embedded_absent.rs")]
 mod embedded;
@@ -15,7 +16,6 @@ mod health;
 mod lines;
 mod patience;
 mod remote;
-mod remote_client;
 mod room;
 mod sse;
 

@@ -1,16 +1,15 @@
 //! A backend that is asked over HTTP, in one of the protocols that there are. What it answers is given unread here; [`super::chat`] reads it.
 
-use super::remote_client::{HttpClient, http_client};
+use super::connections::{self, AnswerBody, AskError, Connections};
 use super::{BackendError, Begun, Deadline, Endpoint, SetupError};
 use crate::collect::{CollectError, collect};
 use crate::dialects::anthropic::{API_KEY, USUAL_VERSION, VERSION};
 use crate::telemetry::Correlation;
 use bytes::Bytes;
 use codecrucible_contract::{Protocol, Timeouts};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, InvalidHeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, InvalidHeaderValue, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
 use tokio::time::timeout_at;
 
 /// Largest whole answer, bytes.
@@ -20,11 +19,11 @@ const PASSED_ON: [u16; 6] = [400, 404, 413, 415, 422, 429];
 /// A server's address, credential and connections.
 pub struct RemoteBackend {
     protocol: Protocol,
-    /// Of each endpoint, in their order.
+    /// Where each endpoint is on the server, in their order.
     addresses: [Uri; Endpoint::ALL.len()],
     /// What goes with each request.
     headers: HeaderMap,
-    client: HttpClient,
+    connections: Connections,
 }
 
 /// What a request says beside its body.
@@ -50,7 +49,7 @@ pub enum Answer {
         body: Bytes,
     },
     /// A stream that has begun, and until when it may go on.
-    Stream(Begun<Incoming>, Deadline),
+    Stream(Begun<AnswerBody>, Deadline),
 }
 
 impl RemoteBackend {
@@ -62,13 +61,16 @@ impl RemoteBackend {
         timeouts: Timeouts,
     ) -> Result<Self, SetupError> {
         let base = url.trim_end_matches('/');
+        let server: Uri = base.parse().map_err(|_| SetupError::Url)?;
+        let mut headers = headers(&protocol, credential).map_err(|_| SetupError::Credential)?;
+        headers.insert(HOST, connections::host(&server).ok_or(SetupError::Url)?);
+        let below = server.path().trim_end_matches('/').to_owned();
         let mut addresses = Endpoint::ALL.map(|_| Uri::default());
         for (address, endpoint) in addresses.iter_mut().zip(Endpoint::ALL) {
-            let path = path(&protocol, endpoint);
-            *address = format!("{base}{path}").parse().map_err(|_| SetupError::Url)?;
+            let path = format!("{below}{}", path(&protocol, endpoint));
+            *address = path.parse().map_err(|_| SetupError::Url)?;
         }
-        let headers = headers(&protocol, credential).map_err(|_| SetupError::Credential)?;
-        Ok(Self { protocol, addresses, headers, client: http_client(timeouts) })
+        Ok(Self { protocol, addresses, headers, connections: Connections::new(server, timeouts) })
     }
 
     /// What it speaks.
@@ -97,10 +99,10 @@ impl RemoteBackend {
         streams: MediaType,
     ) -> Result<Answer, BackendError> {
         let request = self.request(endpoint, body, told);
-        let answer = timeout_at(deadline.first_byte(), self.client.request(request))
+        let answer = timeout_at(deadline.first_byte(), self.connections.ask(request))
             .await
             .map_err(|_elapsed| BackendError::TimedOut)?
-            .map_err(|error| request_error(&error))?;
+            .map_err(ask_error)?;
         let (parts, body) = answer.into_parts();
         let retry_after = parts.headers.get(RETRY_AFTER).cloned();
         let kind = media_type(parts.headers.get(CONTENT_TYPE));
@@ -163,13 +165,13 @@ fn headers(protocol: &Protocol, credential: Option<&str>) -> Result<HeaderMap, I
     Ok(headers)
 }
 
-async fn begun(mut body: Incoming, deadline: Deadline) -> Result<Begun<Incoming>, BackendError> {
+async fn begun(mut body: AnswerBody, deadline: Deadline) -> Result<Begun<AnswerBody>, BackendError> {
     let first = timeout_at(deadline.first_byte(), body.frame()).await;
     let first = first.map_err(|_elapsed| BackendError::TimedOut)?;
     Ok(Begun::new(first.and_then(Result::ok).ok_or(BackendError::Cut)?, body))
 }
 
-async fn whole(body: Incoming, deadline: Deadline) -> Result<Bytes, BackendError> {
+async fn whole(body: AnswerBody, deadline: Deadline) -> Result<Bytes, BackendError> {
     let whole = timeout_at(deadline.end(), collect(body, MAX_ANSWER_BYTES)).await;
     whole.map_err(|_elapsed| BackendError::TimedOut)?.map_err(|error| match error {
         CollectError::TooLarge => BackendError::Protocol,
@@ -221,9 +223,13 @@ pub(crate) fn seconds(retry_after: Option<&HeaderValue>) -> Option<u64> {
 }
 
 /// The cause may name addresses: it is for the log, the client gets the kind.
-fn request_error(error: &hyper_util::client::legacy::Error) -> BackendError {
-    tracing::warn!(cause = causes(error), "a backend could not be asked");
-    if error.is_connect() { BackendError::Unreachable } else { BackendError::Cut }
+fn ask_error(error: AskError) -> BackendError {
+    let (cause, kind) = match error {
+        AskError::Unreachable(error) => (causes(&*error), BackendError::Unreachable),
+        AskError::Cut(error) => (causes(&error), BackendError::Cut),
+    };
+    tracing::warn!(cause, "a backend could not be asked");
+    kind
 }
 
 fn causes(error: &dyn std::error::Error) -> String {

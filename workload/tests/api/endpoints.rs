@@ -26,6 +26,7 @@ async fn remembering(answer: String) -> (Backend, Arc<Mutex<String>>) {
 async fn each_part_passes_through_to_the_same_part_of_the_backend() {
     let (backend, last) = remembering(whole("200 OK", "application/json", ANSWER)).await;
     let api = Api::in_front_of(&backend.url).await;
+    let host = backend.url.trim_start_matches("http://").trim_end_matches("/v1");
     for (path, fields) in [
         ("/v1/completions", r#""prompt":"def f(" , "x":1.50"#),
         ("/v1/responses", r#""input":"hi","tools":[{"type":"function","name":"f"}]"#),
@@ -37,6 +38,7 @@ async fn each_part_passes_through_to_the_same_part_of_the_backend() {
         assert_eq!(answer.text().await.unwrap(), ANSWER);
         let asked = last.lock().unwrap().clone();
         assert!(asked.starts_with(&format!("POST {path} HTTP/1.1\r\n")), "{asked}");
+        assert!(asked.contains(&format!("host: {host}\r\n")), "{asked}");
         assert!(asked.ends_with(&format!(r#"{{"model":"m",{fields}}}"#)), "{asked}");
     }
 }
