@@ -63,18 +63,19 @@ async fn product(backend: SocketAddr, extent: Extent) -> anyhow::Result<(SocketA
 /// A policy with one backend, of which so much is on.
 pub fn policy_of(backend: SocketAddr, extent: Extent) -> contract::Policy {
     let policy = policy(backend);
-    let requests = match extent {
+    let (requests, window_ms) = match extent {
         Extent::Bare => {
             let access_log = contract::AccessLog { sample_percent: 0, slower_than_ms: None };
             let observability = contract::Observability { access_log, ..policy.observability };
             return contract::Policy { observability, ..policy };
         }
-        Extent::Everything | Extent::Forbidden | Extent::Kept => contract::MAX_LIMIT,
-        Extent::Exhausted => 1,
+        // However long and fast it is asked, nothing is used up.
+        Extent::Everything | Extent::Forbidden | Extent::Kept => (contract::MAX_LIMIT, 60_000),
+        Extent::Exhausted => (1, contract::MAX_WINDOW_MS),
     };
     let rules = vec![
-        limit("requests", contract::Unit::Requests, requests),
-        limit("tokens", contract::Unit::Tokens, contract::MAX_LIMIT),
+        limit("requests", contract::Unit::Requests, requests, window_ms),
+        limit("tokens", contract::Unit::Tokens, contract::MAX_LIMIT, window_ms),
     ];
     let limits = contract::Limits { rules, ..contract::Limits::default() };
     let cache = (extent == Extent::Kept).then(cache);
@@ -104,7 +105,7 @@ fn cache() -> contract::Cache {
     }
 }
 
-fn limit(name: &str, unit: contract::Unit, count: u64) -> contract::Limit {
+fn limit(name: &str, unit: contract::Unit, count: u64, window_ms: u64) -> contract::Limit {
     contract::Limit {
         name: name.into(),
         routes: Vec::new(),
@@ -115,7 +116,7 @@ fn limit(name: &str, unit: contract::Unit, count: u64) -> contract::Limit {
         unit,
         algorithm: contract::Algorithm::TokenBucket,
         limit: count,
-        window_ms: contract::MAX_WINDOW_MS,
+        window_ms,
         burst: count,
         is_shadow: false,
         without_store: contract::WithoutStore::Local,

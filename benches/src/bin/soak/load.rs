@@ -1,11 +1,12 @@
 //! Clients of all kinds, each of which never stops: those that want to know something, and those that leave, ask wrongly, or are nobody.
 
+use anyhow::ensure;
 use futures::StreamExt as _;
 use reqwest::{Client, Response};
 use serde_json::json;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::runtime::Runtime;
 
 /// Clients of each kind.
@@ -24,7 +25,7 @@ const LONG_BYTES: usize = 32 * 1024;
 /// Threads of all clients.
 const THREADS: usize = 1;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Kind {
     /// A chat that nobody had before.
     Chat,
@@ -52,13 +53,16 @@ pub struct Load {
 struct Counts {
     asked: AtomicU64,
     failed: AtomicU64,
+    first_failure: OnceLock<String>,
 }
 
 /// What they saw.
 pub struct Requests {
     asked: u64,
     /// Those that were not answered as they should be.
-    pub failed: u64,
+    failed: u64,
+    /// What the first of those was.
+    pub first_failure: Option<String>,
 }
 
 impl fmt::Display for Requests {
@@ -91,7 +95,11 @@ impl Load {
     pub fn stop(self) -> Requests {
         self.runtime.shutdown_background();
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Requests { asked: count(&self.counts.asked), failed: count(&self.counts.failed) }
+        Requests {
+            asked: count(&self.counts.asked),
+            failed: count(&self.counts.failed),
+            first_failure: self.counts.first_failure.get().cloned(),
+        }
     }
 }
 
@@ -109,13 +117,15 @@ impl Asker {
                 client = Client::new();
             }
             let number = counts.asked.fetch_add(1, Ordering::Relaxed);
-            let is_fine = self.ask(&client, number).await.unwrap_or(false);
-            counts.failed.fetch_add(u64::from(!is_fine), Ordering::Relaxed);
+            if let Err(failure) = self.ask(&client, number).await {
+                counts.failed.fetch_add(1, Ordering::Relaxed);
+                counts.first_failure.get_or_init(|| format!("{:?}: {failure:#}", self.kind));
+            }
         }
     }
 
-    /// Asks once; gives whether the answer is what it should be.
-    async fn ask(&self, client: &Client, number: u64) -> reqwest::Result<bool> {
+    /// Asks once; the answer is to be what it should be.
+    async fn ask(&self, client: &Client, number: u64) -> anyhow::Result<()> {
         let is_stream = matches!(self.kind, Kind::Stream | Kind::LeftStream);
         let content = match self.kind {
             Kind::SameChat => "the same".to_owned(),
@@ -135,15 +145,15 @@ impl Asker {
         };
         let request = client.post(&self.url).bearer_auth(token).header("content-type", "application/json");
         let answer = request.body(body).send().await?;
-        let is_fine = answer.status() == expected;
+        ensure!(answer.status() == expected, "{} in place of {expected}", answer.status());
         match self.kind {
             Kind::LeftStream => {
                 answer.bytes_stream().next().await;
-                Ok(is_fine)
             }
-            Kind::Stream => Ok(is_fine && is_whole(answer).await?),
-            _ => answer.bytes().await.map(|_| is_fine),
+            Kind::Stream => ensure!(is_whole(answer).await?, "a stream that is not whole"),
+            _ => drop(answer.bytes().await?),
         }
+        Ok(())
     }
 }
 
