@@ -12,8 +12,8 @@ const PROCESSOR: usize = 1;
 const FLOOR_PROCESSOR: usize = 0;
 /// How long a steady load lasts, seconds.
 const STEADY_SECONDS: u32 = 10;
-/// Turns that the program, the floor and the backend alone take.
-const TURNS: usize = 3;
+/// Turns that the program, the floor and the backend alone take: so many that a moment in which the machine is slow says little.
+const TURNS: usize = 9;
 /// A load that two processors must take for long, and one that they must take for a second, requests a second.
 const SUSTAINED: u32 = 1_000;
 const BURST: u32 = 5_000;
