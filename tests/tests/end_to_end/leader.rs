@@ -15,8 +15,9 @@ const OTHER_ACCOUNT: &str = "codecrucible-operator-other";
 const SERVICES: usize = 40;
 /// Writes after which the leader is held, in the middle of its work.
 const WRITES_BEFORE: usize = 60;
-/// Requests that a connection may have been writing when its process was held up, after it had looked at the clock; far fewer than there is to do.
-const MOST_ON_THEIR_WAY: usize = 4;
+/// Requests that a connection may have been writing when its process was held up, after it had looked at the clock: one of each reconcile that
+/// runs (`--concurrency`, whose default is this). There is far more to do.
+const MOST_ON_THEIR_WAY: usize = 16;
 
 fn services(namespace: &Namespace<'_>) {
     let mut yaml = String::new();
