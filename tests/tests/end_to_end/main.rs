@@ -45,6 +45,7 @@ mod sdk;
 mod served;
 mod service;
 mod shadow;
+mod short_lives;
 mod state;
 mod support;
 mod tls;

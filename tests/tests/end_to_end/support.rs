@@ -231,6 +231,15 @@ spec:
 
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What explains a failure is removed with the namespace.
+            for what in [
+                &["get", "deployments,replicasets,pods", "-o", "wide"][..],
+                &["describe", "codecrucibles,pods"],
+            ] {
+                eprintln!("{}", self.kubectl(what).unwrap_or_else(|error| error));
+            }
+        }
         self.remove(false);
     }
 }
