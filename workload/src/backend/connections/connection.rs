@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// What goes over the network.
 pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -25,6 +25,9 @@ type Driver = http1::Connection<Stream, Full<Bytes>>;
 
 /// Most times in a row that a connection is driven on because something happened meanwhile; then it is others' turn.
 const MOST_TURNS: usize = 8;
+/// How long one is used, seconds; each by up to a quarter less, so that not all of a busy hour end at once. A name may stand for other servers by then, and
+/// what balances connections has others to give.
+const MOST_SECONDS: u64 = 60;
 /// How long a server may take to hear that a connection is closed, seconds.
 const FAREWELL_SECONDS: u64 = 1;
 
@@ -35,6 +38,8 @@ pub(super) struct Connection {
     driver: Option<Driver>,
     alarm: Arc<Alarm>,
     waker: Waker,
+    /// Until when it is used for another request.
+    until: Instant,
 }
 
 /// A request that was not answered.
@@ -49,7 +54,9 @@ impl Connection {
     pub(super) async fn over(stream: Stream) -> hyper::Result<Self> {
         let (sender, driver) = http1::handshake(stream).await?;
         let alarm = Arc::<Alarm>::default();
-        Ok(Self { sender, driver: Some(driver), waker: Arc::clone(&alarm).into(), alarm })
+        let most = Duration::from_secs(MOST_SECONDS);
+        let until = Instant::now() + most.mul_f64(1.0 - fastrand::f64() / 4.0);
+        Ok(Self { sender, driver: Some(driver), waker: Arc::clone(&alarm).into(), alarm, until })
     }
 
     /// Sends a request, and gives what begins to be answered.
@@ -83,6 +90,11 @@ impl Connection {
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Whether it has been used for long enough.
+    pub(super) fn is_old(&self, now: Instant) -> bool {
+        now >= self.until
     }
 
     /// Whether another request can be sent on it, as far as is known without waiting.

@@ -35,11 +35,15 @@ impl Idle {
         self.lock().take(Instant::now())
     }
 
-    /// One more. Without a runtime it is closed.
+    /// One more, unless it is old. Without a runtime it is closed.
     pub(super) fn put(self: &Arc<Self>, connection: Box<Connection>) {
         let Ok(runtime) = Handle::try_current() else { return };
+        let now = Instant::now();
+        if connection.is_old(now) {
+            return close([connection]);
+        }
         let mut waiting = self.lock();
-        let superfluous = waiting.put(connection, Instant::now());
+        let superfluous = waiting.put(connection, now);
         let is_swept = std::mem::replace(&mut waiting.is_swept, true);
         drop(waiting);
         if !is_swept {

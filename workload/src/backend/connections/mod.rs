@@ -25,11 +25,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
+/// Time in which a name is found, seconds: whoever asks for it asks again after 5, should the first question be lost.
+const NAME_SECONDS: u64 = 6;
+
 /// Connections to one server.
 pub(super) struct Connections {
     server: Uri,
     connector: TowerToHyperService<HttpsConnector<HttpConnector>>,
-    /// How long it may take to open one.
+    /// How long it may take in all to open one: to find the server's address, to reach it, and to agree on how to encrypt.
     patience: Duration,
     idle: Arc<Idle>,
 }
@@ -45,16 +48,18 @@ pub(super) enum AskError {
 impl Connections {
     /// To the server of an `http` or `https` URL; trusts the public certificate authorities. Nothing is connected yet.
     pub(super) fn new(server: Uri, timeouts: Timeouts) -> Self {
-        let patience = Duration::from_millis(timeouts.connect_ms);
+        let to_reach = Duration::from_millis(timeouts.connect_ms);
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.enforce_http(false);
-        connector.set_connect_timeout(Some(patience));
+        // Where there are several addresses, of each its part.
+        connector.set_connect_timeout(Some(to_reach));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_webpki_roots()
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
+        let patience = to_reach + Duration::from_secs(NAME_SECONDS);
         Self { server, connector: TowerToHyperService::new(connector), patience, idle: Arc::default() }
     }
 
@@ -80,20 +85,22 @@ impl Connections {
         }
     }
 
+    fn open(&self) -> impl Future<Output = Result<Box<Connection>, AskError>> + Send + use<> {
+        open(self.connector.call(self.server.clone()), self.patience)
+    }
+
     /// A new connection, or one that becomes free before: over TLS, or to a server that is busy, it takes time to open one.
     /// Tells whether it is new.
     async fn open_or_wait(&self) -> Result<(Box<Connection>, bool), AskError> {
-        let opening = Box::pin(open(self.connector.call(self.server.clone())));
+        let opening = Box::pin(self.open());
         let waiting = pin!(self.idle.wait());
         match select(opening, waiting).await {
             Either::Left((opened, _)) => Ok((opened?, true)),
             Either::Right((waited, opening)) => {
-                let (idle, patience) = (Arc::clone(&self.idle), self.patience);
+                let idle = Arc::clone(&self.idle);
                 tokio::spawn(async move {
                     // Others may need it.
-                    if let Ok(Ok(opened)) = timeout(patience, opening).await {
-                        idle.put(opened);
-                    }
+                    opening.await.into_iter().for_each(|opened| idle.put(opened));
                 });
                 Ok((waited, false))
             }
@@ -101,11 +108,13 @@ impl Connections {
     }
 }
 
+/// One that stands in time: a name that nobody knows and a server that says nothing of its certificate are as if nobody was there.
 async fn open(
     connecting: impl Future<Output = Result<Stream, Box<dyn Error + Send + Sync>>>,
+    patience: Duration,
 ) -> Result<Box<Connection>, AskError> {
-    let stream = connecting.await.map_err(AskError::Unreachable)?;
-    Connection::over(stream).await.map(Box::new).map_err(AskError::Cut)
+    let stream = timeout(patience, connecting).await.unwrap_or_else(|late| Err(late.into()));
+    Connection::over(stream.map_err(AskError::Unreachable)?).await.map(Box::new).map_err(AskError::Cut)
 }
 
 /// Whom a request names as its host that goes to this URL; nobody where there is none in it.
@@ -285,6 +294,34 @@ mod tests {
         assert_eq!(collect(answer.ok().unwrap().into_body(), 99).await.unwrap(), "ok");
         assert_eq!(server.waiting(), 0);
         while !is_closed(&mut stream).await {}
+    }
+
+    #[tokio::test]
+    async fn one_that_is_a_minute_old_is_used_no_more() {
+        let server = Server::new().await;
+        let (mut stream, _) = tokio::join!(server.answer(ANSWER), server.asked());
+        let idle = &server.connections.idle;
+        let connection = idle.take().unwrap();
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(44)).await;
+        idle.put(connection);
+        assert_eq!(server.waiting(), 1);
+        let connection = idle.take().unwrap();
+        tokio::time::advance(Duration::from_secs(16)).await;
+        idle.put(connection);
+        assert_eq!(server.waiting(), 0);
+        assert!(is_closed(&mut stream).await);
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_of_its_certificate_is_not_there() {
+        let server = Server::new().await;
+        let tls = Uri::try_from(format!("https://{}", server.socket.local_addr().unwrap())).unwrap();
+        let connections =
+            Connections { patience: Duration::from_millis(50), ..Connections::new(tls, TIMEOUTS) };
+        let asked = connections.ask(Request::new(Full::default()));
+        let (answer, _silent) = tokio::join!(asked, server.socket.accept());
+        assert!(matches!(answer, Err(AskError::Unreachable(_))));
     }
 
     #[tokio::test]
