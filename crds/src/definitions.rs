@@ -1,5 +1,6 @@
 //! The custom resource definitions as files.
 
+use crate::explained::explained;
 use crate::{AccessPolicy, CodeCrucible, ModelBackend, SynthesisClient, conditions};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt as _;
@@ -9,7 +10,8 @@ use serde_yaml::Value;
 /// Name and content of each file in `manifests/crds` and in the chart.
 pub fn definition_files() -> Result<Vec<(String, String)>, serde_yaml::Error> {
     let definitions = [AccessPolicy::crd(), CodeCrucible::crd(), ModelBackend::crd(), SynthesisClient::crd()]
-        .map(not_current_yet);
+        .map(not_current_yet)
+        .map(explained);
     let file = |definition: &CustomResourceDefinition| {
         let name = definition.metadata.name.clone().unwrap_or_default();
         let yaml = serde_yaml::to_string(&sorted(serde_yaml::to_value(definition)?))?;

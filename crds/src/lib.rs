@@ -8,6 +8,7 @@ mod codecrucible;
 pub mod conditions;
 mod definitions;
 mod duration;
+mod explained;
 mod model_backend;
 pub mod names;
 mod synthesis_client;

@@ -35,7 +35,8 @@ pub struct ModelBackendSpec {
     pub type_: BackendType,
     /// Base URL of the server: for type `OpenAI` such as `http://vllm.models.svc:8000/v1`, to which `/chat/completions` is appended; for the others
     /// without the version, such as `https://api.anthropic.com` or `http://ollama.models.svc:11434`. The service's network policy opens the URL's
-    /// port, so it must be the one that the server's pods listen on.
+    /// port, so it must be the one that the server's pods listen on. It speaks HTTP/1.1; with `https` its certificate must be publicly trusted, as
+    /// the authorities are those that the image was built with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/?#@][^\s?#@]*$"))]
     pub url: Option<String>,
@@ -158,7 +159,7 @@ pub enum Task {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Timeouts {
-    /// Until the connection stands.
+    /// Until an address is reached; to find the name and to agree on encryption may take 6 s more in all. Who takes longer is as if nobody was there.
     pub connect: Duration,
     /// From the request to the first byte of the answer.
     pub first_byte: Duration,

@@ -20,3 +20,17 @@ pub fn cache() -> anyhow::Result<PathBuf> {
     let home = std::env::var_os("HOME").context("neither CODECRUCIBLE_CACHE nor HOME is set")?;
     Ok(PathBuf::from(home).join(".cache/codecrucible"))
 }
+
+/// The Rust files of a folder and those below it.
+pub fn sources(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(sources(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}

@@ -2,8 +2,8 @@
 //! the source can tell.
 #![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
-use codecrucible_tests::paths::repository;
-use std::path::{Path, PathBuf};
+use codecrucible_tests::paths::{repository, sources};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Everything that a crate is built from, itself aside.
@@ -16,13 +16,6 @@ fn dependencies(package: &str) -> Vec<String> {
     assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
     let lines = String::from_utf8(tree.stdout).unwrap();
     lines.lines().skip(1).filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
-}
-
-/// The Rust files of a folder and those below it.
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let found = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
-    found.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
 #[test]
@@ -48,7 +41,7 @@ fn one_tls_stack_serves_all() {
 #[test]
 fn only_the_http_folder_knows_axum() {
     let workload = repository().join("workload/src");
-    let files = sources(&workload);
+    let files = sources(&workload).unwrap();
     let knows = |path: &PathBuf| std::fs::read_to_string(path).unwrap().contains("axum::");
     let (inside, outside): (Vec<_>, Vec<_>) =
         files.into_iter().filter(knows).partition(|path| path.starts_with(workload.join("http")));
@@ -81,11 +74,11 @@ fn all_parts_of_a_reconcile_but_a_few_are_pure() {
     let impure = IMPURE_PARTS.map(|part| service.join(part));
     assert!(impure.iter().all(|path| path.exists()), "{impure:?}");
     let operator = repository().join("operator/src");
-    let shared = sources(&operator.join("conventions"));
-    let pure = sources(&service).into_iter().filter(|path| !impure.contains(path)).chain(shared);
+    let shared = sources(&operator.join("conventions")).unwrap();
+    let pure = sources(&service).unwrap().into_iter().filter(|path| !impure.contains(path)).chain(shared);
     let client = operator.join("client");
     let talks = IMPURE_PARTS_OF_CLIENT.map(|part| client.join(part));
-    let decides = sources(&client).into_iter().filter(|path| !talks.contains(path));
+    let decides = sources(&client).unwrap().into_iter().filter(|path| !talks.contains(path));
     for file in pure.chain(decides).chain([operator.join("agreement.rs")]) {
         let text = std::fs::read_to_string(&file).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();

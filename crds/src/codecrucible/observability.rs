@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Observability {
     /// The least severe level that is written; changes without a restart. Lines of requests are written whatever it is.
     pub log_level: LogLevel,
-    /// Which requests get a line of the log, at their end: all that are answered with 500 or above, and of the others these. What
+    /// Which requests get a line of the log, at their end: all that are answered with 500 or above or break, and of the others these. What
     /// is not read in time is lost: `codecrucible_log_lines_lost_total` counts it.
     pub access_log: AccessLog,
     /// Where requests are told of as traces, in OpenTelemetry's protocol (OTLP over HTTP with protobuf, not gRPC), and which of them; none if it is left
@@ -38,7 +38,7 @@ fn five() -> i32 {
     5
 }
 
-/// Which requests get a line: all that are answered with 500 or above, and of the others these. What
+/// Which requests get a line: all that are answered with 500 or above or break, and of the others these. What
 /// is not read in time is lost: `codecrucible_log_lines_lost_total` counts it.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
 #[serde(default, rename_all = "camelCase")]

@@ -39,7 +39,7 @@ pub struct Canary {
     #[serde(default = "minimum_requests")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub minimum_requests: i32,
-    /// Largest part of these requests that may be answered with a status of 500 or above, percent.
+    /// Largest part of these requests that may be answered with a status of 500 or above, or with a stream that breaks, percent.
     #[serde(default = "max_error_percent")]
     #[schemars(range(min = 0, max = 100))]
     pub max_error_percent: i32,

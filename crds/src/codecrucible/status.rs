@@ -85,7 +85,7 @@ pub struct CanaryStatus {
     pub ready_replicas: i32,
     /// Completions and syntheses that they said they answered, as their first digit and zeros.
     pub requests: i64,
-    /// Those that they answered with a status of 500 or above, likewise.
+    /// Those that they answered with a status of 500 or above, or with a stream that broke, likewise.
     pub failed_requests: i64,
 }
 

@@ -7,6 +7,7 @@ use prometheus::{
     Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
 };
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The budgets for a policy are 2 s and 5 s.
@@ -15,6 +16,8 @@ const APPLIED_BUCKETS_SECONDS: [f64; 7] = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.
 /// The metrics of one process.
 pub(crate) struct Metrics {
     registry: Registry,
+    /// Held by the one that looks and reads: another one would find what is measured anew half done.
+    scrape: Mutex<()>,
     /// Reconciles by the resource's kind and by outcome: `success` or the error's reason.
     pub(crate) reconciles: IntCounterVec,
     /// Time of a reconcile, by the resource's kind.
@@ -74,6 +77,7 @@ impl Metrics {
             fuse_blown: made
                 .gauge("fuse_blown", "1 while so many services were acted on that no other one is.")?,
             leader: made.gauge("leader", "1 while this process leads.")?,
+            scrape: Mutex::default(),
             registry,
         })
     }
@@ -101,6 +105,7 @@ impl Metrics {
 
     /// The text exposition format, version 0.0.4.
     pub(crate) fn render(&self) -> Vec<u8> {
+        let _alone = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.resources.reset();
         for ((kind, state), count) in self.ledger.counts() {
             self.resources.with_label_values(&[kind, state.as_str()]).set(count);

@@ -14,7 +14,7 @@ pub const SERVED_WITHIN_MILLISECONDS: [u32; 20] = [
 pub struct Served {
     /// All of them.
     pub requests: u64,
-    /// Those that were answered with a status of 500 or above.
+    /// Those that were answered with a status of 500 or above, or with a stream that broke, which counts once however many read it.
     pub failed: u64,
     /// Those whose answers began within each of [`SERVED_WITHIN_MILLISECONDS`], and not within the one before. A replica of another
     /// version may know fewer, or more, which are left out.

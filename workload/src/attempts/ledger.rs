@@ -18,8 +18,8 @@ pub enum Outcome {
     Short(&'static str),
     /// Nobody waits for it any more: another backend that was asked too began to answer before.
     Outrun,
-    /// It failed, in this way.
-    Failed(&'static str),
+    /// It failed, in this way; with the status that it answered with, if that is what is wrong.
+    Failed(&'static str, Option<u16>),
 }
 
 impl Outcome {
@@ -49,7 +49,7 @@ impl Outcome {
             Self::PutOff => "put_off",
             Self::Short(_) => "short",
             Self::Outrun => "outrun",
-            Self::Failed(kind) => kind,
+            Self::Failed(kind, _) => kind,
         }
     }
 }
@@ -157,7 +157,11 @@ impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, Tried { backend, outcome, after, .. }) in self.tried.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{backend} {} after {} ms", outcome.as_str(), after.as_millis())?;
+            write!(f, "{comma}{backend} {}", outcome.as_str())?;
+            if let Outcome::Failed(_, Some(status)) = outcome {
+                write!(f, " with status {status}")?;
+            }
+            write!(f, " after {} ms", after.as_millis())?;
         }
         if !self.skipped.is_empty() {
             write!(f, ", not asked: {}", self.skipped.join(" "))?;
@@ -182,9 +186,12 @@ mod tests {
     fn it_tells_what_was_tried_in_order_and_who_answered() {
         let mut ledger = Ledger::default();
         ledger.tried.push(tried("a", Outcome::PutOff, 3));
-        ledger.tried.push(tried("b", Outcome::Failed("cut"), 120));
+        ledger.tried.push(tried("b", Outcome::Failed("error", Some(500)), 120));
         ledger.skipped.push("c".into());
-        assert_eq!(ledger.to_string(), "a put_off after 3 ms, b cut after 120 ms, not asked: c");
+        assert_eq!(
+            ledger.to_string(),
+            "a put_off after 3 ms, b error with status 500 after 120 ms, not asked: c"
+        );
         assert_eq!(ledger.summary().as_deref(), Some("backend=b; attempts=2"));
         ledger.answered = Some(0);
         assert_eq!(ledger.summary().as_deref(), Some("backend=a; attempts=2"), "its 429 is the answer");

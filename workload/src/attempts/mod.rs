@@ -35,6 +35,11 @@ pub trait Question: Sync {
         None
     }
 
+    /// By what the client's request is known, if it is one.
+    fn request_id(&self) -> Option<&str> {
+        None
+    }
+
     /// Whether answers are streams, whose first byte is a sign of life and not all there is.
     fn is_streamed(&self) -> bool;
 
@@ -110,17 +115,17 @@ impl Attempts<'_> {
         let mut run = Run { attempts: self, question, course, began: Instant::now() };
         run.until_answered().await;
         let (answer, ledger) = run.course.end();
-        self.tell(&ledger);
+        self.tell(&ledger, question.request_id());
         (answer, ledger)
     }
 
     /// Of what did not go well at once. Who is left alone was told when that began.
-    fn tell(&self, ledger: &Ledger) {
+    fn tell(&self, ledger: &Ledger, request_id: Option<&str>) {
         if ledger.is_over_budget {
             self.metrics.models.retries_over_budget.inc();
         }
         if ledger.is_remarkable() {
-            tracing::warn!(attempts = %ledger, "not all went well at once");
+            tracing::warn!(request_id, attempts = %ledger, "not all went well at once");
         }
     }
 }

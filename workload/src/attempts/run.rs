@@ -150,7 +150,7 @@ impl<'t, Q: Question> Run<'_, 't, Q> {
                 let health = backend.health();
                 let has_to_be =
                     || share_resting(self.course.equals(target)).is_some_and(|share| share > most);
-                match health.begin(slot, began, has_to_be) {
+                match health.begin(slot, began, deadline, has_to_be) {
                     Ok(in_flight) => return Some(Ready { target, in_flight, deadline, began }),
                     // Whole seconds, the last one begun.
                     Err(rest) => BackendError::Resting { seconds: rest.as_secs() + 1 },
@@ -226,7 +226,7 @@ impl<'t, Q: Question> Run<'_, 't, Q> {
         let now = Instant::now();
         match judged {
             Err(error) => {
-                self.tell(&attempt, Outcome::Failed(error.kind()));
+                self.tell(&attempt, Outcome::Failed(error.kind(), error.failing_status()));
                 let Ready { target, mut in_flight, .. } = attempt.ready;
                 match error {
                     BackendError::PutOff { seconds } => {

@@ -17,6 +17,9 @@ pub enum BackendError {
     /// Not an answer in OpenAI's protocol.
     #[error("the model's backend gave an answer that is not in the expected protocol")]
     Protocol,
+    /// More of an answer than is taken: what was asked for is too much, whoever is asked.
+    #[error("the model's backend gave a larger answer than is taken; ask for less at once")]
+    TooLarge,
     /// The backend refused our credential.
     #[error("the model's backend refused the service's credential")]
     Credential,
@@ -86,6 +89,7 @@ impl BackendError {
             Self::TimedOut => "timeout",
             Self::Cut => "cut",
             Self::Protocol => "protocol",
+            Self::TooLarge => "too_large",
             Self::Credential => "credential",
             Self::Refused { .. } => "error",
             Self::Faulty { .. } => "refused",
@@ -97,6 +101,14 @@ impl BackendError {
             Self::Failed => "failed",
             Self::Resting { .. } => "resting",
             Self::Full { .. } => "full",
+        }
+    }
+
+    /// The status with which the backend failed, if it failed with one that says no more.
+    pub fn failing_status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status } => Some(*status),
+            _ => None,
         }
     }
 
@@ -112,7 +124,7 @@ impl BackendError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Unreachable | Self::Cut | Self::Refused { status: 502 | 503 } => Retry::Again,
-            Self::TooLong(_) => Retry::Never,
+            Self::TooLong(_) | Self::TooLarge => Retry::Never,
             // It may be called otherwise elsewhere.
             Self::Faulty { status } if *status != 404 => Retry::Never,
             _ => Retry::Elsewhere,
@@ -126,6 +138,7 @@ impl BackendError {
             Self::Busy
                 | Self::Loading
                 | Self::TooLong(_)
+                | Self::TooLarge
                 | Self::Faulty { .. }
                 | Self::PutOff { .. }
                 | Self::Resting { .. }
@@ -139,7 +152,9 @@ impl BackendError {
         match self {
             // That is said before any work is done.
             Self::Refused { status } => *status != 503,
-            other => matches!(other, Self::Cut | Self::TimedOut | Self::Protocol | Self::Failed),
+            other => {
+                matches!(other, Self::Cut | Self::TimedOut | Self::Protocol | Self::TooLarge | Self::Failed)
+            }
         }
     }
 }

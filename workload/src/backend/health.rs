@@ -1,8 +1,9 @@
 //! How a backend does: how many requests it has, how soon it answers, whether it fails, and whether it asked to be left alone.
 
-use super::BackendError;
 use super::breaker::{Admission, Breaker, Seen};
 use super::room::{Room, Slot};
+use super::{BackendError, Deadline};
+use crate::telemetry::ModelMetrics;
 use codecrucible_contract as contract;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,8 @@ use tokio::time::Instant;
 const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 /// The time for which one is left alone that asks for it and does not say for how long.
 const USUAL_PATIENCE: Duration = Duration::from_secs(1);
+/// Why a stream is not whole for which the time of its request was not enough, waiting included.
+pub const TOTAL_TIMEOUT: &str = "total_timeout";
 /// How much one answer moves the average of how soon they begin: one part of so many.
 const AVERAGED: u64 = 8;
 
@@ -44,11 +47,13 @@ impl Health {
         })
     }
 
-    /// Begins a request that has room, or tells how long the backend is to be left alone. One that fails is asked nevertheless if it has to be.
+    /// Begins a request that has room, or tells how long the backend is to be left alone. One that fails is asked nevertheless if it has to be. The
+    /// deadline tells later whether a stream broke or only took too long.
     pub fn begin(
         self: &Arc<Self>,
         mut slot: Slot,
         now: Instant,
+        deadline: Deadline,
         has_to_be: impl FnOnce() -> bool,
     ) -> Result<InFlight, Duration> {
         let mut state = self.state();
@@ -60,7 +65,8 @@ impl Health {
         let admission =
             admission.or_else(|rest| if has_to_be() { Ok(Admission::NONE) } else { Err(rest) })?;
         slot.begin(now);
-        Ok(InFlight { health: Arc::clone(self), _slot: slot, began: now, admission, is_noted: false })
+        let (health, end) = (Arc::clone(self), deadline.end());
+        Ok(InFlight { health, _slot: slot, began: now, end, admission, is_noted: false })
     }
 
     /// How many requests it has at once, and who waits.
@@ -121,11 +127,20 @@ pub struct InFlight {
     health: Arc<Health>,
     _slot: Slot,
     began: Instant,
+    end: Instant,
     admission: Admission,
     is_noted: bool,
 }
 
 impl InFlight {
+    /// Its answer, which had begun, broke. Counts it, and gives in which way.
+    pub fn broke(&self, error: &BackendError, now: Instant, metrics: &ModelMetrics) -> &'static str {
+        let is_over = *error == BackendError::TimedOut && now >= self.end;
+        let reason = if is_over { TOTAL_TIMEOUT } else { error.kind() };
+        metrics.broke(&self.health.name, reason);
+        reason
+    }
+
     /// Its answer has begun; that of a stream tells how soon the backend begins under its load, and how long a whole one takes tells how long it is.
     pub fn answered(&mut self, is_stream: bool, now: Instant) {
         self.health.note_first_byte(now - self.began);
@@ -206,7 +221,8 @@ mod tests {
     }
 
     fn begin(health: &Arc<Health>, now: Instant) -> Result<InFlight, Duration> {
-        health.begin(health.room().enter().unwrap(), now, || false)
+        let timeouts = contract::Timeouts { connect_ms: 1, first_byte_ms: 1, idle_ms: 1, total_ms: 600_000 };
+        health.begin(health.room().enter().unwrap(), now, Deadline::of(timeouts, now, now), || false)
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,9 +25,9 @@ pub use deadline::Deadline;
 pub use embedded::{EmbeddedBackend, Engines};
 pub use endpoint::{Endpoint, StreamEnd};
 pub use error::{BackendError, Retry, SetupError};
-pub use health::{Health, InFlight};
+pub use health::{Health, InFlight, TOTAL_TIMEOUT};
 pub(crate) use remote::seconds;
-pub use remote::{Answer, RemoteBackend, Told};
+pub use remote::{Answer, MAX_ANSWER_BYTES, RemoteBackend, Told};
 pub use room::{Full, Occupancy, Room, Slot};
 pub use sse::{EventReader, EventSplitter, data_line};
 

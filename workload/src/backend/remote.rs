@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use tokio::time::timeout_at;
 
-/// Largest whole answer, bytes.
-const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// Largest answer that is not a stream, bytes.
+pub const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// Statuses that tell the client something about its own request; others are our trouble, not its.
 const PASSED_ON: [u16; 6] = [400, 404, 413, 415, 422, 429];
 /// A server's address, credential and connections.
@@ -102,7 +102,7 @@ impl RemoteBackend {
         let answer = timeout_at(deadline.first_byte(), self.connections.ask(request))
             .await
             .map_err(|_elapsed| BackendError::TimedOut)?
-            .map_err(ask_error)?;
+            .map_err(|error| self.unasked(error, told.correlation))?;
         let (parts, body) = answer.into_parts();
         let retry_after = parts.headers.get(RETRY_AFTER).cloned();
         let kind = media_type(parts.headers.get(CONTENT_TYPE));
@@ -115,6 +115,18 @@ impl RemoteBackend {
             }
             (_, status) => Err(refusal(status, retry_after.as_ref())),
         }
+    }
+
+    /// Of a request that was not answered. The cause may name addresses: it is for the log, the client gets the kind.
+    fn unasked(&self, error: AskError, of: Option<&Correlation>) -> BackendError {
+        let (cause, kind) = match error {
+            AskError::Unreachable(error) => (causes(&*error), BackendError::Unreachable),
+            AskError::Cut(error) => (causes(&error), BackendError::Cut),
+        };
+        let (server, kind_name) = (self.connections.server(), kind.kind());
+        let request_id = of.and_then(|correlation| correlation.request_id().to_str().ok());
+        tracing::warn!(server, kind = kind_name, cause, request_id, "a backend could not be asked");
+        kind
     }
 
     fn request(&self, endpoint: Endpoint, body: Bytes, told: Told<'_>) -> Request<Full<Bytes>> {
@@ -174,7 +186,7 @@ async fn begun(mut body: AnswerBody, deadline: Deadline) -> Result<Begun<AnswerB
 async fn whole(body: AnswerBody, deadline: Deadline) -> Result<Bytes, BackendError> {
     let whole = timeout_at(deadline.end(), collect(body, MAX_ANSWER_BYTES)).await;
     whole.map_err(|_elapsed| BackendError::TimedOut)?.map_err(|error| match error {
-        CollectError::TooLarge => BackendError::Protocol,
+        CollectError::TooLarge => BackendError::TooLarge,
         CollectError::Cut => BackendError::Cut,
     })
 }
@@ -220,16 +232,6 @@ fn refusal(status: u16, retry_after: Option<&HeaderValue>) -> BackendError {
 /// `Retry-After` in seconds; as a date it is as if it were not said.
 pub(crate) fn seconds(retry_after: Option<&HeaderValue>) -> Option<u64> {
     retry_after?.to_str().ok()?.trim().parse().ok()
-}
-
-/// The cause may name addresses: it is for the log, the client gets the kind.
-fn ask_error(error: AskError) -> BackendError {
-    let (cause, kind) = match error {
-        AskError::Unreachable(error) => (causes(&*error), BackendError::Unreachable),
-        AskError::Cut(error) => (causes(&error), BackendError::Cut),
-    };
-    tracing::warn!(cause, "a backend could not be asked");
-    kind
 }
 
 fn causes(error: &dyn std::error::Error) -> String {

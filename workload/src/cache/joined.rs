@@ -3,6 +3,7 @@
 
 use super::key::Key;
 use super::recording::Written;
+use crate::telemetry::TroubleNote;
 use bytes::Bytes;
 use futures::task::{ArcWake, waker_ref};
 use http_body::{Body, Frame};
@@ -66,6 +67,7 @@ pub struct Reader {
 
 struct Stream {
     passing: Mutex<Passing>,
+    trouble: TroubleNote,
     waiting: Arc<Waiting>,
 }
 
@@ -135,8 +137,8 @@ async fn follow(mut course: watch::Receiver<Course>) -> Option<Course> {
 }
 
 impl First {
-    /// It is answered with a stream, which others may read too.
-    pub fn share(self, body: impl Body<Data = Bytes> + Send + 'static) -> Reader {
+    /// It is answered with a stream, which others may read too, and of which it is noted there should it not be whole.
+    pub fn share(self, body: impl Body<Data = Bytes> + Send + 'static, trouble: TroubleNote) -> Reader {
         let course = self.course.clone();
         let passing = Passing {
             body: Some(body.map_err(|_| BrokenOff).boxed_unsync()),
@@ -149,7 +151,7 @@ impl First {
             room: Arc::clone(&self.room),
             first: Some(self),
         };
-        let stream = Arc::new(Stream { passing: Mutex::new(passing), waiting: Arc::default() });
+        let stream = Arc::new(Stream { passing: Mutex::new(passing), trouble, waiting: Arc::default() });
         course.send_replace(Course::Streamed(Arc::downgrade(&stream)));
         Reader { stream, number: 0 }
     }
@@ -157,6 +159,13 @@ impl First {
     /// It is answered with something that is nobody else's.
     pub fn keep_for_itself(self) {
         self.course.send_replace(Course::Own);
+    }
+}
+
+impl Reader {
+    /// Where it is noted should the stream not be whole.
+    pub fn trouble(&self) -> &TroubleNote {
+        &self.stream.trouble
     }
 }
 
@@ -341,7 +350,7 @@ mod tests {
             let body = futures::stream::unfold(receiver, async |mut receiver: mpsc::Receiver<Bytes>| {
                 Some((Ok::<_, BrokenOff>(Frame::data(receiver.recv().await?)), receiver))
             });
-            (scene, first.share(StreamBody::new(body)))
+            (scene, first.share(StreamBody::new(body), TroubleNote::default()))
         }
 
         async fn join(&self) -> Joined {

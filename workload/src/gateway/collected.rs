@@ -1,11 +1,8 @@
 //! An answer in pieces, put together.
 
-use crate::backend::{BackendError, Deltas};
+use crate::backend::{BackendError, Deltas, MAX_ANSWER_BYTES};
 use crate::dialects::{Answer, Delta};
 use futures::StreamExt as _;
-
-/// Largest whole answer, bytes.
-const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// An answer, and how many bytes are in it.
 pub async fn collected(mut deltas: Deltas) -> Result<(Answer, usize), BackendError> {
@@ -16,7 +13,7 @@ pub async fn collected(mut deltas: Deltas) -> Result<(Answer, usize), BackendErr
             delta => {
                 bytes += delta.text().len();
                 if bytes > MAX_ANSWER_BYTES {
-                    return Err(BackendError::Protocol);
+                    return Err(BackendError::TooLarge);
                 }
                 answer.take(delta);
             }

@@ -15,19 +15,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Instant, Sleep};
 
-/// Why a stream did not end well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// Nothing came for too long, or the whole took too long.
-    TimedOut,
-    /// It ended before its end mark.
-    Cut,
-}
-
-/// The guard around one stream. What is `held` goes with the last byte, or with the client.
-pub struct GuardedStream<B, H> {
+/// The guard around one stream. Who is told should it break goes with the last byte, or with the client.
+pub struct GuardedStream<B, F> {
     inner: B,
-    _held: H,
+    broke: F,
     deadline: Deadline,
     last_frame: Instant,
     timer: Pin<Box<Sleep>>,
@@ -44,18 +35,18 @@ pub struct GuardedStream<B, H> {
 pub struct Guarded {
     /// By what it is known to be whole.
     pub end: StreamEnd,
-    /// The event that a client gets in trouble.
-    pub last_words: fn(Trouble) -> Bytes,
+    /// The event that a client gets where it does not.
+    pub last_words: fn(&BackendError) -> Bytes,
 }
 
-impl<B, H> GuardedStream<B, H> {
+impl<B, F: FnMut(&BackendError)> GuardedStream<B, F> {
     /// Guards a stream.
-    pub fn new(inner: B, deadline: Deadline, guarded: Guarded, held: H) -> Self {
+    pub fn new(inner: B, deadline: Deadline, guarded: Guarded, broke: F) -> Self {
         let last_frame = Instant::now();
         let timer = Box::pin(tokio::time::sleep_until(deadline.next_after(last_frame)));
         Self {
             inner,
-            _held: held,
+            broke,
             deadline,
             last_frame,
             timer,
@@ -111,20 +102,21 @@ impl<B, H> GuardedStream<B, H> {
     }
 
     /// Nothing comes any more: what waited goes, and, unless the stream is whole, an event that tells so.
-    fn end(&mut self, trouble: Option<Trouble>) -> Option<Result<Frame<Bytes>, Infallible>> {
+    fn end(&mut self, error: Option<BackendError>) -> Option<Result<Frame<Bytes>, Infallible>> {
         self.finished = true;
         let mut bytes =
             BytesMut::from(self.events.take().map(|mut events| events.finish()).unwrap_or_default());
         self.note(&bytes);
         self.recording = None;
-        let is_whole =
-            self.tail.has_end() || (trouble.is_none() && self.guarded.end == StreamEnd::Connection);
+        let is_whole = self.tail.has_end() || (error.is_none() && self.guarded.end == StreamEnd::Connection);
         if !is_whole {
+            let error = error.unwrap_or(BackendError::Cut);
+            (self.broke)(&error);
             if !self.tail.is_between_events() {
                 // Ends what was cut, so that the event is not read as a part of it.
                 bytes.put_slice(b"\n\n");
             }
-            bytes.put_slice(&(self.guarded.last_words)(trouble.unwrap_or(Trouble::Cut)));
+            bytes.put_slice(&(self.guarded.last_words)(&error));
         }
         (!bytes.is_empty()).then(|| Ok(Frame::data(bytes.freeze())))
     }
@@ -142,7 +134,7 @@ impl<B, H> GuardedStream<B, H> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
+impl<B: Body<Data = Bytes> + Unpin, F: FnMut(&BackendError) + Unpin> Body for GuardedStream<B, F> {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -160,22 +152,22 @@ impl<B: Body<Data = Bytes> + Unpin, H: Unpin> Body for GuardedStream<B, H> {
                     this.last_frame = Instant::now();
                     // Looked at here too: a backend that always has more to say never gets as far as the timer.
                     if this.deadline.end() <= this.last_frame {
-                        return Poll::Ready(this.end(Some(Trouble::TimedOut)));
+                        return Poll::Ready(this.end(Some(BackendError::TimedOut)));
                     }
                     let Some(data) = frame.data_ref() else { return Poll::Ready(Some(Ok(frame))) };
                     match this.passing(data) {
                         // The backend is at work, and has said nothing yet that can go on.
                         Ok(None) => {}
                         Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                        Err(_) => return Poll::Ready(this.end(Some(Trouble::Cut))),
+                        Err(error) => return Poll::Ready(this.end(Some(error))),
                     }
                 }
                 Poll::Ready(None) => return Poll::Ready(this.end(None)),
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(this.end(Some(Trouble::Cut))),
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(this.end(Some(BackendError::Cut))),
                 Poll::Pending => {
                     ready!(this.poll_patience(context));
                     // A whole answer whose connection merely stays open is whole.
-                    return Poll::Ready(this.end(Some(Trouble::TimedOut)));
+                    return Poll::Ready(this.end(Some(BackendError::TimedOut)));
                 }
             }
         }
@@ -193,9 +185,11 @@ mod tests {
     const GUARDED: Guarded = Guarded { end: StreamEnd::Mark, last_words };
     const TIMEOUTS: Timeouts = Timeouts { connect_ms: 1, first_byte_ms: 1, idle_ms: 1_000, total_ms: 10_000 };
 
-    fn last_words(trouble: Trouble) -> Bytes {
-        Bytes::from(format!("data: {trouble:?}\n\n"))
+    fn last_words(error: &BackendError) -> Bytes {
+        Bytes::from(format!("data: {error:?}\n\n"))
     }
+
+    fn nobody_is_told(_: &BackendError) {}
 
     type Frames = Vec<Result<Frame<Bytes>, &'static str>>;
 
@@ -204,7 +198,7 @@ mod tests {
             StreamBody::new(stream::iter(frames)),
             Deadline::starting_now(TIMEOUTS),
             GUARDED,
-            (),
+            nobody_is_told,
         );
         String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
@@ -238,7 +232,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stalled_stream_ends_after_the_idle_timeout() {
         let frames = stream::iter([data("data: 1\n\n")]).chain(stream::pending());
-        let body = GuardedStream::new(StreamBody::new(frames), Deadline::starting_now(TIMEOUTS), GUARDED, ());
+        let body = GuardedStream::new(
+            StreamBody::new(frames),
+            Deadline::starting_now(TIMEOUTS),
+            GUARDED,
+            nobody_is_told,
+        );
         let start = Instant::now();
         let text = body.collect().await.unwrap().to_bytes();
         assert_eq!(text, "data: 1\n\ndata: TimedOut\n\n");
@@ -252,7 +251,7 @@ mod tests {
             frame
         });
         let body = StreamBody::new(Box::pin(frames));
-        let body = GuardedStream::new(body, Deadline::starting_now(TIMEOUTS), GUARDED, ());
+        let body = GuardedStream::new(body, Deadline::starting_now(TIMEOUTS), GUARDED, nobody_is_told);
         assert_eq!(body.collect().await.unwrap().to_bytes(), "data: [DONE]\n\n");
     }
 
@@ -263,7 +262,7 @@ mod tests {
             Redaction { is_shadow: false, answers: Some(RedactionMode::Enforce), patterns: Vec::new() };
         let redaction = crate::redaction::redactions(Some(&policy)).1.unwrap();
         let body = StreamBody::new(Box::pin(frames));
-        let body = GuardedStream::new(body, Deadline::starting_now(TIMEOUTS), GUARDED, ())
+        let body = GuardedStream::new(body, Deadline::starting_now(TIMEOUTS), GUARDED, nobody_is_told)
             .redacted(Some(RedactedEvents::new(redaction.into(), |_| {})));
         String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
@@ -289,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_looked_through_ends_with_an_error() {
         let frames = [data(BEGINNING), data("data: {\"text\":\ndata: \"x\"}\n\ndata: [DONE]\n\n")];
-        assert_eq!(redacted(stream::iter(frames)).await, format!("{BEGINNING}data: Cut\n\n"));
+        assert_eq!(redacted(stream::iter(frames)).await, format!("{BEGINNING}data: Protocol\n\n"));
     }
 
     #[tokio::test]
@@ -301,7 +300,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_whole_stream_that_stays_open_is_no_trouble() {
         let frames = stream::iter([data("data: 1\n\ndata: [DONE]\n\n")]).chain(stream::pending());
-        let body = GuardedStream::new(StreamBody::new(frames), Deadline::starting_now(TIMEOUTS), GUARDED, ());
+        let body = GuardedStream::new(
+            StreamBody::new(frames),
+            Deadline::starting_now(TIMEOUTS),
+            GUARDED,
+            nobody_is_told,
+        );
         assert_eq!(body.collect().await.unwrap().to_bytes(), "data: 1\n\ndata: [DONE]\n\n");
     }
 
@@ -315,7 +319,7 @@ mod tests {
             StreamBody::new(Box::pin(frames)),
             Deadline::starting_now(TIMEOUTS),
             GUARDED,
-            (),
+            nobody_is_told,
         );
         assert!(body.collect().await.unwrap().to_bytes().ends_with(b"data: TimedOut\n\n"));
     }
@@ -330,7 +334,7 @@ mod tests {
             StreamBody::new(Box::pin(frames)),
             Deadline::starting_now(TIMEOUTS),
             GUARDED,
-            (),
+            nobody_is_told,
         );
         let start = Instant::now();
         let text = body.collect().await.unwrap().to_bytes();

@@ -14,7 +14,7 @@ mod stream_tail;
 mod usage;
 
 pub use collected::collected;
-pub use guarded_stream::{Guarded, GuardedStream, Trouble};
+pub use guarded_stream::{Guarded, GuardedStream};
 pub use question::{ModelAnswer, ModelQuestion};
 pub use request::ModelRequest;
 pub use shown::Shown;

@@ -201,6 +201,10 @@ impl Question for ModelQuestion<'_> {
         self.answer(target, deadline).await
     }
 
+    fn request_id(&self) -> Option<&str> {
+        self.told.correlation?.request_id().to_str().ok()
+    }
+
     fn is_streamed(&self) -> bool {
         self.request.stream
     }

@@ -39,9 +39,11 @@ pub(super) async fn metrics(State(service): State<Service>) -> impl IntoResponse
     service.cache().measure().await;
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let (snapshot, now) = (service.snapshot(), Instant::now());
-    service.metrics().backends.look(snapshot.backends().map(|backend| sight(backend, now)));
-    service.metrics().tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], service.metrics().render())
+    let text = service.metrics().render(|metrics| {
+        metrics.backends.look(snapshot.backends().map(|backend| sight(backend, now)));
+        metrics.tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
+    });
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
 fn sight(backend: &Backend, now: Instant) -> BackendSight<'_> {

@@ -1,5 +1,6 @@
 //! Asking backends, and what passes through: bytes from one that speaks as the client does, pieces from any other one.
 
+use super::begun_answer::BegunAnswer;
 use super::cache::FromBackend;
 use super::error::ApiError;
 use super::events::{event_stream, last_words};
@@ -101,7 +102,7 @@ impl Asking<'_> {
             (ModelAnswer::Pieces(deltas), Some(chat)) if self.request.stream => {
                 Ok(pieces(chat).stream(deltas, in_flight, meter, self.place))
             }
-            (ModelAnswer::Pieces(deltas), Some(chat)) => pieces(chat).whole(deltas, meter).await,
+            (ModelAnswer::Pieces(deltas), Some(chat)) => pieces(chat).whole(deltas, in_flight, meter).await,
             // Pieces are what a chat is answered with.
             (ModelAnswer::Pieces(_), None) => Err(BackendError::Failed),
         }
@@ -128,10 +129,11 @@ impl Asking<'_> {
                 let end = endpoint.stream_end();
                 let recording = self.place.filter(|_| end != StreamEnd::Connection).map(Recording::new);
                 let guarded = Guarded { end, last_words: in_trouble };
-                let stream = GuardedStream::new(incoming, deadline, guarded, in_flight)
+                let begun = BegunAnswer::new(self.service, self.exchange, in_flight);
+                let stream = GuardedStream::new(incoming, deadline, guarded, move |error| begun.broke(error))
                     .redacted(self.secrets.events());
                 let stream = stream.metered(meter).recorded(recording);
-                FromBackend::passing(event_stream(self.service, Body::new(stream), last_words))
+                FromBackend::passing(event_stream(self.service, self.exchange, Body::new(stream), last_words))
             }
         }
     }

@@ -119,7 +119,7 @@ impl Keeping<'_> {
                     first.keep_for_itself();
                     return response;
                 }
-                response.map(|body| Body::new(first.share(body)))
+                response.map(|body| Body::new(first.share(body, self.exchange.trouble_note())))
             }
             Joined::Reader(reader) => {
                 self.exchange.note_wait(begin.elapsed());
@@ -133,6 +133,7 @@ impl Keeping<'_> {
     }
 
     fn read_along(&self, reader: Reader) -> Response {
+        self.exchange.read_along(reader.trouble().clone());
         let mut response = Response::new(Body::new(reader));
         as_events(&mut response);
         let headers = response.headers_mut();

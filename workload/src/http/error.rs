@@ -3,7 +3,6 @@
 use super::limits::{add_refusal, ask_no_more, status_of};
 use super::served::Neutral;
 use crate::backend::{BackendError, Refusal as BackendRefusal};
-use crate::gateway::Trouble;
 use crate::identity::TokenError;
 use crate::limits::Refusal;
 use crate::request_error::RequestError;
@@ -174,6 +173,7 @@ impl From<BackendError> for ApiError {
             BackendError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "backend_timeout", None),
             BackendError::Cut => (StatusCode::BAD_GATEWAY, "backend_cut", None),
             BackendError::Protocol => (StatusCode::BAD_GATEWAY, "backend_protocol", None),
+            BackendError::TooLarge => (StatusCode::BAD_GATEWAY, "backend_answer_too_large", None),
             BackendError::Credential => (StatusCode::BAD_GATEWAY, "backend_credential", None),
             BackendError::Refused { .. } => (StatusCode::BAD_GATEWAY, "backend_refused", None),
             BackendError::Faulty { status } => {
@@ -199,14 +199,5 @@ impl From<BackendError> for ApiError {
         };
         let message = error.to_string();
         Self { retry_after, ..Self::new(status, kind, code, message) }
-    }
-}
-
-impl From<Trouble> for ApiError {
-    fn from(trouble: Trouble) -> Self {
-        Self::from(match trouble {
-            Trouble::TimedOut => BackendError::TimedOut,
-            Trouble::Cut => BackendError::Cut,
-        })
     }
 }

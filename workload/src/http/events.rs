@@ -1,11 +1,11 @@
 //! Server-sent events on their way to clients.
 
 use super::error::ApiError;
+use super::exchange::Exchange;
 use super::farewell::{LastWords, until_farewell};
 use super::heartbeat::living;
-use crate::backend::Endpoint;
+use crate::backend::{BackendError, Endpoint};
 use crate::dialects::anthropic::error_document;
-use crate::gateway::Trouble;
 use crate::service::Service;
 use axum::body::Body;
 use axum::response::Response;
@@ -15,12 +15,17 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use std::time::Duration;
 
 /// A response that streams events, and ends with such last words should the service have to end before it.
-pub(super) fn event_stream(service: &Service, body: Body, last_words: LastWords) -> Response {
+pub(super) fn event_stream(
+    service: &Service,
+    exchange: &Exchange,
+    body: Body,
+    last_words: LastWords,
+) -> Response {
     let body = match service.glance().bundle.policy().stream_heartbeat_ms {
         Some(every) => living(body, Duration::from_millis(every)),
         None => body,
     };
-    let mut response = Response::new(until_farewell(service, body, last_words));
+    let mut response = Response::new(until_farewell(service, exchange, body, last_words));
     as_events(&mut response);
     response
 }
@@ -52,12 +57,14 @@ fn error_event_of_message(error: &ApiError) -> Bytes {
 }
 
 /// How streams of an endpoint end in trouble: by an error of the service, or of the backend.
-pub(super) fn last_words(endpoint: Endpoint) -> (LastWords, fn(Trouble) -> Bytes) {
+pub(super) fn last_words(endpoint: Endpoint) -> (LastWords, fn(&BackendError) -> Bytes) {
     match endpoint {
-        Endpoint::Responses => (error_event_of_response, |trouble| error_event_of_response(&trouble.into())),
-        Endpoint::Messages => (error_event_of_message, |trouble| error_event_of_message(&trouble.into())),
+        Endpoint::Responses => {
+            (error_event_of_response, |error| error_event_of_response(&error.clone().into()))
+        }
+        Endpoint::Messages => (error_event_of_message, |error| error_event_of_message(&error.clone().into())),
         Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {
-            (error_event, |trouble| error_event(&trouble.into()))
+            (error_event, |error| error_event(&error.clone().into()))
         }
     }
 }

@@ -4,13 +4,16 @@
 use super::anthropic_errors;
 use super::browsers::{harden, tell_origin};
 use super::unread::given_up_unread;
+use super::warm_up::WARM_UP;
 use super::watched_body::{Watch, watched};
 use crate::attempts::Ledger;
 use crate::limits::Held;
 use crate::redaction::{Found, FoundNote};
 use crate::routing::PublicModel;
 use crate::service::Service;
-use crate::telemetry::{AccessLine, AttemptSpan, Correlation, REQUEST_ID, RequestSpans, TokenNote};
+use crate::telemetry::{
+    AccessLine, AttemptSpan, Correlation, REQUEST_ID, RequestSpans, TokenNote, TroubleNote,
+};
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{CONNECTION, ORIGIN};
@@ -42,6 +45,8 @@ struct Noted {
     answer_secrets: FoundNote,
     /// Which limit refuses it, or would.
     limit: OnceLock<Refusing>,
+    /// Why its answer, which had begun, is not whole.
+    trouble: OnceLock<TroubleNote>,
     tokens: TokenNote,
     /// Its places among those that are under way at once. They are given back with the exchange.
     held: OnceLock<Held>,
@@ -66,6 +71,7 @@ impl Exchange {
             secrets: OnceLock::new(),
             answer_secrets: FoundNote::default(),
             limit: OnceLock::new(),
+            trouble: OnceLock::new(),
             tokens: TokenNote::default(),
             held: OnceLock::new(),
             waited: AtomicU64::new(0),
@@ -116,6 +122,21 @@ impl Exchange {
 
     pub(super) fn note_limit(&self, limit: Refusing) {
         let _ = self.0.limit.set(limit);
+    }
+
+    /// Where it is noted should its answer, once it has begun, not be whole.
+    pub(super) fn trouble_note(&self) -> TroubleNote {
+        self.0.trouble.get_or_init(TroubleNote::default).clone()
+    }
+
+    /// It reads another one's answer, of which that is noted there.
+    pub(super) fn read_along(&self, trouble: TroubleNote) {
+        let _ = self.0.trouble.set(trouble);
+    }
+
+    /// Whether a client asks, and not the service itself.
+    pub(super) fn is_for_client(&self) -> bool {
+        self.0.cache.get() != Some(&WARM_UP)
     }
 
     /// From now on these are its places, as long as it lasts.
@@ -202,12 +223,12 @@ impl Ending {
         let waited = Duration::from_nanos(self.exchange.0.waited.load(Ordering::Relaxed));
         let own = after.saturating_sub(waited);
         self.began = Some(Began { status, after, own });
-        self.count(status);
+        self.count(status, after);
         own
     }
 
-    fn count(&self, status: StatusCode) {
-        self.service.metrics().answered(self.route, status);
+    fn count(&self, status: StatusCode, after: Duration) {
+        self.service.metrics().requests.answered(self.route, status, after);
     }
 }
 
@@ -216,13 +237,24 @@ impl Drop for Ending {
         let ended_after = self.begin.elapsed();
         if self.began.is_none() {
             self.began = Some(Began { status: client_gone(), after: ended_after, own: Duration::ZERO });
-            self.count(client_gone());
+            self.count(client_gone(), ended_after);
         }
         let Some(Began { status, after, own }) = self.began else { return };
         let Noted {
-            correlation, client, model, ledger, cache, secrets, answer_secrets, limit, tokens, ..
+            correlation,
+            client,
+            model,
+            ledger,
+            cache,
+            secrets,
+            answer_secrets,
+            limit,
+            trouble,
+            tokens,
+            ..
         } = &*self.exchange.0;
-        let (ledger, tokens) = (ledger.get(), tokens.get());
+        let (ledger, trouble, tokens) =
+            (ledger.get(), trouble.get().and_then(TroubleNote::get), tokens.get());
         if let Some(model) = model.get() {
             self.service.metrics().models.used(model.tokens(), model.name(), tokens);
         }
@@ -251,7 +283,9 @@ impl Drop for Ending {
             shadow_limit,
             tokens,
             bytes: self.bytes,
-            is_whole: self.is_whole,
+            // What breaks ends with an event that says so.
+            is_whole: self.is_whole && trouble.is_none(),
+            trouble,
             began_after: after,
             ended_after,
             own,
@@ -301,6 +335,7 @@ fn spans<'a>(
         model: line.model,
         cache: line.cache,
         limit: line.limit,
+        trouble: line.trouble,
         tokens: line.tokens,
         attempts: attempts.unwrap_or_default(),
     }

@@ -2,7 +2,9 @@
 //! mark, so that its client knows that there is more, and asks again elsewhere.
 
 use super::error::ApiError;
+use super::exchange::Exchange;
 use crate::service::Service;
+use crate::telemetry::TroubleNote;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
@@ -18,8 +20,12 @@ pub(super) type LastWords = fn(&ApiError) -> Bytes;
 /// Ends what was cut, so that the event is not read as a part of it; between events it says nothing.
 const BETWEEN_EVENTS: &[u8] = b"\n\n";
 
+/// Why such a stream is not whole. One whose end mark has passed, and whose backend keeps silent and the connection open, cannot be told from that here.
+const STOPPING: &str = "stopping";
+
 struct UntilFarewell {
     inner: Body,
+    trouble: TroubleNote,
     token: CancellationToken,
     farewell: Pin<Box<WaitForCancellationFutureOwned>>,
     last_words: LastWords,
@@ -33,10 +39,16 @@ pub(super) async fn answered_in_time(service: &Service, answer: impl Future<Outp
 }
 
 /// A stream of events that lasts no longer than the service.
-pub(super) fn until_farewell(service: &Service, inner: Body, last_words: LastWords) -> Body {
+pub(super) fn until_farewell(
+    service: &Service,
+    exchange: &Exchange,
+    inner: Body,
+    last_words: LastWords,
+) -> Body {
     let token = service.farewell().clone();
     let farewell = Box::pin(token.clone().cancelled_owned());
-    Body::new(UntilFarewell { inner, token, farewell, last_words, is_over: false })
+    let trouble = exchange.trouble_note();
+    Body::new(UntilFarewell { inner, trouble, token, farewell, last_words, is_over: false })
 }
 
 impl HttpBody for UntilFarewell {
@@ -59,6 +71,7 @@ impl HttpBody for UntilFarewell {
             Poll::Pending => ready!(this.farewell.as_mut().poll(context)),
         }
         this.is_over = true;
+        this.trouble.set(STOPPING);
         // Nobody waits for the rest any more, the backend least of all.
         this.inner = Body::empty();
         let event = (this.last_words)(&ApiError::stopping());

@@ -9,6 +9,7 @@ mod around;
 mod asking;
 mod authentication;
 mod automatic;
+mod begun_answer;
 mod body;
 mod browsers;
 mod cache;

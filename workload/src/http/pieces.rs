@@ -1,5 +1,6 @@
 //! An answer in pieces on its way to a client, in the client's dialect.
 
+use super::begun_answer::BegunAnswer;
 use super::cache::FromBackend;
 use super::error::ApiError;
 use super::events::{event_stream, last_words};
@@ -17,7 +18,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use std::convert::Infallible;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// How pieces are put for a client.
 pub(super) struct Pieces<'a> {
@@ -31,9 +32,18 @@ pub(super) struct Pieces<'a> {
 
 impl Pieces<'_> {
     /// All of them, in one document.
-    pub(super) async fn whole(self, deltas: Deltas, meter: Meter) -> Result<FromBackend, BackendError> {
+    pub(super) async fn whole(
+        self,
+        deltas: Deltas,
+        in_flight: Option<InFlight>,
+        meter: Meter,
+    ) -> Result<FromBackend, BackendError> {
         let begin = Instant::now();
-        let (answer, bytes) = collected(deltas).await?;
+        let collected = collected(deltas).await;
+        if let (Err(error), Some(in_flight)) = (&collected, &in_flight) {
+            in_flight.broke(error, Instant::now(), &self.service.metrics().models);
+        }
+        let (answer, bytes) = collected?;
         self.exchange.note_wait(begin.elapsed());
         meter.said_in_all(answer.usage, bytes);
         let document = match self.endpoint {
@@ -65,8 +75,8 @@ impl Pieces<'_> {
             recording: place.map(Recording::new),
             last_words,
         };
-        let events = events(deltas, in_flight, writing);
-        FromBackend::passing(event_stream(self.service, Body::from_stream(events), last_words))
+        let events = events(deltas, BegunAnswer::new(self.service, self.exchange, in_flight), writing);
+        FromBackend::passing(event_stream(self.service, self.exchange, Body::from_stream(events), last_words))
     }
 
     fn head(&self) -> Head {
@@ -97,8 +107,8 @@ impl Writing {
         event
     }
 
-    /// What a piece comes to, and whether it is the last one.
-    fn piece(&mut self, piece: Result<Delta, BackendError>) -> (Bytes, bool) {
+    /// What a piece of an answer comes to, and whether it is the last one.
+    fn piece(&mut self, piece: Result<Delta, BackendError>, of: &BegunAnswer) -> (Bytes, bool) {
         let is_end = piece == Ok(Delta::End);
         let event = piece.and_then(|delta| self.written(delta));
         match event {
@@ -113,6 +123,7 @@ impl Writing {
                 (event, is_end)
             }
             Err(error) => {
+                of.broke(&error);
                 self.recording = None;
                 let waiting = self.secrets.as_mut().map(RedactedEvents::finish).unwrap_or_default();
                 let last_words = (self.last_words)(&ApiError::from(error));
@@ -129,7 +140,7 @@ impl Writing {
         }
         let event = self.writer.write(delta);
         if self.writer.is_too_long() {
-            return Err(BackendError::Protocol);
+            return Err(BackendError::TooLarge);
         }
         self.without_secrets(event)
     }
@@ -148,17 +159,17 @@ impl Writing {
 
 fn events(
     deltas: Deltas,
-    in_flight: Option<InFlight>,
+    begun: BegunAnswer,
     mut writing: Writing,
 ) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
     let start = writing.start();
-    let rest = futures::stream::unfold(Some((deltas, writing, in_flight)), |going_on| async move {
-        let (mut deltas, mut writing, in_flight) = going_on?;
+    let rest = futures::stream::unfold(Some((deltas, writing, begun)), |going_on| async move {
+        let (mut deltas, mut writing, begun) = going_on?;
         loop {
-            let (event, is_last) = writing.piece(deltas.next().await?);
+            let (event, is_last) = writing.piece(deltas.next().await?, &begun);
             // An empty frame says nothing.
             if is_last || !event.is_empty() {
-                return Some((event, (!is_last).then_some((deltas, writing, in_flight))));
+                return Some((event, (!is_last).then_some((deltas, writing, begun))));
             }
         }
     });

@@ -20,7 +20,7 @@ use crate::routing::Target;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 use crate::synthesis::{Asked, Outcome, Plan, Progress, Synthesis, SynthesisRequest, run};
-use crate::telemetry::{TokenNote, UsedTokens};
+use crate::telemetry::{TokenNote, TroubleNote, UsedTokens};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -98,7 +98,7 @@ pub(super) async fn synthesize(
     if stream {
         let service = job.service.clone();
         let mut redactor = secrets.events();
-        let events = events(job).filter_map(move |event| {
+        let events = events(job, exchange.trouble_note()).filter_map(move |event| {
             let passing = match (&mut redactor, event) {
                 (Some(redactor), Ok(event)) => redactor.push(&event),
                 (_, event) => Ok(event.unwrap_or_default()),
@@ -107,7 +107,7 @@ pub(super) async fn synthesize(
             std::future::ready(passing.map(|bytes| (!bytes.is_empty()).then_some(bytes)).transpose())
         });
         let events = Body::from_stream(events);
-        return Ok(tell_limits(event_stream(&service, events, error_event), &told));
+        return Ok(tell_limits(event_stream(&service, &exchange, events, error_event), &told));
     }
     // Nobody listens to progress; a channel that is closed takes events for nothing.
     let (progress, _) = mpsc::channel(1);
@@ -152,9 +152,10 @@ impl Job {
 
 /// The voices' progress, then the result. The work goes on in a task of its own, so that its time limits
 /// hold also while the client takes nothing; it ends when the client leaves, or takes nothing for too long.
-fn events(job: Job) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn events(job: Job, trouble: TroubleNote) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let (progress, mut heard) = mpsc::channel(WAITING_EVENTS);
     let (last_words, last_heard) = oneshot::channel();
+    let service = job.service.clone();
     tokio::spawn(async move {
         let result = tokio::select! {
             result = job.run(&progress) => result,
@@ -163,7 +164,15 @@ fn events(job: Job) -> impl Stream<Item = Result<Bytes, Infallible>> {
         };
         let last = match result {
             Ok(synthesis) => finished(&synthesis),
-            Err(error) => error_event(&ApiError::from(error)),
+            Err(error) => {
+                trouble.set(error.kind());
+                let error = ApiError::from(error);
+                // As if it had not been streamed.
+                if error.status().is_server_error() {
+                    service.served().broke();
+                }
+                error_event(&error)
+            }
         };
         let _ = last_words.send(last);
     });

@@ -48,7 +48,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// From where the service itself asks, as access policies and limits see it.
 const OWN_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// What the log says of the cache for such a request.
-const WARM_UP: &str = "warm_up";
+pub(super) const WARM_UP: &str = "warm_up";
 
 /// What becomes of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

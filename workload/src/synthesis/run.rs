@@ -104,7 +104,20 @@ async fn listen(
     let targets: Vec<&Target> = asked.targets.iter().collect();
     let (answered, _) = asked.attempts.first_answer(&Words { plan, voice }, &targets, &[]).await;
     // It counts for as long as the voice speaks.
-    let Answered { mut answer, in_flight: _in_flight, .. } = answered?;
+    let Answered { answer, in_flight, .. } = answered?;
+    let said = hear(answer, voice, progress).await;
+    if let (Err(error), Some(in_flight)) = (&said, &in_flight) {
+        in_flight.broke(error, Instant::now(), &asked.attempts.metrics.models);
+    }
+    said
+}
+
+/// All that a voice says.
+async fn hear(
+    mut answer: Deltas,
+    voice: &Voice,
+    progress: &mpsc::Sender<Progress>,
+) -> Result<(String, Usage), BackendError> {
     let (mut text, mut usage) = (String::new(), Usage::default());
     loop {
         match answer.next().await.ok_or(BackendError::Cut)?? {
@@ -113,7 +126,7 @@ async fn listen(
             Delta::Text(more) => {
                 text.push_str(&more);
                 if text.len() > MAX_TEXT_BYTES {
-                    return Err(BackendError::Protocol);
+                    return Err(BackendError::TooLarge);
                 }
                 let _ = progress.send(Progress::Delta { voice: voice.name.clone(), text: more }).await;
             }

@@ -46,8 +46,10 @@ pub struct AccessLine<'a> {
     pub tokens: UsedTokens,
     /// Bytes of the answer.
     pub bytes: u64,
-    /// Whether all of the answer was sent; otherwise the client left before.
+    /// Whether all of the answer was sent; otherwise it broke, or the client left before.
     pub is_whole: bool,
+    /// Why an answer broke that had begun well.
+    pub trouble: Option<&'a str>,
     /// Until the answer began, for a stream its first event.
     pub began_after: Duration,
     /// Until it ended.
@@ -100,6 +102,8 @@ struct Line<'a> {
     completion_tokens: Option<u64>,
     bytes: u64,
     is_whole: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<&'a str>,
     began_after_ms: u128,
     ended_after_ms: u128,
     own_us: u128,
@@ -142,6 +146,7 @@ impl AccessLine<'_> {
             completion_tokens: tokens(self.tokens.completion),
             bytes: self.bytes,
             is_whole: self.is_whole,
+            trouble: self.trouble,
             began_after_ms: self.began_after.as_millis(),
             ended_after_ms: self.ended_after.as_millis(),
             own_us: self.own.as_micros(),
@@ -163,7 +168,8 @@ impl AccessLine<'_> {
     fn has_to_be_told(&self, policy: AccessLog) -> bool {
         let is_slow =
             policy.slower_than_ms.is_some_and(|most| self.ended_after > Duration::from_millis(most));
-        (self.status.is_server_error() && self.cache != Some(crate::cache::ABSENT)) || is_slow
+        let has_failed = self.status.is_server_error() && self.cache != Some(crate::cache::ABSENT);
+        has_failed || self.trouble.is_some() || is_slow
     }
 }
 
@@ -185,7 +191,8 @@ mod tests {
         assert!(!stranger.is_told(policy, 99), "whoever likes makes these");
         let absent = AccessLine { cache: Some(crate::cache::ABSENT), ..line(StatusCode::GATEWAY_TIMEOUT, 1) };
         assert!(!absent.has_to_be_told(policy), "the client wanted it so");
-        for told in [line(StatusCode::OK, 6), line(StatusCode::BAD_GATEWAY, 1)] {
+        let broken = AccessLine { trouble: Some("cut"), ..line(StatusCode::OK, 1) };
+        for told in [line(StatusCode::OK, 6), line(StatusCode::BAD_GATEWAY, 1), broken] {
             assert!(told.is_told(policy, 99) && told.has_to_be_told(policy));
         }
         let all = AccessLog { sample_percent: 100, slower_than_ms: None };

@@ -1,14 +1,14 @@
-//! Counters at hand: a family looks up by hashing and comparing all labels which of its counters is meant, which is to be done once for whatever is counted for
+//! Metrics at hand: a family looks up by hashing and comparing all labels which of its metrics is meant, which is to be done once for whatever is counted for
 //! each request, and not each time.
 
 use prometheus::IntCounter;
 use std::sync::OnceLock;
 
-/// The counters of one thing, by what comes of it. Each is looked up when that comes of it for the first time, so that nothing is told of what
+/// The metrics of one thing, by what comes of it. Each is looked up when that comes of it for the first time, so that nothing is told of what
 /// never was, and held as long as the thing lives. What has no place among so many is looked up each time.
-pub struct Handles<K, const MOST: usize>([OnceLock<(K, IntCounter)>; MOST]);
+pub struct Handles<K, const MOST: usize, M = IntCounter>([OnceLock<(K, M)>; MOST]);
 
-impl<K, const MOST: usize> Default for Handles<K, MOST> {
+impl<K, const MOST: usize, M> Default for Handles<K, MOST, M> {
     fn default() -> Self {
         Self([const { OnceLock::new() }; MOST])
     }
@@ -17,13 +17,20 @@ impl<K, const MOST: usize> Default for Handles<K, MOST> {
 impl<K: Copy + PartialEq, const MOST: usize> Handles<K, MOST> {
     /// Counts so many more of a kind.
     pub(super) fn add(&self, kind: K, count: u64, look_up: impl Fn() -> IntCounter) {
+        self.with(kind, look_up, |counter| counter.inc_by(count));
+    }
+}
+
+impl<K: Copy + PartialEq, const MOST: usize, M> Handles<K, MOST, M> {
+    /// Notes something in what a kind has.
+    pub(super) fn with(&self, kind: K, look_up: impl Fn() -> M, note: impl FnOnce(&M)) {
         for place in &self.0 {
-            let (of, counter) = place.get_or_init(|| (kind, look_up()));
+            let (of, metric) = place.get_or_init(|| (kind, look_up()));
             if *of == kind {
-                return counter.inc_by(count);
+                return note(metric);
             }
         }
-        look_up().inc_by(count);
+        note(&look_up());
     }
 }
 

@@ -2,24 +2,24 @@
 
 use super::handles::Handles;
 use super::logging::lost_lines;
-use super::{BackendMetrics, CacheMetrics, LimitMetrics, ModelMetrics};
+use super::{BackendMetrics, CacheMetrics, LimitMetrics, ModelMetrics, RequestMetrics};
 use codecrucible_contract::REQUESTS_IN_FLIGHT_METRIC;
-use http::StatusCode;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use std::sync::{Mutex, PoisonError};
 
-/// Requests that succeed, by status and route.
-type RequestCounters = Handles<(StatusCode, &'static str), 16>;
 /// Decisions on each of three actions, by their two outcomes.
 type AccessCounters = Handles<(&'static str, &'static str), 6>;
 
 /// The metrics of one process.
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    request_counters: RequestCounters,
+    /// Held by the one that looks and reads: another one would find what is measured anew half done.
+    scrape: Mutex<()>,
+    /// Requests at each route.
+    pub requests: RequestMetrics,
     access_decisions: IntCounterVec,
     access_counters: AccessCounters,
     /// Decisions that access policies in shadow would make otherwise, by action.
@@ -73,13 +73,9 @@ impl Metrics {
                 "Batches of traces: told, or lost because the collector did not take them.",
                 &["outcome"],
             )?,
-            request_counters: RequestCounters::default(),
             access_counters: AccessCounters::default(),
-            requests: counters(
-                "codecrucible_requests_total",
-                "Requests by route and status.",
-                &["route", "status"],
-            )?,
+            requests: RequestMetrics::registered(&registry)?,
+            scrape: Mutex::default(),
             access_decisions: counters(
                 "codecrucible_access_decisions_total",
                 "Decisions about access by action and outcome, where an AccessPolicy is selected.",
@@ -128,17 +124,6 @@ impl Metrics {
         })
     }
 
-    /// Notes the status of a request at a route.
-    pub fn answered(&self, route: &'static str, status: StatusCode) {
-        let look_up = || self.requests.with_label_values(&[route, status.as_str()]);
-        if status.is_success() {
-            self.request_counters.add((status, route), 1, look_up);
-        } else {
-            // Whoever likes is refused in many ways at all routes, and would take all places.
-            look_up().inc();
-        }
-    }
-
     /// Notes what was decided about access, where something is ruled.
     pub fn decided_access(&self, action: &'static str, outcome: &'static str) {
         let look_up = || self.access_decisions.with_label_values(&[action, outcome]);
@@ -158,8 +143,10 @@ impl Metrics {
         self.configuration_stale.set(1);
     }
 
-    /// The text exposition format, version 0.0.4.
-    pub fn render(&self) -> Vec<u8> {
+    /// The text exposition format, version 0.0.4, after a look at what is not counted but measured.
+    pub fn render(&self, look: impl FnOnce(&Self)) -> Vec<u8> {
+        let _alone = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        look(self);
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics do not encode");
@@ -183,4 +170,29 @@ pub(super) fn registered<T: Collector + Clone + 'static>(
 ) -> prometheus::Result<T> {
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn who_reads_while_another_one_looks_waits_for_it() {
+        let metrics = &Metrics::new().unwrap();
+        let (looks, looked) = mpsc::channel();
+        std::thread::scope(|scope| {
+            metrics.render(|_| {
+                let (begins, begun) = mpsc::channel();
+                scope.spawn(move || {
+                    begins.send(()).unwrap();
+                    metrics.render(|_| looks.send(()).unwrap())
+                });
+                begun.recv().unwrap();
+                (0..1_000).for_each(|_| std::thread::yield_now());
+                assert!(looked.try_recv().is_err());
+            });
+        });
+        assert!(looked.try_recv().is_ok());
+    }
 }

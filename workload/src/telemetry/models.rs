@@ -13,6 +13,7 @@ pub type TokenCounters = Handles<&'static str, 2>;
 /// The metrics of models.
 pub struct ModelMetrics {
     answers: IntCounterVec,
+    broken: IntCounterVec,
     /// Requests that nobody else was asked for because there was no budget.
     pub retries_over_budget: IntCounter,
     /// Candidates of synthesis by voice and outcome.
@@ -30,6 +31,11 @@ impl ModelMetrics {
                 "codecrucible_backend_answers_total",
                 "Attempts by backend and by what came of them.",
                 &["backend", "outcome"],
+            )?,
+            broken: counters(
+                "codecrucible_backend_answers_broken_total",
+                "Answers that had begun and were not whole, by backend and reason (cut, timeout, total_timeout, protocol, too_large, failed).",
+                &["backend", "reason"],
             )?,
             retries_over_budget: registered(
                 registry,
@@ -54,6 +60,11 @@ impl ModelMetrics {
     /// Notes what came of an attempt at a backend, which has these counters.
     pub fn attempted(&self, counters: &AttemptCounters, backend: &str, outcome: &'static str) {
         counters.add(outcome, 1, || self.answers.with_label_values(&[backend, outcome]));
+    }
+
+    /// Notes that an answer of a backend broke that had begun.
+    pub fn broke(&self, backend: &str, reason: &str) {
+        self.broken.with_label_values(&[backend, reason]).inc();
     }
 
     /// Notes the tokens that an answer of a model used, which has these counters.

@@ -25,6 +25,11 @@ impl ServedRequests {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// One that was counted, and whose answer broke later.
+    pub fn broke(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// All that were counted.
     pub fn read(&self) -> Served {
         let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -43,7 +48,8 @@ mod tests {
         for (status, milliseconds) in [(200, 5), (404, 5), (429, 5), (502, 5), (504, 90_000)] {
             served.note(StatusCode::from_u16(status).unwrap(), Duration::from_millis(milliseconds));
         }
+        served.broke();
         let served = served.read();
-        assert_eq!((served.requests, served.failed, served.begun_within(60_000)), (5, 2, 4));
+        assert_eq!((served.requests, served.failed, served.begun_within(60_000)), (5, 3, 4));
     }
 }

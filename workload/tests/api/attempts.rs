@@ -152,6 +152,90 @@ async fn one_that_keeps_failing_is_left_alone() {
     assert_eq!(failing.asked(), 5);
 }
 
+/// The beginning of a stream.
+fn begun() -> String {
+    format!("{STREAM_HEAD}data: {{\"choices\":[{{\"delta\":{{\"content\":\"x\"}}}}]}}\n\n")
+}
+
+/// How often streams of the backend broke in this way.
+fn broken(api: &Api, reason: &str) -> Option<u64> {
+    let name =
+        format!("codecrucible_backend_answers_broken_total{{backend=\"remote\",reason=\"{reason}\"}} ");
+    api.metrics().lines().find_map(|line| line.strip_prefix(&name)?.parse().ok())
+}
+
+#[tokio::test]
+async fn streams_that_break_are_counted_and_their_backend_is_asked_all_the_same() {
+    // What passes through, and what is put otherwise for its client.
+    for path in ["/v1/chat/completions", "/v1/messages"] {
+        let breaking = Counted::saying(begun()).await;
+        let mut policy = policy(&breaking.backend.url);
+        policy.backends[0].circuit_breaker = left_alone_after(2, 60_000);
+        let api = api(policy).await;
+        let mut question = chat("coder", true);
+        question["max_tokens"] = 9.into();
+        for _ in 0..5 {
+            let answer = api.post(path, question.to_string()).await;
+            // Clients can have it break.
+            assert_eq!(answer.status(), 200);
+            let text = answer.text().await.unwrap();
+            assert!(text.contains("backend_cut"), "{text}");
+        }
+        assert_eq!(broken(&api, "cut"), Some(5), "{path}");
+        let served = api.service.served().read();
+        assert_eq!((served.requests, served.failed), (5, 5), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_voice_that_breaks_off_is_counted_too() {
+    let breaking = Backend::saying(begun()).await;
+    let api = api(policy(&breaking.url)).await;
+    let answer = api.post("/v1/synthesis", "{\"task\":\"x\",\"voices\":[\"developer\"]}").await;
+    assert_eq!((answer.status().as_u16(), broken(&api, "cut")), (502, Some(1)));
+    let streamed = "{\"task\":\"x\",\"voices\":[\"developer\"],\"stream\":true}";
+    let answer = api.post("/v1/synthesis", streamed).await;
+    assert_eq!(answer.status(), 200);
+    assert!(answer.text().await.unwrap().contains("backend_cut"));
+    let served = api.service.served().read();
+    assert_eq!((broken(&api, "cut"), served.requests, served.failed), (Some(2), 2, 2));
+}
+
+#[tokio::test]
+async fn what_falls_silent_is_told_from_what_takes_too_long_in_all() {
+    let (silent, begun) = (Duration::from_secs(60), begun());
+    let stalling = Backend::doing(move |mut stream, _| {
+        let begun = begun.clone();
+        async move {
+            stream.write_all(begun.as_bytes()).await.unwrap();
+            tokio::time::sleep(silent).await;
+        }
+    })
+    .await;
+    for (idle_ms, total_ms, reason, failed) in
+        [(100, 60_000, "timeout", 1), (60_000, 1_000, "total_timeout", 0)]
+    {
+        let mut policy = policy(&stalling.url);
+        let timeouts = &mut policy.backends[0].timeouts;
+        (timeouts.idle_ms, timeouts.total_ms) = (idle_ms, total_ms);
+        let api = api(policy).await;
+        let text = api.chat(true).await.text().await.unwrap();
+        assert!(text.contains("backend_timeout"), "{text}");
+        assert_eq!((broken(&api, reason), api.service.served().read().failed), (Some(1), failed), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_told_so_and_nobody_else_is_asked_for_it() {
+    let much = format!("{{\"x\":\"{}\"}}", "x".repeat(16 << 20));
+    let backends = [(); 2].map(|()| Counted::saying(whole("200 OK", "application/json", &much)));
+    let [one, other] = futures::future::join_all(backends).await.try_into().ok().unwrap();
+    let api = api(one_after_the_other(&[&one.backend.url, &other.backend.url])).await;
+    let (status, code, _) = refusal(api.chat(false).await).await;
+    assert_eq!((status, code.as_str()), (502, "backend_answer_too_large"));
+    assert_eq!((one.asked(), other.asked()), (1, 0));
+}
+
 #[tokio::test]
 async fn one_that_was_left_alone_comes_back_when_it_works_again() {
     let works = Arc::new(AtomicBool::new(false));

@@ -7,7 +7,6 @@ use codecrucible_contract::{
 };
 use codecrucible_workload::configuration::Folders;
 use std::io::Read as _;
-use std::process::Command;
 
 #[test]
 fn a_new_bundle_is_applied_and_a_bad_one_refused_while_the_last_good_one_serves() {
@@ -200,8 +199,7 @@ fn a_termination_ends_the_program_in_good_order() {
     folder.write_bundle(&bundle(policy("http://127.0.0.1:9/v1")));
     let mut program = Program::start(&folder);
     program.says("listening");
-    let pid = program.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    program.terminate();
     program.says("stopped");
     assert!(program.child.wait().unwrap().success());
 }

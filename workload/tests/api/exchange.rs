@@ -1,6 +1,7 @@
 //! By what a request is known, and what is told of it.
 
-use crate::support::{Api, Backend, Folder, bundle, chat, policy, whole};
+use crate::program::Program;
+use crate::support::{Api, Backend, Folder, STREAM_HEAD, bundle, chat, one_after_the_other, policy, whole};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
@@ -42,6 +43,57 @@ async fn a_request_and_its_trace_are_known_by_the_same_names_everywhere() {
         parent.starts_with(&PARENT[..36]) && parent != PARENT,
         "another part of the same trace: {parent}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_of_a_stream_that_breaks_and_of_an_attempt_that_fails_by_the_requests_name() {
+    let breaking = Backend::saying(format!("{STREAM_HEAD}data: {{\"x\":1}}\n\n")).await;
+    let failing = Backend::saying(whole("500 No", "application/json", "{}")).await;
+    let folder = Folder::new();
+    let mut policy = one_after_the_other(&[&failing.url, &breaking.url]);
+    policy.observability.access_log.sample_percent = 0;
+    folder.write_bundle(&bundle(policy));
+    let program = Program::start(&folder);
+    let client = program.client(&folder).await;
+    let answer = client.chat(true).header("x-request-id", "order-7").send().await.unwrap();
+    assert!(answer.text().await.unwrap().contains("backend_cut"));
+    let line = program.says("not all went well at once");
+    let tried = line["attempts"].as_str().unwrap();
+    assert!(tried.starts_with("b0 error with status 500 after "), "{line}");
+    assert_eq!(line["request_id"], "order-7");
+    let line = program.says("request");
+    let said = (line["status"].as_u64(), line["trouble"].as_str(), line["is_whole"].as_bool());
+    assert_eq!(said, (Some(200), Some("cut"), Some(false)), "{line}");
+    assert_eq!((&line["backend"], &line["request_id"]), (&"b1".into(), &"order-7".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_of_a_stream_that_outlasts_the_service() {
+    let begun = format!("{STREAM_HEAD}data: {{\"x\":1}}\n\n");
+    let endless = Backend::doing(move |mut stream, _| {
+        let begun = begun.clone();
+        async move {
+            stream.write_all(begun.as_bytes()).await.unwrap();
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+    let folder = Folder::new();
+    let mut policy = policy(&endless.url);
+    policy.backends[0].timeouts.idle_ms = 60_000;
+    policy.backends[0].timeouts.total_ms = 60_000;
+    folder.write_bundle(&bundle(policy));
+    let program = Program::start_with(&folder, &["--grace-seconds", "0"]);
+    let answer = program.client(&folder).await.chat(true).send().await.unwrap();
+    program.terminate();
+    assert!(answer.text().await.unwrap().contains("server_stopping"));
+    let line = loop {
+        let line = program.says("request");
+        if line["route"] == "/v1/chat/completions" {
+            break line;
+        }
+    };
+    assert_eq!((&line["trouble"], &line["is_whole"]), (&"stopping".into(), &false.into()), "{line}");
 }
 
 #[tokio::test]

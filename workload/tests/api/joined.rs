@@ -1,7 +1,10 @@
 //! Streams that several clients read along, of which a backend sends one.
 
 use crate::cache::{caching, question, rule, until};
+use crate::limits::limit;
 use crate::support::{Api, Backend, STREAM_HEAD};
+use codecrucible_contract::{Limit, Unit};
+use reqwest::StatusCode;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,6 +24,10 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::within(Vec::new()).await
+    }
+
+    async fn within(limits: Vec<Limit>) -> Self {
         let (is_asked, asked) = mpsc::unbounded_channel();
         let backend = Backend::doing(move |stream, _| {
             let is_asked = is_asked.clone();
@@ -29,6 +36,7 @@ impl Scene {
         .await;
         let mut policy = caching(&backend.url, rule());
         policy.backends[0].timeouts.idle_ms = 60_000;
+        policy.limits.rules = limits;
         Self { api: Arc::new(Api::under(policy).await), _backend: backend, asked }
     }
 
@@ -107,6 +115,20 @@ async fn the_one_who_asked_may_leave_and_when_all_have_left_the_backend_is() {
     assert_eq!(second.chunk().await.unwrap().unwrap(), "data: {\"more\":1}\n\n".as_bytes());
     drop(second);
     assert_eq!(backend.read(&mut [0; 8]).await.unwrap_or(0), 0, "it is left");
+}
+
+#[tokio::test]
+async fn the_one_who_asked_and_left_has_its_place_back_while_others_read() {
+    let two = Limit { unit: Unit::ConcurrentRequests, limit: 2, burst: 2, ..limit("at-once", 2) };
+    let mut scene = Scene::within(vec![two]).await;
+    let first = scene.ask();
+    let mut backend = scene.asked().await;
+    send(&mut backend, &format!("{STREAM_HEAD}{BEGIN}")).await;
+    let (first, second) = (first.await.unwrap(), scene.ask().await.unwrap());
+    assert_eq!(scene.ask().await.unwrap().status(), 429);
+    drop(first);
+    scene.until_in_flight(1).await;
+    assert_eq!((second.status(), scene.ask().await.unwrap().status()), (StatusCode::OK, StatusCode::OK));
 }
 
 #[tokio::test]

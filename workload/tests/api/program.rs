@@ -1,6 +1,6 @@
 //! The real program, and what it says.
 
-use crate::support::Folder;
+use crate::support::{Folder, chat};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -49,6 +49,23 @@ impl Program {
         }
     }
 
+    /// A client with a token, once the program listens.
+    pub async fn client(&self, folder: &Folder) -> Client {
+        let base = format!("http://{}", self.says("listening")["public"].as_str().unwrap());
+        let (http, secret) = (reqwest::Client::new(), folder.client_secret());
+        let form = format!("grant_type=client_credentials&client_id=local&client_secret={secret}");
+        let request = http.post(format!("{base}/oauth/token")).body(form);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let answer: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
+        Client { http, base, token: answer["access_token"].as_str().unwrap().to_owned() }
+    }
+
+    /// Tells it to end.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
     pub fn get(&self, address: &str, path: &str) -> String {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
@@ -56,6 +73,21 @@ impl Program {
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         text
+    }
+}
+
+/// Who asks the program.
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl Client {
+    /// A chat, not sent yet.
+    pub fn chat(&self, stream: bool) -> reqwest::RequestBuilder {
+        let request = self.http.post(format!("{}/v1/chat/completions", self.base)).bearer_auth(&self.token);
+        request.header("content-type", "application/json").body(chat("coder", stream).to_string())
     }
 }
 

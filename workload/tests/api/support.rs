@@ -211,7 +211,7 @@ impl Api {
 
     /// What Prometheus would read.
     pub fn metrics(&self) -> String {
-        String::from_utf8(self.service.metrics().render()).unwrap()
+        String::from_utf8(self.service.metrics().render(|_| ())).unwrap()
     }
 
     /// Asks for a chat.

@@ -211,6 +211,7 @@ async fn a_stream_that_is_cut_is_not_told_of_as_kept() {
     cut["stream"] = true.into();
     let api = warm(warming(caching(&backend.url, rule()), vec![asked(&cut)])).await;
     until_told(&api, "unkept", 1).await;
+    assert_eq!(api.service.served().read().failed, 0, "no client was served so");
 }
 
 #[tokio::test]

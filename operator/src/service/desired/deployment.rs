@@ -25,7 +25,7 @@ const USER: i64 = 65532;
 const DRAIN_SECONDS: i32 = 10;
 /// What of it passes before the workload is told, seconds: the first process of a container does not hear a signal that it has not asked for yet,
 /// and a pod that nobody wants any more while it starts would stay until its grace period is over.
-const START_SECONDS: i32 = 2;
+const PRE_STOP_SECONDS: i32 = 2;
 /// Time after its grace in which the workload says farewell and ends, seconds: its own 7, and 3 in reserve.
 const FAREWELL_SECONDS: i32 = 10;
 
@@ -141,7 +141,7 @@ fn container(resource: &CodeCrucible, model_claims: &[(String, String)]) -> Valu
             {"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"},
             {"name": "status", "containerPort": STATUS_PORT, "protocol": "TCP"},
         ],
-        "lifecycle": {"preStop": {"sleep": {"seconds": START_SECONDS}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
         "livenessProbe": probe("/livez", 10, 3),
         "readinessProbe": probe("/readyz", 2, 2),
         "resources": resources(resource),
@@ -178,7 +178,7 @@ fn arguments(resource: &CodeCrucible) -> Vec<String> {
         ("--listen", format!("0.0.0.0:{PUBLIC_PORT}")),
         ("--admin-listen", format!("0.0.0.0:{ADMIN_PORT}")),
         ("--status-listen", format!("0.0.0.0:{STATUS_PORT}")),
-        ("--drain-seconds", (DRAIN_SECONDS - START_SECONDS).to_string()),
+        ("--drain-seconds", (DRAIN_SECONDS - PRE_STOP_SECONDS).to_string()),
         ("--grace-seconds", grace_seconds(resource).to_string()),
     ]
     .into_iter()

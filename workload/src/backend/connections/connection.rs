@@ -38,7 +38,7 @@ pub(super) struct Connection {
     driver: Option<Driver>,
     alarm: Arc<Alarm>,
     waker: Waker,
-    /// Until when it is used for another request.
+    /// From when on it does not wait for another request.
     until: Instant,
 }
 

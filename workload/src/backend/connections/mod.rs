@@ -46,6 +46,11 @@ pub(super) enum AskError {
 }
 
 impl Connections {
+    /// Where this goes, for the log.
+    pub(super) fn server(&self) -> Option<&str> {
+        self.server.host()
+    }
+
     /// To the server of an `http` or `https` URL; trusts the public certificate authorities. Nothing is connected yet.
     pub(super) fn new(server: Uri, timeouts: Timeouts) -> Self {
         let to_reach = Duration::from_millis(timeouts.connect_ms);
@@ -310,6 +315,8 @@ mod tests {
         tokio::time::advance(Duration::from_secs(16)).await;
         idle.put(connection);
         assert_eq!(server.waiting(), 0);
+        // The network has no part in that clock.
+        tokio::time::resume();
         assert!(is_closed(&mut stream).await);
     }
 

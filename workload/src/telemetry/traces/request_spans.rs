@@ -30,6 +30,8 @@ pub struct RequestSpans<'a> {
     pub cache: Option<&'a str>,
     /// The limit that refused it.
     pub limit: Option<&'a str>,
+    /// Why its answer broke, which had begun.
+    pub trouble: Option<&'a str>,
     /// What it used.
     pub tokens: UsedTokens,
     /// Backends that were asked.
@@ -84,8 +86,9 @@ impl RequestSpans<'_> {
         ] {
             value.into_iter().for_each(|value| note(key, value.to_owned().into()));
         }
-        if self.status >= 500 {
-            note("error.type", self.status.to_string().into());
+        let failed = (self.status >= 500).then(|| self.status.to_string());
+        if let Some(error) = failed.or_else(|| self.trouble.map(str::to_owned)) {
+            note("error.type", error.into());
             span.status = Status::error("");
         }
         span
@@ -198,6 +201,15 @@ mod tests {
     }
 
     fn spans(correlation: &Correlation, attempts: Vec<AttemptSpan>, status: u16) -> Vec<SpanData> {
+        broken(correlation, attempts, status, None)
+    }
+
+    fn broken(
+        correlation: &Correlation,
+        attempts: Vec<AttemptSpan>,
+        status: u16,
+        trouble: Option<&str>,
+    ) -> Vec<SpanData> {
         let (begin, end) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_millis(90));
         let spans = RequestSpans {
             correlation,
@@ -209,6 +221,7 @@ mod tests {
             model: Some("coder"),
             cache: None,
             limit: None,
+            trouble,
             tokens: UsedTokens { prompt: 3, completion: 4 },
             attempts,
         };
@@ -243,6 +256,8 @@ mod tests {
         let spans = spans(&correlation, vec![attempt("a", "timeout", 10, 90)], 504);
         let errors: Vec<_> = spans.iter().filter_map(|span| attribute(span, "error.type")).collect();
         assert_eq!(errors, ["504", "timeout", "timeout"]);
+        let spans = broken(&correlation, vec![attempt("a", "answered", 10, 90)], 200, Some("cut"));
+        assert_eq!(attribute(&spans[0], "error.type").as_deref(), Some("cut"), "its answer broke");
     }
 
     #[test]
